@@ -1,1 +1,6 @@
 //! Pointsman.
+pub mod call;
+pub mod config;
+pub mod error;
+pub mod policy;
+pub mod wire;

@@ -1,0 +1,148 @@
+//! One request inside the router, as policies and actors see it.
+
+use std::sync::{Arc, OnceLock};
+
+use http::HeaderMap;
+
+use crate::wire::{Era, Index, Object, RawJson};
+
+/// Who a call is from, for fairness, order and ownership.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AgentKey {
+    /// A legacy session, by its number in the router (never its secret id).
+    Session(u64),
+    /// A connection: for fairness alone, nothing sticks to it.
+    Connection(u64),
+}
+
+impl AgentKey {
+    /// True where calls with this key are known to be of one agent.
+    pub fn owns(&self) -> bool {
+        matches!(self, Self::Session(_))
+    }
+}
+
+impl std::fmt::Display for AgentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Session(n) => write!(f, "session-{n}"),
+            Self::Connection(n) => write!(f, "connection-{n}"),
+        }
+    }
+}
+
+/// One request. Cheap to share: bodies are shared bytes.
+#[derive(Debug)]
+pub struct Call {
+    /// The router's number for it, in logs.
+    pub id: u64,
+    /// The JSON-RPC method.
+    pub method: String,
+    /// `params.name`, as the agent wrote it, where the method has one.
+    pub name: Option<String>,
+    /// The endpoint: empty for `/mcp`, else the last part of the path.
+    pub endpoint: Arc<str>,
+    /// The backend that the path names, where it names one.
+    pub path_backend: Option<Arc<str>>,
+    /// Who it is from.
+    pub agent: AgentKey,
+    /// The era the agent speaks.
+    pub era: Era,
+    /// The headers of the HTTP request.
+    pub headers: HeaderMap,
+    /// What the agent said in `initialize` about where its calls belong (legacy sessions): the `_meta` of its
+    /// params, and the headers that came with it.
+    pub initialize: Option<Arc<Introduction>>,
+    /// The params as they came; `{}` where there were none.
+    pub params: RawJson,
+    index: OnceLock<Result<Index, String>>,
+}
+
+/// What a legacy agent said once, when its session began.
+#[derive(Debug, Default)]
+pub struct Introduction {
+    /// Headers of the `initialize` request.
+    pub headers: HeaderMap,
+    /// `_meta` of its params, as JSON text.
+    pub meta: Option<RawJson>,
+    /// `clientInfo`, as JSON text.
+    pub client: Option<RawJson>,
+}
+
+/// The parts of a call, to make one from.
+#[derive(Debug)]
+pub struct Parts {
+    /// See [`Call::id`].
+    pub id: u64,
+    /// See [`Call::method`].
+    pub method: String,
+    /// See [`Call::name`].
+    pub name: Option<String>,
+    /// See [`Call::endpoint`].
+    pub endpoint: Arc<str>,
+    /// See [`Call::path_backend`].
+    pub path_backend: Option<Arc<str>>,
+    /// See [`Call::agent`].
+    pub agent: AgentKey,
+    /// See [`Call::era`].
+    pub era: Era,
+    /// See [`Call::headers`].
+    pub headers: HeaderMap,
+    /// See [`Call::initialize`].
+    pub initialize: Option<Arc<Introduction>>,
+    /// See [`Call::params`].
+    pub params: RawJson,
+}
+
+impl From<Parts> for Call {
+    fn from(p: Parts) -> Self {
+        Self {
+            id: p.id,
+            method: p.method,
+            name: p.name,
+            endpoint: p.endpoint,
+            path_backend: p.path_backend,
+            agent: p.agent,
+            era: p.era,
+            headers: p.headers,
+            initialize: p.initialize,
+            params: p.params,
+            index: OnceLock::new(),
+        }
+    }
+}
+
+impl Call {
+    /// The index of the params, made at the first use and shared by every hook. An error where arguments
+    /// hold a key twice: a policy and a target could read different values.
+    pub fn index(&self) -> Result<&Index, &str> {
+        self.index
+            .get_or_init(|| Index::new(self.params.as_str()))
+            .as_ref()
+            .map_err(String::as_str)
+    }
+
+    /// The JSON text at a pointer into the params.
+    pub fn param(&self, pointer: &str) -> Result<Option<&str>, &str> {
+        Ok(self.index()?.span(pointer).map(|span| &self.params.as_str()[span]))
+    }
+
+    /// The JSON text of one member of `params._meta`.
+    pub fn meta(&self, key: &str) -> Option<String> {
+        member_of_meta(self.params.as_str(), key)
+    }
+
+    /// A header of this request, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// The JSON text of `_meta[key]` in `params`.
+fn member_of_meta(params: &str, key: &str) -> Option<String> {
+    // Nearly every call carries none of the keys that are asked for: do not parse to find that out.
+    memchr::memmem::find(params.as_bytes(), key.as_bytes())?;
+    let params = Object::parse(params).ok()?;
+    let meta = Object::parse(params.get("_meta")?).ok()?;
+    meta.get(key).map(str::to_owned)
+}

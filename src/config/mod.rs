@@ -1,0 +1,442 @@
+//! The configuration as types, with its defaults. Every queue has a capacity and a wait.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Config {
+    /// Where agents connect, and the limits they meet.
+    pub listen: Listen,
+    /// Threads, shutdown and the admin socket.
+    pub router: Router,
+    /// Legacy sessions.
+    pub sessions: Sessions,
+    /// Backends by name.
+    pub backends: BTreeMap<String, Backend>,
+    /// Endpoints by name; `default` is `/mcp`, any other is `/mcp/NAME`.
+    pub endpoints: BTreeMap<String, Endpoint>,
+    /// Policy components by name.
+    pub plugins: BTreeMap<String, Plugin>,
+    /// Which plugins are asked, in which order.
+    pub pipeline: Pipeline,
+    /// What all policy components share.
+    pub policies: Policies,
+}
+
+/// `[listen]`: the HTTP front.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Hosts accepted in `Host` besides the address itself, `localhost`, `127.0.0.1` and `[::1]`.
+    pub allowed_hosts: Vec<String>,
+    /// Origins accepted in `Origin` besides those of the allowed hosts.
+    pub allowed_origins: Vec<String>,
+    /// Open connections at most.
+    pub max_connections: usize,
+    /// Bytes of one request body at most.
+    pub max_body: usize,
+    /// Time for a complete request head, also between requests of a kept connection.
+    pub header_timeout: Duration,
+    /// Time for a complete request body.
+    pub body_timeout: Duration,
+    /// How long an answer is awaited before the response turns into an event stream.
+    pub stream_after: Duration,
+    /// Distance of the comments that keep a quiet event stream open.
+    pub keep_alive: Duration,
+    /// Notifications buffered for one event stream; more are dropped.
+    pub stream_capacity: usize,
+    /// Bytes buffered for one connection's socket before the writer waits.
+    pub write_timeout: Duration,
+}
+
+/// `[router]`: the process itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Router {
+    /// Worker threads; 0 means one for every two cores, at least one.
+    pub workers: usize,
+    /// How long calls may finish at shutdown.
+    pub grace: Duration,
+    /// The admin socket; `None` means a private one in the runtime directory.
+    pub admin_socket: Option<PathBuf>,
+    /// How long `tools/list` waits for backends that are starting for the first time.
+    pub list_wait: Duration,
+}
+
+/// `[sessions]`: legacy agents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sessions {
+    /// Sessions at most; the longest idle one makes room.
+    pub capacity: usize,
+    /// A session unused for so long ends.
+    pub idle: Duration,
+    /// Requests of one session in flight at most.
+    pub max_requests: usize,
+}
+
+/// Which era a backend is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EraChoice {
+    /// Probed, and remembered.
+    Auto,
+    /// `initialize` only.
+    Legacy,
+    /// `server/discover` only.
+    Modern,
+}
+
+/// What a backend keeps in memory between calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// Nothing that a call depends on: held calls go to the next incarnation.
+    None,
+    /// Something: calls held since before a restart fail with 7006.
+    Volatile,
+}
+
+/// `[backends.NAME]`: one upstream server over stdio.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// The program.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables added to its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its working directory.
+    pub cwd: Option<PathBuf>,
+    /// How many targets it has.
+    pub replicas: u32,
+    /// Whether its annotations `readOnlyHint` and `idempotentHint` are believed.
+    pub trusted: bool,
+    /// The era it is spoken to in.
+    pub era: EraChoice,
+    /// What it keeps in memory.
+    pub state: StateKind,
+    /// Calls in flight at one target at most.
+    pub max_in_flight: usize,
+    /// A call in flight longer than this fails with 7004; `None` never.
+    pub call_timeout: Option<Duration>,
+    /// Time from spawn to ready.
+    pub start_timeout: Duration,
+    /// A target that was ready for so long is stable: its death does not count towards a crash loop.
+    pub stable_after: Duration,
+    /// Bytes of one message at most.
+    pub max_message: usize,
+    /// Bytes of its stderr kept for `status`.
+    pub stderr_bytes: usize,
+    /// Where its calls wait.
+    pub gate: Gate,
+    /// Pauses between restarts.
+    pub backoff: Backoff,
+    /// When restarting is given up for a while.
+    pub crash_loop: CrashLoop,
+    /// How it is stopped.
+    pub stop: Stop,
+}
+
+/// `[backends.NAME.gate]`: bounds of what is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    /// Calls held at most.
+    pub capacity: usize,
+    /// Bytes of held calls at most.
+    pub bytes: usize,
+    /// Calls held of one agent at most.
+    pub agent_capacity: usize,
+    /// Bytes held of one agent at most.
+    pub agent_bytes: usize,
+    /// How long a call may be held.
+    pub wait: Duration,
+    /// Distance of the progress notifications to an agent that waits.
+    pub progress: Duration,
+}
+
+/// `[backends.NAME.backoff]`: full jitter between `min` and `base * 2^n`, at most `max`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backoff {
+    /// The shortest pause.
+    pub min: Duration,
+    /// The first pause's upper end.
+    pub base: Duration,
+    /// The longest pause.
+    pub max: Duration,
+}
+
+/// `[backends.NAME.crash-loop]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrashLoop {
+    /// More young deaths than this...
+    pub deaths: u32,
+    /// ...within this time are a crash loop.
+    pub within: Duration,
+    /// The first pause before a probe; it doubles.
+    pub probe: Duration,
+    /// The longest pause before a probe.
+    pub probe_max: Duration,
+}
+
+/// `[backends.NAME.stop]`: the stop ladder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stop {
+    /// Calls in flight may finish for so long.
+    pub drain: Duration,
+    /// Time after its stdin is closed before SIGTERM.
+    pub eof: Duration,
+    /// Time after SIGTERM before SIGKILL.
+    pub term: Duration,
+}
+
+/// How an endpoint names tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// As they are with one backend, `BACKEND__TOOL` with several.
+    Auto,
+    /// Always as they are: for those who know that there is no collision.
+    Plain,
+}
+
+/// How an endpoint reports the router's errors of `tools/call`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errors {
+    /// As JSON-RPC errors.
+    JsonRpc,
+    /// As results with `isError`.
+    Result,
+}
+
+/// `[endpoints.NAME]`: a path with its backends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Its backends; `None` means all.
+    pub backends: Option<Vec<String>>,
+    /// How it names tools.
+    pub names: Names,
+    /// How it reports errors.
+    pub errors: Errors,
+}
+
+/// What happens to a call when a policy component fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFault {
+    /// It goes on as if the component were not there.
+    Open,
+    /// It fails with 7010.
+    Closed,
+}
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, watched.
+    File(PathBuf),
+    /// One that is embedded in the binary, by name.
+    Embedded(String),
+}
+
+/// `[plugins.NAME]`: one policy component.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugin {
+    /// Where it comes from.
+    pub source: Source,
+    /// Given to its `init`, as JSON text.
+    pub config: serde_json::Value,
+    /// What a fault does; `None` means by hook: `select` open, all others closed.
+    pub on_fault: Option<OnFault>,
+    /// CPU time of one hook call.
+    pub cpu: Duration,
+    /// Wall-clock time of one hook call.
+    pub wall: Duration,
+    /// Bytes of linear memory of one instance.
+    pub memory: usize,
+    /// Bytes that one hook call may return.
+    pub output: usize,
+    /// Instances at most.
+    pub instances: usize,
+    /// Hook calls before an instance is replaced; 1 means a fresh one for every call.
+    pub reuse: u32,
+}
+
+/// `[pipeline]`: plugin names by hook, in the order in which they are asked.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Pipeline {
+    /// Asked which backends may take a call.
+    pub route: Vec<String>,
+    /// Asked which target takes it.
+    pub select: Vec<String>,
+    /// Edit the params.
+    pub transform_request: Vec<String>,
+    /// Edit the result.
+    pub transform_response: Vec<String>,
+}
+
+/// `[policies]`: what all components share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policies {
+    /// Where compiled components are kept; `None` means the user's cache directory.
+    pub cache: Option<PathBuf>,
+    /// Generations alive at most; the oldest one's calls then meet `on-fault`.
+    pub generations: usize,
+    /// Time for compiling one component.
+    pub compile_timeout: Duration,
+    /// Bytes of a component file at most.
+    pub max_component: usize,
+    /// Faults in a row that switch a plugin off for a while.
+    pub breaker: u32,
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            max_connections: 4096,
+            max_body: 4 * MIB,
+            header_timeout: secs(10),
+            body_timeout: secs(30),
+            stream_after: secs(1),
+            keep_alive: secs(15),
+            stream_capacity: 256,
+            write_timeout: secs(30),
+        }
+    }
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            grace: secs(10),
+            admin_socket: None,
+            list_wait: secs(5),
+        }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            capacity: 10_000,
+            idle: secs(24 * 3600),
+            max_requests: 256,
+        }
+    }
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self {
+            command: String::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: None,
+            replicas: 1,
+            trusted: false,
+            era: EraChoice::Auto,
+            state: StateKind::None,
+            max_in_flight: 256,
+            call_timeout: None,
+            start_timeout: secs(30),
+            stable_after: secs(10),
+            max_message: 16 * MIB,
+            stderr_bytes: 64 * KIB,
+            gate: Gate::default(),
+            backoff: Backoff::default(),
+            crash_loop: CrashLoop::default(),
+            stop: Stop::default(),
+        }
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            capacity: 1000,
+            bytes: 16 * MIB,
+            agent_capacity: 64,
+            agent_bytes: 4 * MIB,
+            wait: secs(30),
+            progress: secs(2),
+        }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            min: Duration::from_millis(100),
+            base: Duration::from_millis(200),
+            max: secs(30),
+        }
+    }
+}
+
+impl Default for CrashLoop {
+    fn default() -> Self {
+        Self {
+            deaths: 5,
+            within: secs(60),
+            probe: secs(30),
+            probe_max: secs(300),
+        }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self {
+            drain: secs(10),
+            eof: secs(5),
+            term: secs(5),
+        }
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            backends: None,
+            names: Names::Auto,
+            errors: Errors::JsonRpc,
+        }
+    }
+}
+
+impl Default for Plugin {
+    fn default() -> Self {
+        Self {
+            source: Source::Embedded(String::new()),
+            config: serde_json::Value::Object(serde_json::Map::new()),
+            on_fault: None,
+            cpu: Duration::from_millis(10),
+            wall: Duration::from_millis(50),
+            memory: 16 * MIB,
+            output: 4 * MIB,
+            instances: 16,
+            reuse: 10_000,
+        }
+    }
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            generations: 4,
+            compile_timeout: secs(60),
+            max_component: 64 * MIB,
+            breaker: 10,
+        }
+    }
+}

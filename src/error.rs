@@ -1,0 +1,270 @@
+//! What can go wrong with a call: whose fault it is, whether it was sent, and the one place where that
+//! becomes the agent's words.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::wire::codes;
+
+/// What is known about the call when it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// No target ever saw it: a repeat is safe.
+    NotSent,
+    /// A target may have run it.
+    Unknown,
+    /// It was refused by a rule: a repeat meets the same rule.
+    Rejected,
+}
+
+impl Delivery {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Which bound of a gate was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Too many calls of all agents.
+    Count,
+    /// Too many bytes of all agents.
+    Bytes,
+    /// Too many calls of this agent.
+    AgentCount,
+    /// Too many bytes of this agent.
+    AgentBytes,
+}
+
+impl Bound {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Bytes => "bytes",
+            Self::AgentCount => "agent-count",
+            Self::AgentBytes => "agent-bytes",
+        }
+    }
+}
+
+/// Why a call failed in the router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The backend is stopped, was removed, or cannot be started at all.
+    Unavailable(String),
+    /// The gate is full.
+    QueueFull(Bound),
+    /// Held as long as it may be.
+    HoldDeadline,
+    /// In flight when its target died or its time was up.
+    OutcomeUnknown(String),
+    /// The backend keeps dying young.
+    CrashLoop(String),
+    /// Meant for the state of an earlier incarnation.
+    StateLost,
+    /// A policy said no; its own words.
+    Denied {
+        /// The policy's code for it.
+        code: String,
+        /// The policy's words.
+        message: String,
+    },
+    /// Several backends may take it.
+    Ambiguous(Vec<String>),
+    /// A policy component failed.
+    PolicyFault(String),
+    /// The agent took it back.
+    Cancelled,
+    /// No backend of the endpoint offers the name.
+    UnknownTool(String),
+    /// The request is wrong.
+    InvalidParams(String),
+    /// The method is not offered here.
+    MethodNotFound(String),
+    /// The router is shutting down.
+    ShuttingDown,
+}
+
+/// A call that failed in the router, with what is known about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// Why.
+    pub reason: Reason,
+    /// The backend, once one was chosen.
+    pub backend: Option<String>,
+    /// The incarnation concerned, where there is one.
+    pub incarnation: Option<u64>,
+    /// How long the call waited at the gate.
+    pub waited: Duration,
+    /// When a repeat may do better.
+    pub retry_after: Option<Duration>,
+    /// When the backend is expected back.
+    pub eta: Option<Duration>,
+}
+
+impl From<Reason> for CallError {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            backend: None,
+            incarnation: None,
+            waited: Duration::ZERO,
+            retry_after: None,
+            eta: None,
+        }
+    }
+}
+
+impl CallError {
+    /// Says which backend it was.
+    pub fn at(mut self, backend: &str) -> Self {
+        self.backend.get_or_insert_with(|| backend.to_owned());
+        self
+    }
+
+    /// Whether a target may have seen the call.
+    pub fn delivery(&self) -> Delivery {
+        match self.reason {
+            Reason::OutcomeUnknown(_) => Delivery::Unknown,
+            Reason::Denied { .. }
+            | Reason::UnknownTool(_)
+            | Reason::InvalidParams(_)
+            | Reason::MethodNotFound(_)
+            | Reason::Ambiguous(_) => Delivery::Rejected,
+            _ => Delivery::NotSent,
+        }
+    }
+
+    /// The JSON-RPC error code.
+    pub fn code(&self) -> i64 {
+        match self.reason {
+            Reason::Unavailable(_) | Reason::ShuttingDown => codes::BACKEND_UNAVAILABLE,
+            Reason::QueueFull(_) => codes::QUEUE_FULL,
+            Reason::HoldDeadline => codes::HOLD_DEADLINE,
+            Reason::OutcomeUnknown(_) => codes::OUTCOME_UNKNOWN,
+            Reason::CrashLoop(_) => codes::CRASH_LOOP,
+            Reason::StateLost => codes::STATE_LOST,
+            Reason::Denied { .. } => codes::DENIED,
+            Reason::Ambiguous(_) => codes::AMBIGUOUS,
+            Reason::PolicyFault(_) => codes::POLICY_FAULT,
+            Reason::Cancelled => codes::CANCELLED,
+            Reason::UnknownTool(_) | Reason::InvalidParams(_) => codes::INVALID_PARAMS,
+            Reason::MethodNotFound(_) => codes::METHOD_NOT_FOUND,
+        }
+    }
+
+    /// What happened and what to do next, in plain words: models read this.
+    pub fn message(&self) -> String {
+        let backend = self.backend.as_deref().unwrap_or("the backend");
+        let waited = self.waited.as_secs_f64();
+        match &self.reason {
+            Reason::Unavailable(why) => format!("{backend} is not available: {why}. The call was not sent."),
+            Reason::QueueFull(bound) => format!(
+                "too many calls are waiting for {backend} (bound: {}). The call was not sent; repeat it later.",
+                bound.as_str()
+            ),
+            Reason::HoldDeadline => {
+                format!("{backend} was not ready within {waited:.1} s. The call was not sent; it is safe to repeat it.")
+            }
+            Reason::OutcomeUnknown(why) => {
+                format!("{why} while {backend} had the call. It may or may not have run: check before repeating it.")
+            }
+            Reason::CrashLoop(why) => format!(
+                "{backend} keeps dying soon after its start ({why}). The call was not sent; look at the backend's stderr with `pointsman status`."
+            ),
+            Reason::StateLost => format!(
+                "{backend} was restarted and its earlier state is gone. The call was not sent; rebuild the state first."
+            ),
+            Reason::Denied { message, .. } => format!("denied by policy: {message}"),
+            Reason::Ambiguous(backends) => format!(
+                "several backends could take this call ({}) and no policy chose one; name it with the header X-Pointsman-Backend or the path /mcp/BACKEND",
+                backends.join(", ")
+            ),
+            Reason::PolicyFault(why) => format!("a routing policy failed: {why}. The call was not answered."),
+            Reason::Cancelled => "the call was cancelled by the client".to_owned(),
+            Reason::UnknownTool(name) => format!("Unknown tool: {name}"),
+            Reason::InvalidParams(why) => format!("Invalid params: {why}"),
+            Reason::MethodNotFound(method) => format!("Method not found: {method}"),
+            Reason::ShuttingDown => {
+                "the router is shutting down. The call was not sent; it is safe to repeat it.".to_owned()
+            }
+        }
+    }
+
+    /// The error's `data`: what is known, for programs.
+    fn data(&self) -> Option<Value> {
+        if matches!(
+            self.reason,
+            Reason::UnknownTool(_) | Reason::InvalidParams(_) | Reason::MethodNotFound(_)
+        ) {
+            return None;
+        }
+        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let mut data = json!({
+            "delivery": self.delivery().as_str(),
+            "backend": self.backend,
+            "incarnation": self.incarnation,
+            "waited_ms": ms(self.waited),
+            "retry_after_ms": self.retry_after.map(ms),
+            "eta_ms": self.eta.map(ms),
+        });
+        match &self.reason {
+            Reason::QueueFull(bound) => data["bound"] = bound.as_str().into(),
+            Reason::Denied { code, .. } => data["policy_code"] = code.as_str().into(),
+            Reason::Ambiguous(backends) => data["backends"] = backends.as_slice().into(),
+            _ => {}
+        }
+        Some(data)
+    }
+
+    /// The `error` member of the JSON-RPC response.
+    pub fn to_wire(&self) -> String {
+        let mut error = json!({ "code": self.code(), "message": self.message() });
+        if let Some(data) = self.data() {
+            error["data"] = data;
+        }
+        error.to_string()
+    }
+
+    /// The same as a `tools/call` result with `isError`, for endpoints with `errors = "result"`: models read
+    /// results, and many clients hide protocol errors from them.
+    pub fn to_tool_result(&self) -> String {
+        json!({
+            "content": [{ "type": "text", "text": self.message() }],
+            "isError": true,
+            "_meta": { "dev.pointsman/error": { "code": self.code(), "data": self.data() } },
+        })
+        .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_form_says_what_is_known() {
+        let error = CallError {
+            waited: Duration::from_millis(30_000),
+            eta: Some(Duration::from_millis(1_500)),
+            incarnation: Some(3),
+            ..CallError::from(Reason::HoldDeadline)
+        }
+        .at("git");
+        insta::assert_snapshot!(error.to_wire(), @r#"{"code":7003,"data":{"backend":"git","delivery":"not_sent","eta_ms":1500,"incarnation":3,"retry_after_ms":null,"waited_ms":30000},"message":"git was not ready within 30.0 s. The call was not sent; it is safe to repeat it."}"#);
+        let unknown = CallError::from(Reason::OutcomeUnknown("the process was killed by signal 9".into())).at("git");
+        assert_eq!(unknown.delivery(), Delivery::Unknown);
+        assert!(unknown.to_tool_result().contains("\"isError\":true"));
+        assert_eq!(
+            CallError::from(Reason::UnknownTool("x".into())).to_wire(),
+            r#"{"code":-32602,"message":"Unknown tool: x"}"#
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! The policy seam: what the router asks its policies and what they may answer. Plain Rust; the WebAssembly
+//! behind it lives in one folder, and most tests use none.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::call::Call;
+use crate::wire::RawJson;
+
+/// The hooks a policy component may export, each an interface of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hook {
+    /// `init` and `shutdown`.
+    Lifecycle,
+    /// Which backends may take a call.
+    Route,
+    /// Which of the live targets takes it.
+    Select,
+    /// Edits to the params on the way in.
+    TransformRequest,
+    /// Edits to the result on the way out.
+    TransformResponse,
+}
+
+impl Hook {
+    /// All, in the order a call meets them.
+    pub const ALL: [Self; 5] = [
+        Self::Lifecycle,
+        Self::Route,
+        Self::Select,
+        Self::TransformRequest,
+        Self::TransformResponse,
+    ];
+
+    /// The name of its WIT interface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lifecycle => "lifecycle",
+            Self::Route => "route",
+            Self::Select => "select",
+            Self::TransformRequest => "transform-request",
+            Self::TransformResponse => "transform-response",
+        }
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A backend that a call might go to, as `route` sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name.
+    pub backend: Arc<str>,
+    /// True where its tool list (or, before it ever had one, the prefix of the name) says that the name in the
+    /// call is this backend's.
+    pub offers: bool,
+    /// `starting`, `ready`, `backoff`, `crash-loop`, `failed` or `stopped`: the best of its targets.
+    pub state: &'static str,
+    /// Calls held at its gate.
+    pub held: u32,
+    /// Calls in flight at its targets.
+    pub in_flight: u32,
+}
+
+/// A live target, as `select` sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetView {
+    /// The backend it is an instance of.
+    pub backend: Arc<str>,
+    /// Which of the backend's replicas, from 0.
+    pub replica: u32,
+    /// The number of its spawn.
+    pub incarnation: u64,
+    /// Calls written and unanswered.
+    pub in_flight: u32,
+    /// Calls answered since this incarnation began.
+    pub answered: u64,
+}
+
+/// What `route` decided, after every plugin of the chain was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteChoice {
+    /// These candidates may take it, by position. All of them where no plugin had an opinion.
+    Among(Vec<usize>),
+    /// This backend takes it, candidate or not, under this name where one is given.
+    Redirect {
+        /// The backend's name.
+        backend: String,
+        /// The tool's name there; `None` leaves it to the catalog.
+        name: Option<String>,
+    },
+    /// Nobody takes it.
+    Deny {
+        /// For programs; appears as `data.policy_code`.
+        code: String,
+        /// For people and models.
+        message: String,
+    },
+    /// The policy answers itself, with this result.
+    Answer(RawJson),
+}
+
+/// What `select` decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// This target, by position.
+    Pick(usize),
+    /// No opinion: the router takes the least busy one.
+    Any,
+    /// None of them now; ask again after at most so many milliseconds.
+    Hold(u32),
+}
+
+/// What a policy component did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Computed longer than its CPU budget.
+    Cpu,
+    /// Took longer than its wall-clock budget, or no instance was free within it.
+    Wall,
+    /// Trapped, which includes panics and refused memory.
+    Trap,
+    /// Returned too much, or something invalid.
+    Output,
+    /// Returned an error of its own.
+    Error,
+    /// Its generation was retired while the call was running.
+    Retired,
+}
+
+/// A fault of a policy component whose `on-fault` is `closed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFault {
+    /// The plugin's name in the configuration.
+    pub plugin: Arc<str>,
+    /// The hook that was called.
+    pub hook: Hook,
+    /// What it did.
+    pub kind: FaultKind,
+    /// Details for the log and for the error.
+    pub message: String,
+}
+
+impl fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}: {}", self.plugin, self.hook, self.message)
+    }
+}
+
+impl std::error::Error for PolicyFault {}
+
+/// A boxed future, as the seam returns them.
+pub type Verdict<'a, T> = Pin<Box<dyn Future<Output = Result<T, PolicyFault>> + Send + 'a>>;
+
+/// One generation: an immutable set of active policies. A call keeps the one it began with, except that a held
+/// call is routed again when a newer one becomes active.
+pub trait Policy: Send + Sync {
+    /// Its number; each swap has a higher one.
+    fn generation(&self) -> u64;
+    /// Whether any plugin has this hook. Where none has, the router does not ask.
+    fn has(&self, hook: Hook) -> bool;
+    /// Which of `candidates` may take `call`.
+    fn route<'a>(&'a self, call: &'a Arc<Call>, candidates: Arc<[Candidate]>) -> Verdict<'a, RouteChoice>;
+    /// Which of `targets` takes `call`.
+    fn select<'a>(&'a self, call: &'a Arc<Call>, targets: Arc<[TargetView]>) -> Verdict<'a, Selection>;
+    /// The params as every plugin of the chain left them; `None` where none changed them.
+    fn transform_request<'a>(&'a self, call: &'a Arc<Call>) -> Verdict<'a, Option<RawJson>>;
+    /// The result, or where `is_error` the error, as every plugin left it; `None` where none changed it.
+    fn transform_response<'a>(
+        &'a self,
+        call: &'a Arc<Call>,
+        body: RawJson,
+        is_error: bool,
+    ) -> Verdict<'a, Option<RawJson>>;
+}
+
+/// The policy of a router without plugins: no hook, so no cost.
+#[derive(Debug, Default)]
+pub struct NoPolicy;
+
+impl Policy for NoPolicy {
+    fn generation(&self) -> u64 {
+        0
+    }
+    fn has(&self, _: Hook) -> bool {
+        false
+    }
+    fn route<'a>(&'a self, _: &'a Arc<Call>, candidates: Arc<[Candidate]>) -> Verdict<'a, RouteChoice> {
+        Box::pin(async move { Ok(RouteChoice::Among((0..candidates.len()).collect())) })
+    }
+    fn select<'a>(&'a self, _: &'a Arc<Call>, _: Arc<[TargetView]>) -> Verdict<'a, Selection> {
+        Box::pin(async { Ok(Selection::Any) })
+    }
+    fn transform_request<'a>(&'a self, _: &'a Arc<Call>) -> Verdict<'a, Option<RawJson>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn transform_response<'a>(&'a self, _: &'a Arc<Call>, _: RawJson, _: bool) -> Verdict<'a, Option<RawJson>> {
+        Box::pin(async { Ok(None) })
+    }
+}

@@ -1,0 +1,274 @@
+//! Raw JSON: text that is known to be JSON and stays the bytes it was, and objects parsed one level deep.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A JSON text kept as the bytes it arrived in; cloning shares them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawJson(Bytes);
+
+impl RawJson {
+    /// Takes `text`, which must be a slice of `owner`, without copying it.
+    pub fn slice_of(owner: &Bytes, text: &str) -> Self {
+        Self(owner.slice_ref(text.as_bytes()))
+    }
+
+    /// Checks that `text` is one JSON value and keeps it.
+    pub fn parse(text: String) -> Result<Self, serde_json::Error> {
+        serde_json::from_str::<&RawValue>(&text)?;
+        Ok(Self(Bytes::from(text)))
+    }
+
+    /// Serialises a value that the router itself made.
+    pub fn from_value(value: &serde_json::Value) -> Self {
+        Self(Bytes::from(value.to_string()))
+    }
+
+    /// A JSON string holding `text`.
+    pub fn string(text: &str) -> Self {
+        Self(Bytes::from(quote(text)))
+    }
+
+    /// The text. It was checked when it was taken in.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True for no text at all, which is never a parsed value.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes, shared.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RawJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<&RawValue> for RawJson {
+    fn from(raw: &RawValue) -> Self {
+        Self(Bytes::copy_from_slice(raw.get().as_bytes()))
+    }
+}
+
+impl From<String> for RawJson {
+    /// For text that the router itself composed of checked parts.
+    fn from(text: String) -> Self {
+        Self(Bytes::from(text))
+    }
+}
+
+/// `text` as a JSON string, quotes included.
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The value of a JSON string, or `None` where `raw` is something else.
+pub fn unquote(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
+}
+
+/// A JSON object parsed one level deep. Members keep their order and their values keep their bytes.
+/// A key that stands twice is an error: two readers could take different values.
+#[derive(Clone, Debug, Default)]
+pub struct Object<'a> {
+    members: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Object<'a> {
+    /// Parses `text`, which must be one JSON object without duplicate keys.
+    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The raw text of a member.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.members.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_ref())
+    }
+
+    /// The value of a member that is a JSON string.
+    pub fn get_str(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.get(key).and_then(unquote)
+    }
+
+    /// Sets a member in place, or appends it.
+    pub fn set(&mut self, key: &'a str, value: impl Into<Cow<'a, str>>) {
+        match self.members.iter_mut().find(|(k, _)| k == key) {
+            Some((_, old)) => *old = value.into(),
+            None => self.members.push((Cow::Borrowed(key), value.into())),
+        }
+    }
+
+    /// Takes a member out.
+    pub fn remove(&mut self, key: &str) {
+        self.members.retain(|(k, _)| k != key);
+    }
+
+    /// The members with their values still borrowed from the text; what was set since is left out.
+    pub(super) fn into_borrowed(self) -> Vec<(Cow<'a, str>, &'a str)> {
+        self.members
+            .into_iter()
+            .filter_map(|(k, v)| match v {
+                Cow::Borrowed(v) => Some((k, v)),
+                Cow::Owned(_) => None,
+            })
+            .collect()
+    }
+
+    /// True where it has no members.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The members in their order, values as raw text.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().map(|(k, v)| (k.as_ref(), v.as_ref()))
+    }
+
+    /// Writes the object, values byte for byte.
+    pub fn write(&self, out: &mut String) {
+        out.push('{');
+        for (position, (key, value)) in self.members.iter().enumerate() {
+            if position > 0 {
+                out.push(',');
+            }
+            if key.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+                out.push('"');
+                out.push_str(key);
+                out.push('"');
+            } else {
+                out.push_str(&quote(key));
+            }
+            out.push(':');
+            out.push_str(value);
+        }
+        out.push('}');
+    }
+
+    /// The object as text.
+    pub fn to_text(&self) -> String {
+        let mut out =
+            String::with_capacity(64 + self.members.iter().map(|(k, v)| k.len() + v.len() + 4).sum::<usize>());
+        self.write(&mut out);
+        out
+    }
+}
+
+/// A map key, borrowed where it holds no escape.
+pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object key")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(v)))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(v.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor;
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Object<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::with_capacity(4);
+                let mut seen = std::collections::HashSet::new();
+                while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+                    // Linear up to a point: most objects here have under eight members, but a hostile one
+                    // with a hundred thousand must not cost the square of that.
+                    let twice = if members.len() < 32 {
+                        members.iter().any(|(k, _)| *k == key)
+                    } else {
+                        if seen.is_empty() {
+                            seen.extend(members.iter().map(|(k, _)| k.clone()));
+                        }
+                        !seen.insert(key.clone())
+                    };
+                    if twice {
+                        return Err(serde::de::Error::custom(format_args!("duplicate key {}", quote(&key))));
+                    }
+                    let value: &'de RawValue = map.next_value()?;
+                    members.push((key, Cow::Borrowed(value.get())));
+                }
+                Ok(Object { members })
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn values_keep_their_bytes_and_order() {
+        let text = r#"{"b": 1.0e0 ,"a":{"x" : [1,  2]},"é":"\u00e9"}"#;
+        let object = Object::parse(text).unwrap();
+        assert_eq!(object.get("b"), Some("1.0e0"));
+        assert_eq!(object.to_text(), r#"{"b":1.0e0,"a":{"x" : [1,  2]},"é":"\u00e9"}"#);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_even_when_escaped() {
+        assert!(Object::parse(r#"{"id":1,"id":2}"#).is_err());
+        assert!(Object::parse(r#"{"id":1,"\u0069d":2}"#).is_err());
+        let many = (0..40).map(|n| format!("\"k{n}\":0")).collect::<Vec<_>>().join(",");
+        assert!(Object::parse(&format!("{{{many}}}")).is_ok());
+        assert!(Object::parse(&format!("{{{many},\"k39\":1}}")).is_err());
+        assert!(Object::parse(&format!("{{{many},\"k3\":1}}")).is_err());
+    }
+
+    #[test]
+    fn set_and_remove_touch_one_member() {
+        let mut object = Object::parse(r#"{"a":1,"b":2}"#).unwrap();
+        object.set("a", "7");
+        object.set("c", "8");
+        object.remove("b");
+        assert_eq!(object.to_text(), r#"{"a":7,"c":8}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn writing_what_was_parsed_means_the_same(entries in proptest::collection::btree_map(".*", ".*", 0..8)) {
+            let value = serde_json::Value::from(entries.into_iter().map(|(k, v)| (k, v.into())).collect::<serde_json::Map<_, _>>());
+            let text = value.to_string();
+            let written = Object::parse(&text).unwrap().to_text();
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), value);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! JSON-RPC messages, parsed one level deep by hand-checked fields.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::json::{Object, quote, unquote};
+
+/// How deep a message may nest. Peers parse recursively; serde_json's own limit is 128.
+pub const MAX_DEPTH: usize = 128;
+
+/// The id of a request exactly as its sender wrote it: a JSON string or number, echoed byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(Box<str>);
+
+impl RequestId {
+    /// Takes the raw text of an id; `None` where it is neither a string nor a number.
+    pub fn from_raw(raw: &str) -> Option<Self> {
+        matches!(raw.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9')).then(|| Self(raw.into()))
+    }
+
+    /// The raw JSON text.
+    pub fn as_raw(&self) -> &str {
+        &self.0
+    }
+
+    /// The form under which the same id is found again however its string was escaped.
+    pub fn key(&self) -> Box<str> {
+        match unquote(&self.0) {
+            Some(text) => format!("\"{text}").into_boxed_str(),
+            None => self.0.clone(),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A request: it wants an answer.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Its id as written.
+    pub id: RequestId,
+    /// Its method.
+    pub method: Cow<'a, str>,
+    /// Its params, an object, as raw text.
+    pub params: Option<&'a str>,
+}
+
+/// A notification: no answer.
+#[derive(Debug)]
+pub struct Notification<'a> {
+    /// Its method.
+    pub method: Cow<'a, str>,
+    /// Its params, an object, as raw text.
+    pub params: Option<&'a str>,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Response<'a> {
+    /// The id of the request; `None` where it is null.
+    pub id: Option<RequestId>,
+    /// The raw `result`, or the raw `error`.
+    pub outcome: Result<&'a str, &'a str>,
+}
+
+/// One JSON-RPC message.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// Wants an answer.
+    Request(Request<'a>),
+    /// Wants none.
+    Notification(Notification<'a>),
+    /// Is an answer.
+    Response(Response<'a>),
+}
+
+/// Why bytes are not a message. `id` is the request's id where it could still be read.
+#[derive(Debug)]
+pub struct ParseError {
+    /// What is wrong, in words for the sender.
+    pub reason: String,
+    /// True where it is not JSON at all (-32700), false where it is JSON but no request (-32600).
+    pub not_json: bool,
+    /// The id to answer to.
+    pub id: Option<RequestId>,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+impl ParseError {
+    fn json(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            not_json: true,
+            id: None,
+        }
+    }
+
+    fn invalid(reason: impl Into<String>, id: Option<RequestId>) -> Self {
+        Self {
+            reason: reason.into(),
+            not_json: false,
+            id,
+        }
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Parses one message. Batches are the caller's matter: see [`is_batch`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        let text =
+            std::str::from_utf8(bytes).map_err(|e| ParseError::json(format!("the message is not UTF-8: {e}")))?;
+        check_depth(text)?;
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                Ok(_) => ParseError::invalid("a JSON-RPC message is an object", None),
+                Err(e) => ParseError::json(format!("the message is not JSON: {e}")),
+            });
+        }
+        let object = Object::parse(text).map_err(|e| {
+            if e.is_data() {
+                ParseError::invalid(format!("the envelope is wrong: {e}"), None)
+            } else {
+                ParseError::json(format!("the message is not JSON: {e}"))
+            }
+        })?;
+        Self::from_object(object)
+    }
+}
+
+/// True where `bytes` hold a JSON array, which in 2025-03-26 is a batch.
+pub fn is_batch(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().first() == Some(&b'[')
+}
+
+/// Refuses text that nests deeper than [`MAX_DEPTH`]. The count of brackets bounds the depth, so the
+/// slow scan only runs for text that has many.
+pub fn check_depth(text: &str) -> Result<(), ParseError> {
+    let bytes = text.as_bytes();
+    if memchr::memchr2_iter(b'{', b'[', bytes).take(MAX_DEPTH + 1).count() <= MAX_DEPTH {
+        return Ok(());
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(ParseError::json(format!(
+                        "the message nests deeper than {MAX_DEPTH} levels"
+                    )));
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Message<'a> {
+    fn from_object(object: Object<'a>) -> Result<Self, ParseError> {
+        let members = object.into_borrowed();
+        let find = |key: &str| members.iter().find(|(k, _)| k == key).map(|(_, v)| *v);
+        let raw_id = find("id");
+        let id = raw_id.and_then(RequestId::from_raw);
+        if find("jsonrpc") != Some("\"2.0\"") {
+            return Err(ParseError::invalid("jsonrpc must be \"2.0\"", id));
+        }
+        if let Some(raw) = raw_id
+            && id.is_none()
+            && raw != "null"
+        {
+            return Err(ParseError::invalid("an id is a string or a number", None));
+        }
+        if let Some(raw_method) = find("method") {
+            let Some(method) = unquote(raw_method) else {
+                return Err(ParseError::invalid("method must be a string", id));
+            };
+            let params = find("params");
+            if params.is_some_and(|p| !p.starts_with('{')) {
+                return Err(ParseError::invalid("params must be an object", id));
+            }
+            return match (id, raw_id) {
+                (Some(id), _) => Ok(Message::Request(Request { id, method, params })),
+                (None, None) => Ok(Message::Notification(Notification { method, params })),
+                (None, Some(_)) => Err(ParseError::invalid("the id of a request must not be null", None)),
+            };
+        }
+        match (find("result"), find("error")) {
+            (Some(result), None) => Ok(Message::Response(Response {
+                id,
+                outcome: Ok(result),
+            })),
+            (None, Some(error)) => Ok(Message::Response(Response {
+                id,
+                outcome: Err(error),
+            })),
+            _ => Err(ParseError::invalid("a message has a method, a result or an error", id)),
+        }
+    }
+}
+
+/// Writes a response line without its newline.
+pub fn write_response(id: &str, outcome: Result<&str, &str>) -> String {
+    let (key, body) = match outcome {
+        Ok(result) => ("result", result),
+        Err(error) => ("error", error),
+    };
+    let mut out = String::with_capacity(body.len() + id.len() + 40);
+    for part in ["{\"jsonrpc\":\"2.0\",\"id\":", id, ",\"", key, "\":", body, "}"] {
+        out.push_str(part);
+    }
+    out
+}
+
+/// Writes a request, or with no id a notification, without its newline. `params` is raw JSON.
+pub fn write_request(id: Option<&str>, method: &str, params: Option<&str>) -> String {
+    let mut out = String::with_capacity(params.map_or(0, str::len) + method.len() + 64);
+    out.push_str("{\"jsonrpc\":\"2.0\",");
+    if let Some(id) = id {
+        for part in ["\"id\":", id, ","] {
+            out.push_str(part);
+        }
+    }
+    out.push_str("\"method\":");
+    out.push_str(&quote(method));
+    if let Some(params) = params {
+        out.push_str(",\"params\":");
+        out.push_str(params);
+    }
+    out.push('}');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_echoed_as_they_were_written() {
+        for id in ["0", "-1", "18446744073709551616", "1.50", "1e3", "\"a\\u0062\"", "\"\""] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            let Message::Request(request) = Message::parse(text.as_bytes()).unwrap() else {
+                panic!("{text}")
+            };
+            assert_eq!(request.id.as_raw(), id);
+        }
+        assert_eq!(
+            RequestId::from_raw("\"a\\u0062\"").unwrap().key(),
+            RequestId::from_raw("\"ab\"").unwrap().key()
+        );
+        assert_ne!(
+            RequestId::from_raw("\"1\"").unwrap().key(),
+            RequestId::from_raw("1").unwrap().key()
+        );
+    }
+
+    #[test]
+    fn what_is_no_message_says_why_and_keeps_the_id() {
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{}{}}}"#,
+            "{\"a\":".repeat(200),
+            "}".repeat(200)
+        );
+        let cases: Vec<(&[u8], bool, Option<&str>)> = vec![
+            (b"", true, None),
+            (b"{", true, None),
+            (b"\xff\xfe", true, None),
+            (b"42", false, None),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"x\"}", false, None),
+            (b"{\"jsonrpc\":\"1.0\",\"id\":7,\"method\":\"x\"}", false, Some("7")),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"x\"}", false, None),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":[1],\"method\":\"x\"}", false, None),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":5}", false, Some("7")),
+            (
+                b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"x\",\"params\":[1]}",
+                false,
+                Some("7"),
+            ),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":7}", false, Some("7")),
+            (deep.as_bytes(), true, None),
+        ];
+        for (bytes, not_json, id) in cases {
+            let error = Message::parse(bytes).unwrap_err();
+            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+            assert_eq!(error.not_json, not_json, "{shown}: {error}");
+            assert_eq!(error.id.as_ref().map(RequestId::as_raw), id, "{shown}: {error}");
+        }
+    }
+
+    #[test]
+    fn brackets_inside_strings_are_not_depth() {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"a":"{}\"["}}}}"#,
+            "[".repeat(500)
+        );
+        assert!(Message::parse(text.as_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,73 @@
+//! The few MCP methods and `_meta` keys that the router must understand; everything else passes by name.
+
+/// Legacy handshake.
+pub const INITIALIZE: &str = "initialize";
+/// Legacy handshake, third step.
+pub const INITIALIZED: &str = "notifications/initialized";
+/// Modern handshake.
+pub const DISCOVER: &str = "server/discover";
+/// Legacy liveness.
+pub const PING: &str = "ping";
+/// The tool list.
+pub const TOOLS_LIST: &str = "tools/list";
+/// A tool call.
+pub const TOOLS_CALL: &str = "tools/call";
+/// Legacy: the least severity of log messages that the agent wants.
+pub const SET_LEVEL: &str = "logging/setLevel";
+/// Modern: the long stream of list changes.
+pub const LISTEN: &str = "subscriptions/listen";
+/// Modern: the first message of that stream.
+pub const LISTEN_ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+/// The tool list changed.
+pub const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+/// A request is no longer wanted.
+pub const CANCELLED: &str = "notifications/cancelled";
+/// How far a request is.
+pub const PROGRESS: &str = "notifications/progress";
+/// A log message.
+pub const MESSAGE: &str = "notifications/message";
+
+/// `_meta` of a modern request: the revision it is written in.
+pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// `_meta` of a modern request: what the client can do.
+pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// `_meta` of a modern request: who the client is.
+pub const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+/// `_meta` of a modern request: the least severity of log messages wanted.
+pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// `_meta` of a modern result: who answered.
+pub const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
+/// `_meta` of a modern notification on a listen stream: the id of the listen request.
+pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+/// `_meta` of any request: the token its progress is reported under.
+pub const META_PROGRESS: &str = "progressToken";
+
+/// The severities of log messages, least first (RFC 5424).
+pub const LOG_LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
+/// The rank of a severity, or `None` for a word that is none.
+pub fn log_rank(level: &str) -> Option<u8> {
+    LOG_LEVELS
+        .iter()
+        .position(|l| *l == level)
+        .and_then(|p| u8::try_from(p).ok())
+}
+
+/// True for methods that only read, which may run twice without harm (the specification's own list of
+/// cacheable or listing methods).
+pub fn is_read(method: &str) -> bool {
+    method.ends_with("/list")
+        || matches!(
+            method,
+            DISCOVER | PING | "resources/read" | "prompts/get" | "completion/complete" | "resources/templates/list"
+        )
+}

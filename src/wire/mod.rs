@@ -1,0 +1,20 @@
+//! Floor 0, the wire: bytes to messages and back, without input or output of its own.
+//!
+//! A router must carry what it does not understand, so bodies stay the bytes they were: an envelope is
+//! parsed shallowly, what the router owns (ids, tokens, a few `_meta` keys) is spliced, the rest is copied.
+
+pub mod codec;
+pub mod codes;
+pub mod edit;
+pub mod era;
+pub mod index;
+pub mod json;
+pub mod message;
+pub mod method;
+
+pub use codec::{LineError, Lines};
+pub use edit::Edit;
+pub use era::{Era, Version};
+pub use index::Index;
+pub use json::{Object, RawJson};
+pub use message::{Message, Notification, ParseError, Request, RequestId, Response};
