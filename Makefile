@@ -62,9 +62,7 @@ programs:
 	@missing=; \
 	for pair in git:git cc:gcc npm:npm $(PYTHON):python3; do \
 		command -v "$${pair%%:*}" >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
-	if command -v $(PYTHON) >/dev/null 2>&1; then \
-		$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
-	fi; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then \
 		echo "the tests need programs that are not here; on Debian: sudo apt-get install$$missing" >&2; \
 		exit 1; \
