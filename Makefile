@@ -1,0 +1,79 @@
+# Everything a developer does here, by name. `make` alone lists it.
+# Downloads go into .tools/ and tests/clients/node_modules, nothing into the system.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+PYTHON ?= python3
+# Further words for `make run` and `make bench`.
+ARGS ?=
+
+NODE_STAMP := tests/clients/node_modules/.pointsman-stamp
+PYTHON_STAMP := .tools/venv/.pointsman-stamp
+
+.PHONY: help run test plugins plugins-test bench soak fmt lint tools programs rust-parts
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name text; do \
+		printf '  make %-13s %s\n' "$$name" "$$text"; done
+
+run: ## build the router and start it; needs cargo alone (ARGS='--config FILE')
+	$(CARGO) run --release -- run $(ARGS)
+
+test: tools plugins-test lint ## everything: tools, plugins from source, format, lints, all tests
+	$(CARGO) test --locked
+
+soak: tools plugins-test ## the tests in release mode with their full counts: takes long
+	POINTSMAN_SOAK=1 $(CARGO) test --locked --release
+
+bench: ## load against a running build: calls per second and latencies (ARGS='...')
+	$(CARGO) run --release --example load -- $(ARGS)
+
+plugins: rust-parts ## build the policy components in plugins/dist from source
+	plugins/build.sh
+
+plugins-test: rust-parts ## build the components that only the tests load
+	plugins/build.sh --test-guests
+
+fmt: ## format the source
+	$(CARGO) fmt
+
+lint: rust-parts ## check format and lints, change nothing
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+tools: rust-parts $(NODE_STAMP) $(PYTHON_STAMP) ## install what the tests talk to (Node 22, published clients and servers)
+
+# Node 22 itself is one of the packages: the Inspector needs it, Debian 12 has 18.
+# `npm ci` starts by removing node_modules, and with it the stamp of a run that failed.
+$(NODE_STAMP): tests/clients/package-lock.json tests/clients/package.json tests/clients/.npmrc | programs
+	cd tests/clients && npm ci --loglevel=error
+	@tests/clients/node_modules/.bin/node --version >$@
+
+$(PYTHON_STAMP): tests/clients/requirements.txt | programs
+	$(PYTHON) -m venv --clear .tools/venv
+	.tools/venv/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+# What must come from the system, with the Debian package that brings it.
+programs:
+	@missing=; \
+	for pair in git:git cc:gcc npm:npm $(PYTHON):python3; do \
+		command -v "$${pair%%:*}" >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -n "$$missing" ]; then \
+		echo "the tests need programs that are not here; on Debian: sudo apt-get install$$missing" >&2; \
+		exit 1; \
+	fi
+
+# rustup brings these; without it they must be there already.
+rust-parts: programs
+	@installed() { $(CARGO) fmt --version && $(CARGO) clippy --version && \
+		test -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown"; }; \
+	installed >/dev/null 2>&1 && exit 0; \
+	command -v rustup >/dev/null 2>&1 || { \
+		echo "rustfmt, clippy or the target wasm32-unknown-unknown is missing, and there is no rustup to add it" >&2; \
+		exit 1; }; \
+	rustup --quiet component add rustfmt clippy && rustup --quiet target add wasm32-unknown-unknown

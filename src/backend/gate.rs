@@ -1,0 +1,339 @@
+//! The gate of a backend: callers enter in turn when a target is ready and are held otherwise.
+//!
+//! A monitor around the pure [`Queue`], not an actor: a caller that is dropped must leave the gate at once,
+//! and a destructor can take a lock but cannot send on a bounded channel. The lock is never held across an
+//! await, and nothing under it does input or output.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::queue::{Arrival, Queue, Ticket};
+use crate::call::AgentKey;
+use crate::config;
+use crate::error::{CallError, Reason};
+
+/// A backend's gate. Clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    queue: Queue,
+    waiting: HashMap<Ticket, oneshot::Sender<Result<(), CallError>>>,
+    refusing: Option<CallError>,
+    wait: Duration,
+    progress: Duration,
+    pace: Pace,
+}
+
+/// How fast calls leave, to tell those who wait when they may expect to go.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    gap: Option<Duration>,
+}
+
+impl Pace {
+    fn left(&mut self, now: Instant) {
+        if let Some(last) = self.last.replace(now) {
+            let gap = now.duration_since(last).min(Duration::from_secs(10));
+            self.gap = Some(self.gap.map_or(gap, |old| (old * 7 + gap) / 8));
+        }
+    }
+}
+
+impl Inner {
+    /// Lets go whoever may go.
+    fn pump(&mut self) {
+        while let Some((agent, ticket)) = self.queue.next_to_go() {
+            self.pace.left(Instant::now());
+            match self.waiting.remove(&ticket) {
+                Some(waiter) => {
+                    // A caller that has gone meanwhile gives its slot back when it drops its `Held`.
+                    let _ = waiter.send(Ok(()));
+                }
+                // Refused already, and its caller has not come by yet.
+                None => {
+                    self.queue.entered(&agent, ticket);
+                    self.queue.release();
+                }
+            }
+        }
+    }
+}
+
+/// How the gate answers an arriving call.
+pub enum Entry {
+    /// Go.
+    Pass(Permit),
+    /// Wait.
+    Hold(Held),
+}
+
+impl Gate {
+    /// A closed gate.
+    pub fn new(limits: &config::Gate) -> Self {
+        Self {
+            inner: Arc::new(Mutex::new(Inner {
+                queue: Queue::new(limits.clone()),
+                waiting: HashMap::new(),
+                refusing: None,
+                wait: limits.wait,
+                progress: limits.progress,
+                pace: Pace::default(),
+            })),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic under this lock is a bug that was reported already; the queue itself is left consistent by
+        // every operation, so the others go on.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// New bounds.
+    pub fn set_limits(&self, limits: &config::Gate) {
+        let mut inner = self.lock();
+        inner.queue.set_limits(limits.clone());
+        inner.wait = limits.wait;
+        inner.progress = limits.progress;
+    }
+
+    /// A call arrives.
+    pub fn enter(&self, agent: &AgentKey, bytes: usize) -> Result<Entry, CallError> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        if let Some(refusal) = &inner.refusing {
+            return Err(refusal.clone());
+        }
+        match inner.queue.arrive(agent, bytes) {
+            Err(bound) => {
+                let mut error = CallError::from(Reason::QueueFull(bound));
+                error.retry_after = Some(Duration::from_secs(1));
+                Err(error)
+            }
+            Ok(Arrival::Pass(ticket)) => {
+                let place = Place { gate: self.clone(), agent: agent.clone(), ticket, bytes, arrived: now, until: now + inner.wait };
+                Ok(Entry::Pass(Permit { place: Some(place), held: false }))
+            }
+            Ok(Arrival::Hold(ticket)) => {
+                let (sender, receiver) = oneshot::channel();
+                inner.waiting.insert(ticket, sender);
+                let place = Place { gate: self.clone(), agent: agent.clone(), ticket, bytes, arrived: now, until: now + inner.wait };
+                // The lane may be free already, where only the order of its calls made this one wait.
+                inner.pump();
+                Ok(Entry::Hold(Held { place: Some(place), receiver }))
+            }
+        }
+    }
+
+    /// How many calls may be past the gate at once. Opens it where it refused.
+    pub fn set_slots(&self, slots: usize) {
+        let mut inner = self.lock();
+        inner.queue.set_slots(slots);
+        if slots > 0 {
+            inner.refusing = None;
+        }
+        inner.pump();
+    }
+
+    /// A target went down: its room is gone, and the calls in `returning` get their old places back before
+    /// anything else can pass.
+    pub fn target_down(&self, slots: usize, returning: &[(AgentKey, Ticket, usize)]) {
+        let mut inner = self.lock();
+        inner.queue.set_slots(slots);
+        for (agent, ticket, bytes) in returning {
+            inner.queue.come_back(agent, *ticket, *bytes);
+        }
+        inner.pump();
+    }
+
+    /// Refuses everything, held calls at once, until there are slots again or [`Self::reopen`].
+    pub fn refuse(&self, error: &CallError) {
+        let mut inner = self.lock();
+        inner.refusing = Some(error.clone());
+        for (_, waiter) in inner.waiting.drain() {
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+
+    /// Fails what is held now, but not what comes.
+    pub fn fail_held(&self, error: &CallError) {
+        for (_, waiter) in self.lock().waiting.drain() {
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+
+    /// Holds again instead of refusing.
+    pub fn reopen(&self) {
+        self.lock().refusing = None;
+    }
+
+    /// Calls held, their bytes, and calls past the gate.
+    pub fn load(&self) -> (usize, usize, usize) {
+        let inner = self.lock();
+        (inner.queue.held(), inner.queue.held_bytes(), inner.queue.used())
+    }
+
+    /// Distance of the progress notifications to those who wait.
+    pub fn progress_every(&self) -> Duration {
+        self.lock().progress
+    }
+}
+
+/// A call's place: in the queue or past the gate, never both.
+#[derive(Debug)]
+struct Place {
+    gate: Gate,
+    agent: AgentKey,
+    ticket: Ticket,
+    bytes: usize,
+    arrived: Instant,
+    until: Instant,
+}
+
+/// A call that is held. Dropping it leaves the gate.
+#[derive(Debug)]
+pub struct Held {
+    place: Option<Place>,
+    receiver: oneshot::Receiver<Result<(), CallError>>,
+}
+
+impl Held {
+    /// When it has waited long enough.
+    pub fn until(&self) -> Instant {
+        self.place.as_ref().map_or_else(Instant::now, |p| p.until)
+    }
+
+    /// How long it has waited so far.
+    pub fn waited(&self) -> Duration {
+        self.place.as_ref().map_or(Duration::ZERO, |p| p.arrived.elapsed())
+    }
+
+    /// How many go before it, at most, and how long that takes by the pace so far.
+    pub fn position(&self) -> (usize, Option<Duration>) {
+        let Some(place) = &self.place else { return (0, None) };
+        let inner = place.gate.lock();
+        let ahead = inner.queue.ahead(&place.agent, place.ticket);
+        (ahead, inner.pace.gap.map(|gap| gap * u32::try_from(ahead).unwrap_or(u32::MAX)))
+    }
+
+    /// Waits to be let go, or refused. Cancel safe: call it again after other events.
+    pub async fn turn(&mut self) -> Result<(), CallError> {
+        match (&mut self.receiver).await {
+            Ok(turn) => turn,
+            Err(_) => Err(CallError::from(Reason::Unavailable("it was removed".into()))),
+        }
+    }
+
+    /// Turns the place into a permit, after [`Self::turn`] said go.
+    pub fn go(mut self) -> Permit {
+        Permit { place: self.place.take(), held: true }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let mut inner = place.gate.lock();
+        let still_waiting = inner.waiting.remove(&place.ticket).is_some();
+        inner.queue.leave(&place.agent, place.ticket);
+        if !still_waiting && matches!(self.receiver.try_recv(), Ok(Ok(()))) {
+            // It was let go in the same moment: the slot is given back.
+            inner.queue.entered(&place.agent, place.ticket);
+            inner.queue.release();
+        }
+        inner.pump();
+    }
+}
+
+/// A call past the gate. Dropping it frees its slot.
+#[derive(Debug)]
+pub struct Permit {
+    place: Option<Place>,
+    held: bool,
+}
+
+impl Permit {
+    /// Its place in the order of arrivals, for [`Gate::target_down`].
+    pub fn ticket(&self) -> Ticket {
+        self.place.as_ref().map_or(Ticket(0), |p| p.ticket)
+    }
+
+    /// The bytes it was admitted with.
+    pub fn bytes(&self) -> usize {
+        self.place.as_ref().map_or(0, |p| p.bytes)
+    }
+
+    /// How long ago the call arrived at the gate.
+    pub fn waited(&self) -> Duration {
+        self.place.as_ref().map_or(Duration::ZERO, |p| p.arrived.elapsed())
+    }
+
+    /// The call is in its target's inbox: the next of its agent may follow.
+    pub fn entered(&mut self) {
+        if !self.held {
+            return;
+        }
+        self.held = false;
+        if let Some(place) = &self.place {
+            let mut inner = place.gate.lock();
+            inner.queue.entered(&place.agent, place.ticket);
+            inner.pump();
+        }
+    }
+
+    /// Back to the gate, to its old place, where a target that went down has put it already.
+    pub fn hold_again(mut self) -> Result<Held, CallError> {
+        let Some(place) = self.place.take() else {
+            return Err(CallError::from(Reason::Unavailable("it was removed".into())));
+        };
+        let (sender, receiver) = oneshot::channel();
+        let mut inner = place.gate.lock();
+        if !inner.queue.holds(&place.agent, place.ticket) {
+            inner.queue.come_back(&place.agent, place.ticket, place.bytes);
+        }
+        if let Some(refusal) = inner.refusing.clone() {
+            inner.queue.leave(&place.agent, place.ticket);
+            inner.pump();
+            return Err(refusal);
+        }
+        inner.waiting.insert(place.ticket, sender);
+        drop(inner);
+        Ok(Held { place: Some(place), receiver })
+    }
+}
+
+impl Held {
+    /// Ready to go, after [`Permit::hold_again`].
+    pub fn willing(&self) {
+        if let Some(place) = &self.place {
+            let mut inner = place.gate.lock();
+            inner.queue.willing(&place.agent, place.ticket);
+            inner.pump();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let mut inner = place.gate.lock();
+        if inner.queue.holds(&place.agent, place.ticket) {
+            // Its target went down and put it back; it will not go again.
+            inner.queue.leave(&place.agent, place.ticket);
+        } else {
+            if self.held {
+                inner.queue.entered(&place.agent, place.ticket);
+            }
+            inner.queue.release();
+        }
+        inner.pump();
+    }
+}

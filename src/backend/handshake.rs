@@ -1,0 +1,322 @@
+//! The handshake with a fresh target, as a pure state machine: which era it speaks, then its tools.
+//!
+//! A modern target answers `server/discover`; anything else means legacy, as does silence. Some servers fix
+//! their era by the first message they get, so the probe carries the full modern envelope and nothing else
+//! goes out until it is answered or overdue. When both greetings are out, `initialize` decides: a server
+//! that accepted it has fixed the legacy era.
+
+use serde_json::json;
+
+use super::tools::{Tool, parse_page};
+use crate::config::EraChoice;
+use crate::wire::message::write_request;
+use crate::wire::{Era, Object, RawJson, Response, Version, codes, method};
+
+/// Pages of a tool list at most: a server whose cursor never ends must not hold the handshake for ever.
+const MAX_PAGES: usize = 1000;
+
+/// What the handshake learnt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// The era spoken from now on.
+    pub era: Era,
+    /// The revision.
+    pub version: String,
+    /// The server's capabilities, raw.
+    pub capabilities: RawJson,
+    /// Its tools.
+    pub tools: Vec<Tool>,
+}
+
+impl Facts {
+    /// Whether the capability is declared.
+    pub fn has(&self, capability: &str) -> bool {
+        Object::parse(self.capabilities.as_str()).is_ok_and(|c| c.get(capability).is_some())
+    }
+
+    /// Whether changes of the tool list are announced.
+    pub fn announces_tools(&self) -> bool {
+        let Ok(capabilities) = Object::parse(self.capabilities.as_str()) else { return false };
+        capabilities.get("tools").and_then(|t| Object::parse(t).ok()).is_some_and(|t| t.get("listChanged") == Some("true"))
+    }
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// Send these lines and wait.
+    Send(Vec<String>),
+    /// Wait.
+    Wait,
+    /// Done.
+    Done(Box<Facts>),
+    /// It cannot work.
+    Failed(String),
+}
+
+/// One handshake. Its request ids lie below every id that calls use.
+#[derive(Debug)]
+pub struct Handshake {
+    discover: Greeting,
+    initialize: Greeting,
+    fetch: Option<Fetch>,
+    facts: Option<Facts>,
+    discovered: Option<(String, RawJson)>,
+    choice: EraChoice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeting {
+    Unsent,
+    Sent,
+    Refused,
+    Accepted,
+}
+
+const DISCOVER_ID: &str = "1";
+const INITIALIZE_ID: &str = "2";
+
+impl Handshake {
+    /// Begins. `remembered` is the era of an earlier incarnation.
+    pub fn begin(choice: EraChoice, remembered: Option<Era>) -> (Self, Step) {
+        let mut shake = Self { discover: Greeting::Unsent, initialize: Greeting::Unsent, fetch: None, facts: None, discovered: None, choice };
+        let first = match (choice, remembered) {
+            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => shake.send_initialize(),
+            _ => shake.send_discover(),
+        };
+        (shake, Step::Send(vec![first]))
+    }
+
+    /// Whether the probe is out and unanswered: then a silent server is greeted the legacy way too, and one
+    /// that dies is greeted that way at its next start.
+    pub fn probing(&self) -> bool {
+        self.discover == Greeting::Sent && self.initialize == Greeting::Unsent
+    }
+
+    /// The probe is overdue.
+    pub fn overdue(&mut self) -> Step {
+        if self.probing() && self.choice == EraChoice::Auto { Step::Send(vec![self.send_initialize()]) } else { Step::Wait }
+    }
+
+    /// A response arrived.
+    pub fn on_response(&mut self, response: &Response<'_>) -> Step {
+        match response.id.as_ref().map(|id| id.as_raw()) {
+            Some(DISCOVER_ID) if self.discover == Greeting::Sent => self.on_discover(response.outcome),
+            Some(INITIALIZE_ID) if self.initialize == Greeting::Sent => self.on_initialize(response.outcome),
+            Some(id) => match self.fetch.as_mut().filter(|f| f.id() == id) {
+                Some(fetch) => match fetch.on_result(response.outcome) {
+                    FetchStep::Send(line) => Step::Send(vec![line]),
+                    FetchStep::Done(tools) => match self.facts.take() {
+                        Some(facts) => Step::Done(Box::new(Facts { tools, ..facts })),
+                        None => Step::Wait,
+                    },
+                    FetchStep::Failed(why) => Step::Failed(why),
+                },
+                None => Step::Wait,
+            },
+            None => Step::Wait,
+        }
+    }
+
+    fn send_discover(&mut self) -> String {
+        self.discover = Greeting::Sent;
+        write_request(Some(DISCOVER_ID), method::DISCOVER, Some(&json!({ "_meta": modern_meta() }).to_string()))
+    }
+
+    fn send_initialize(&mut self) -> String {
+        self.initialize = Greeting::Sent;
+        let params = json!({
+            "protocolVersion": Version::NEWEST_LEGACY.as_str(),
+            "capabilities": {},
+            "clientInfo": client_info(),
+        });
+        write_request(Some(INITIALIZE_ID), method::INITIALIZE, Some(&params.to_string()))
+    }
+
+    fn on_discover(&mut self, outcome: Result<&str, &str>) -> Step {
+        let accepted = outcome.ok().and_then(|result| {
+            let result = Object::parse(result).ok()?;
+            let versions: Vec<String> = serde_json::from_str(result.get("supportedVersions")?).ok()?;
+            let version = versions.into_iter().find(|v| Version::parse(v).is_some_and(|v| v.era() == Era::Modern))?;
+            Some((version, result.get("capabilities").unwrap_or("{}").to_owned()))
+        });
+        match accepted {
+            Some((version, capabilities)) => {
+                self.discover = Greeting::Accepted;
+                let capabilities = RawJson::from(capabilities);
+                if self.initialize == Greeting::Sent {
+                    // Both greetings are out: the answer to the other one decides.
+                    self.discovered = Some((version, capabilities));
+                    return Step::Wait;
+                }
+                self.agreed(Era::Modern, version, capabilities)
+            }
+            None => {
+                self.discover = Greeting::Refused;
+                let said = outcome.err().map_or_else(|| "a result the router does not understand".to_owned(), short);
+                match (self.choice, self.initialize) {
+                    (EraChoice::Modern, _) => Step::Failed(format!("it does not speak the modern era ({said})")),
+                    (_, Greeting::Unsent) => Step::Send(vec![self.send_initialize()]),
+                    (_, Greeting::Refused) => Step::Failed(format!("it refused server/discover ({said}) and initialize")),
+                    _ => Step::Wait,
+                }
+            }
+        }
+    }
+
+    fn on_initialize(&mut self, outcome: Result<&str, &str>) -> Step {
+        let accepted = outcome.ok().and_then(|result| {
+            let result = Object::parse(result).ok()?;
+            let version = result.get_str("protocolVersion")?.into_owned();
+            Some((version, result.get("capabilities").unwrap_or("{}").to_owned()))
+        });
+        if let Some((version, capabilities)) = accepted {
+            self.initialize = Greeting::Accepted;
+            if !Version::parse(&version).is_some_and(|v| v.era() == Era::Legacy) {
+                return Step::Failed(format!("it wants protocol version {version}, which the router does not speak"));
+            }
+            return self.agreed(Era::Legacy, version, RawJson::from(capabilities));
+        }
+        self.initialize = Greeting::Refused;
+        if let Some((version, capabilities)) = self.discovered.take() {
+            return self.agreed(Era::Modern, version, capabilities);
+        }
+        let error = outcome.err().unwrap_or("a result the router does not understand");
+        let code = Object::parse(error).ok().and_then(|e| e.get("code").and_then(|c| c.parse::<i64>().ok()));
+        let maybe_modern = matches!(code, Some(codes::UNSUPPORTED_VERSION | codes::METHOD_NOT_FOUND));
+        match (self.choice, self.discover) {
+            (_, Greeting::Sent) => Step::Wait,
+            // A remembered legacy server that was replaced by a modern one.
+            (EraChoice::Auto, Greeting::Unsent) if maybe_modern => Step::Send(vec![self.send_discover()]),
+            _ => Step::Failed(format!("it refused initialize: {}", short(error))),
+        }
+    }
+
+    /// The era is agreed: the third step of the legacy handshake, then the tools.
+    fn agreed(&mut self, era: Era, version: String, capabilities: RawJson) -> Step {
+        let mut lines = Vec::new();
+        if era == Era::Legacy {
+            lines.push(write_request(None, method::INITIALIZED, None));
+        }
+        let facts = Facts { era, version, capabilities, tools: Vec::new() };
+        if !facts.has("tools") {
+            return if lines.is_empty() { Step::Done(Box::new(facts)) } else { self.without_tools(facts, lines) };
+        }
+        let (fetch, line) = Fetch::begin(era, 3);
+        lines.push(line);
+        self.fetch = Some(fetch);
+        self.facts = Some(facts);
+        Step::Send(lines)
+    }
+
+    /// A legacy server without tools still gets its third step; a ping tells when it has read it.
+    fn without_tools(&mut self, facts: Facts, mut lines: Vec<String>) -> Step {
+        let (fetch, line) = Fetch::ping(3);
+        lines.push(line);
+        self.fetch = Some(fetch);
+        self.facts = Some(facts);
+        Step::Send(lines)
+    }
+}
+
+/// Fetches a whole tool list, page by page.
+#[derive(Debug)]
+pub struct Fetch {
+    era: Era,
+    id: String,
+    next: u64,
+    pages: usize,
+    tools: Vec<Tool>,
+    pinging: bool,
+}
+
+/// What to do next about a tool list.
+#[derive(Debug, PartialEq)]
+pub enum FetchStep {
+    /// Send this line.
+    Send(String),
+    /// Here it is.
+    Done(Vec<Tool>),
+    /// It could not be had.
+    Failed(String),
+}
+
+impl Fetch {
+    /// Begins with request id `id`; each page takes the next one, as a string so that it meets no call's id.
+    pub fn begin(era: Era, id: u64) -> (Self, String) {
+        let mut fetch = Self { era, id: String::new(), next: id, pages: 0, tools: Vec::new(), pinging: false };
+        let line = fetch.request(None);
+        (fetch, line)
+    }
+
+    fn ping(id: u64) -> (Self, String) {
+        let fetch = Self { era: Era::Legacy, id: format!("\"list-{id}\""), next: id, pages: 0, tools: Vec::new(), pinging: true };
+        let line = write_request(Some(&fetch.id), method::PING, None);
+        (fetch, line)
+    }
+
+    /// The raw id of the request that is out.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn request(&mut self, cursor: Option<&str>) -> String {
+        self.id = format!("\"list-{}\"", self.next);
+        self.next += 1;
+        self.pages += 1;
+        let mut params = Object::default();
+        if let Some(cursor) = cursor {
+            params.set("cursor", cursor.to_owned());
+        }
+        if self.era == Era::Modern {
+            params.set("_meta", modern_meta().to_string());
+        }
+        let text = params.to_text();
+        write_request(Some(&self.id), method::TOOLS_LIST, (!params.is_empty()).then_some(text.as_str()))
+    }
+
+    /// The answer arrived.
+    pub fn on_result(&mut self, outcome: Result<&str, &str>) -> FetchStep {
+        if self.pinging {
+            return FetchStep::Done(Vec::new());
+        }
+        let result = match outcome {
+            Ok(result) => result,
+            Err(error) => return FetchStep::Failed(format!("it refused tools/list: {}", short(error))),
+        };
+        match parse_page(result) {
+            Err(why) => FetchStep::Failed(why),
+            Ok((tools, cursor)) => {
+                self.tools.extend(tools);
+                match cursor {
+                    Some(_) if self.pages >= MAX_PAGES => FetchStep::Failed(format!("its tool list has more than {MAX_PAGES} pages")),
+                    Some(cursor) => FetchStep::Send(self.request(Some(&cursor))),
+                    None => FetchStep::Done(std::mem::take(&mut self.tools)),
+                }
+            }
+        }
+    }
+}
+
+/// The `_meta` of the router's own modern requests.
+pub fn modern_meta() -> serde_json::Value {
+    json!({
+        method::META_VERSION: Version::NEWEST_MODERN.as_str(),
+        method::META_CLIENT: client_info(),
+        method::META_CAPABILITIES: {},
+    })
+}
+
+/// Who the router is, towards targets.
+pub fn client_info() -> serde_json::Value {
+    json!({ "name": "pointsman", "version": env!("CARGO_PKG_VERSION") })
+}
+
+/// The beginning of a peer's words, for a message.
+fn short(text: &str) -> String {
+    let mut words: String = text.chars().take(200).collect();
+    if words.len() < text.len() {
+        words.push('…');
+    }
+    words
+}

@@ -1,0 +1,178 @@
+//! What a target says: answers, progress, log messages, changed lists, and junk.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::actor::Actor;
+use super::handshake::{Fetch, FetchStep, modern_meta};
+use super::target::Settled;
+use crate::wire::message::write_request;
+use crate::wire::message::write_response;
+use crate::wire::{Era, Message, Notification, Object, RawJson, Request, Response, codes, method};
+
+/// Junk lines that are logged in full; the rest is counted.
+const JUNK_LOGGED: u64 = 5;
+
+impl Actor {
+    /// Takes in every whole line that was read.
+    pub(super) fn on_lines(&mut self) {
+        while let Some(line) = self.connection.as_mut().and_then(|c| c.next_line()) {
+            match line {
+                Ok(line) => self.on_line(&line),
+                Err(error) => {
+                    // Whose answer it was cannot be known, so its caller could wait for ever: start afresh.
+                    let why = format!("it sent a message over the limit ({error:?})");
+                    self.on(super::state::Event::Broken { why });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_line(&mut self, line: &Bytes) {
+        match Message::parse(line) {
+            Ok(Message::Response(response)) => self.on_response(line, response),
+            Ok(Message::Notification(notification)) => self.on_notification(line, notification),
+            Ok(Message::Request(request)) => self.on_request(&request),
+            Err(error) => {
+                let before = self.counters.junk.fetch_add(1, Ordering::Relaxed);
+                if before < JUNK_LOGGED {
+                    let shown: String = String::from_utf8_lossy(line).chars().take(120).collect();
+                    warn!(backend = %self.shared.name, "its stdout holds a line that is no message ({error}): {shown:?}");
+                }
+            }
+        }
+    }
+
+    fn on_response(&mut self, line: &Bytes, response: Response<'_>) {
+        if let Some(shake) = &mut self.shake {
+            let step = shake.on_response(&response);
+            self.on_step(step);
+            return;
+        }
+        let Some(id) = &response.id else { return };
+        if self.fetch.as_ref().is_some_and(|f| f.id() == id.as_raw()) {
+            self.on_list(response.outcome);
+            return;
+        }
+        let entry = id.as_raw().parse().ok().and_then(|id| self.pending.answered(id));
+        let Some(entry) = entry else {
+            // An answer to a cancelled call, or to the router's own requests whose answer does not matter.
+            debug!(backend = %self.shared.name, %id, "an answer that nobody waits for");
+            return;
+        };
+        self.counters.answered.fetch_add(1, Ordering::Relaxed);
+        let outcome = match response.outcome {
+            Ok(result) => Ok(RawJson::slice_of(line, result)),
+            Err(error) => Err(RawJson::slice_of(line, error)),
+        };
+        let _ = entry.reply.send(Settled::Answered(outcome));
+    }
+
+    fn on_notification(&mut self, line: &Bytes, notification: Notification<'_>) {
+        match (notification.method.as_ref(), notification.params) {
+            (method::PROGRESS, Some(params)) => {
+                let token = Object::parse(params).ok().and_then(|p| p.get("progressToken").and_then(|t| t.parse::<u64>().ok()));
+                if let Some(entry) = token.and_then(|t| self.pending.get_mut(t))
+                    && let Some(sink) = &entry.sink
+                {
+                    sink.progress(RawJson::slice_of(line, params));
+                }
+            }
+            (method::MESSAGE, Some(params)) => self.on_log(line, params),
+            (method::TOOLS_CHANGED, _) if self.shake.is_none() => self.refresh_tools(),
+            (other, _) => debug!(backend = %self.shared.name, "{other} is not relayed"),
+        }
+    }
+
+    fn on_log(&mut self, line: &Bytes, params: &str) {
+        let object = Object::parse(params).unwrap_or_default();
+        let level = object.get_str("level");
+        let rank = level.as_deref().and_then(method::log_rank).unwrap_or(1);
+        match self.pending.sole_owner(Instant::now()) {
+            Some(sink) => sink.log(rank, RawJson::slice_of(line, params)),
+            None => {
+                let shown: String = object.get("data").unwrap_or_default().chars().take(500).collect();
+                tracing::info!(target: "pointsman::backend", backend = %self.shared.name, level = level.as_deref().unwrap_or("info"), "{shown}");
+            }
+        }
+    }
+
+    /// A request from a target. The router declared no capability, so a well-behaved one only pings.
+    fn on_request(&mut self, request: &Request<'_>) {
+        let answer = if request.method == method::PING {
+            write_response(request.id.as_raw(), Ok("{}"))
+        } else {
+            let error = json!({ "code": codes::METHOD_NOT_FOUND, "message": format!("Method not found: {}", request.method) });
+            write_response(request.id.as_raw(), Err(&error.to_string()))
+        };
+        if let Some(connection) = &mut self.connection {
+            connection.push_own(&answer);
+        }
+    }
+
+    /// The list changed: fetch it anew, once more if it changes meanwhile.
+    fn refresh_tools(&mut self) {
+        if self.fetch.is_some() {
+            self.fetch_again = true;
+            return;
+        }
+        let Some(era) = self.facts.as_ref().map(|f| f.era) else { return };
+        let (fetch, line) = Fetch::begin(era, self.counters.answered.load(Ordering::Relaxed) + 1000);
+        self.fetch = Some(fetch);
+        self.send_own(&line);
+    }
+
+    fn on_list(&mut self, outcome: Result<&str, &str>) {
+        let Some(fetch) = &mut self.fetch else { return };
+        match fetch.on_result(outcome) {
+            FetchStep::Send(line) => self.send_own(&line),
+            FetchStep::Done(tools) => {
+                self.fetch = None;
+                self.shared.publish_tools(tools, self.incarnation);
+                if std::mem::take(&mut self.fetch_again) {
+                    self.refresh_tools();
+                }
+            }
+            FetchStep::Failed(why) => {
+                self.fetch = None;
+                warn!(backend = %self.shared.name, "the changed tool list could not be fetched: {why}");
+            }
+        }
+    }
+
+    /// Asks a modern target to announce changes of its list; a legacy one does so unasked.
+    pub(super) fn begin_listening(&mut self) {
+        let wanted = self.facts.as_ref().is_some_and(|f| f.era == Era::Modern && f.announces_tools());
+        if wanted {
+            let params = json!({ "_meta": modern_meta(), "notifications": { "toolsListChanged": true } });
+            self.send_own(&write_request(Some("\"listen\""), method::LISTEN, Some(&params.to_string())));
+        }
+    }
+
+    /// Tells a legacy target which log messages are wanted; modern requests say it themselves.
+    pub(super) fn send_level(&mut self) {
+        let wanted = self.facts.as_ref().is_some_and(|f| f.era == Era::Legacy && f.has("logging"));
+        let level = self.level.and_then(|rank| method::LOG_LEVELS.get(usize::from(rank)));
+        if let Some(level) = level.filter(|_| wanted) {
+            let params = json!({ "level": level });
+            self.send_own(&write_request(Some("\"level\""), method::SET_LEVEL, Some(&params.to_string())));
+        }
+    }
+
+    /// Tells the target that a call is no longer wanted.
+    pub(super) fn send_cancelled(&mut self, id: u64) {
+        let params = json!({ "requestId": id, "reason": "cancelled by the client" });
+        self.send_own(&write_request(None, method::CANCELLED, Some(&params.to_string())));
+    }
+
+    fn send_own(&mut self, line: &str) {
+        if let Some(connection) = &mut self.connection {
+            connection.push_own(line);
+        }
+    }
+}

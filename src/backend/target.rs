@@ -1,0 +1,235 @@
+//! A target from outside: the messages it takes, what it says of itself, and a call in flight there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::queue::Ticket;
+use super::state::State;
+use crate::call::AgentKey;
+use crate::config;
+use crate::wire::{Era, RawJson};
+
+/// Where the notifications of a call go: to its agent. Never blocks; what does not fit is dropped.
+pub trait Sink: Send + Sync {
+    /// `params` of a progress notification of this call, with the router's token.
+    fn progress(&self, params: RawJson);
+    /// `params` of a log message that is this agent's, and its rank.
+    fn log(&self, rank: u8, params: RawJson);
+}
+
+/// A call to be written.
+pub struct Submit {
+    /// The id it is written with.
+    pub id: u64,
+    /// The line, newline included.
+    pub line: Vec<u8>,
+    /// Who it is from.
+    pub agent: AgentKey,
+    /// Its place at the gate.
+    pub ticket: Ticket,
+    /// The bytes it was admitted with.
+    pub bytes: usize,
+    /// Whether it may be sent again if the target dies.
+    pub replay: bool,
+    /// The incarnation that it was made for.
+    pub incarnation: u64,
+    /// Its caller.
+    pub reply: oneshot::Sender<Settled>,
+    /// Where its notifications go.
+    pub sink: Option<Arc<dyn Sink>>,
+}
+
+/// How a call ended at its target.
+#[derive(Debug)]
+pub enum Settled {
+    /// The target answered: the raw result or the raw error.
+    Answered(Result<RawJson, RawJson>),
+    /// It goes back to the gate: it was never written, or it may be sent again (`replayed`).
+    Returned {
+        /// It was written once already.
+        replayed: bool,
+    },
+    /// It was written, and the target died.
+    Lost {
+        /// How.
+        why: String,
+    },
+}
+
+/// What goes to a target about calls.
+pub enum Work {
+    /// Write this.
+    Call(Submit),
+    /// This is no longer wanted.
+    Cancel(u64),
+}
+
+/// What goes to a target about itself.
+pub enum Control {
+    /// Stop and start again.
+    Restart,
+    /// Stop; answers when it has.
+    Stop,
+    /// Stop without waiting for anything.
+    Kill,
+    /// New settings, and whether the child must be started again to have them.
+    Settings(Arc<config::Backend>, bool),
+    /// Log messages from this rank on are wanted.
+    LogLevel(u8),
+}
+
+/// A target that takes calls now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// The number of its spawn.
+    pub incarnation: u64,
+    /// The era it speaks.
+    pub era: Era,
+    /// Whether it has the capability `logging`.
+    pub logging: bool,
+}
+
+/// What a target says of itself.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    /// Where it is in its life.
+    pub state: State,
+    /// The number of its newest spawn; 0 before the first.
+    pub incarnation: u64,
+    /// The process id of that.
+    pub pid: Option<u32>,
+    /// Set while it takes calls.
+    pub live: Option<Live>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// When the newest spawn began.
+    pub started: Option<Instant>,
+    /// How long it usually takes from spawn to ready: the 90th percentile of the last starts.
+    pub usual_start: Option<Duration>,
+    /// The protocol version, once agreed.
+    pub version: Option<String>,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self { state: State::Stopped, incarnation: 0, pid: None, live: None, restarts: 0, started: None, usual_start: None, version: None }
+    }
+}
+
+impl Phase {
+    /// When it is expected to be ready, from now; `None` where nobody can say.
+    pub fn eta(&self, now: Instant) -> Option<Duration> {
+        let start = self.usual_start?;
+        match &self.state {
+            State::Ready { .. } => Some(Duration::ZERO),
+            State::Starting { .. } => Some(start.saturating_sub(self.started.map_or(Duration::ZERO, |s| now.duration_since(s)))),
+            State::Backoff { until } | State::CrashLoop { until, .. } => Some(until.saturating_duration_since(now) + start),
+            State::Stopping { until, again: true, .. } => Some(until.saturating_duration_since(now) + start),
+            State::Stopped | State::Failed { .. } | State::Stopping { .. } => None,
+        }
+    }
+}
+
+/// Counters that callers and the actor share.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Calls in flight.
+    pub in_flight: AtomicU32,
+    /// Calls answered by the present incarnation.
+    pub answered: AtomicU64,
+    /// Lines that were no message, or answers that nobody waits for.
+    pub junk: AtomicU64,
+    next_id: AtomicU64,
+}
+
+/// A handle to a target.
+#[derive(Clone)]
+pub struct Target {
+    /// Which of the backend's replicas it is.
+    pub replica: u32,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    pub(super) work: mpsc::Sender<Work>,
+    pub(super) control: mpsc::Sender<Control>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+impl Target {
+    /// What it says of itself now.
+    pub fn phase(&self) -> Phase {
+        self.phase.borrow().clone()
+    }
+
+    /// Set while it takes calls.
+    pub fn live(&self) -> Option<Live> {
+        self.phase.borrow().live.clone()
+    }
+
+    /// An id that no other call at this target has, in any incarnation.
+    pub fn next_id(&self) -> u64 {
+        // The ids below belong to the handshake.
+        self.counters.next_id.fetch_add(1, Ordering::Relaxed) + 100
+    }
+
+    /// Hands a call over. It is in flight until the guard is dropped.
+    pub async fn submit(&self, submit: Submit, receiver: oneshot::Receiver<Settled>) -> Flight {
+        let id = submit.id;
+        self.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        let flight = Flight { id, work: self.work.clone(), counters: Arc::clone(&self.counters), receiver, settled: false };
+        // The inbox has room for all that the gate lets pass, so this rarely waits. A closed inbox drops the
+        // call, and with it the sender that the flight waits on.
+        let _ = self.work.send(Work::Call(submit)).await;
+        flight
+    }
+
+    /// Tells it something about itself.
+    pub async fn control(&self, control: Control) {
+        // A target that is gone needs no telling.
+        let _ = self.control.send(control).await;
+    }
+
+    /// Waits until it has stopped.
+    pub async fn stopped(&self) {
+        let mut phase = self.phase.clone();
+        // An actor that is gone has stopped as well.
+        let _ = phase.wait_for(|p| p.state == State::Stopped).await;
+    }
+}
+
+/// A call in flight. Dropping it before it settled cancels it at the target.
+pub struct Flight {
+    id: u64,
+    work: mpsc::Sender<Work>,
+    counters: Arc<Counters>,
+    receiver: oneshot::Receiver<Settled>,
+    settled: bool,
+}
+
+impl Flight {
+    /// Waits for the end of it. Cancel safe.
+    pub async fn settled(&mut self) -> Settled {
+        let settled = (&mut self.receiver).await;
+        self.settled = true;
+        settled.unwrap_or(Settled::Returned { replayed: false })
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.settled {
+            return;
+        }
+        if let Err(mpsc::error::TrySendError::Full(cancel)) = self.work.try_send(Work::Cancel(self.id)) {
+            // The inbox is full of calls for a moment; the target must still hear of it.
+            let work = self.work.clone();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { work.send(cancel).await });
+            }
+        }
+    }
+}
