@@ -1,1 +1,2 @@
 //! Pointsman.
+pub mod demo;
