@@ -8,6 +8,8 @@ use super::wire::Message;
 
 /// Names a legacy session.
 pub const SESSION: &str = "mcp-session-id";
+/// Names the revision a request speaks.
+pub const VERSION: &str = "mcp-protocol-version";
 
 /// Whether the request comes from no browser or from a page of this machine; anything else may be a
 /// foreign page that had its name resolved to the loopback address.
@@ -29,13 +31,14 @@ pub fn is_local_origin(headers: &HeaderMap) -> bool {
 pub fn mismatch(headers: &HeaderMap, message: &Message<'_>) -> Option<String> {
     let params = message.params.as_ref();
     let meta = params.and_then(|params| params.meta.as_ref());
-    let version = meta.and_then(|meta| meta.version.as_deref());
+    // Without an envelope there is nothing to compare: a notification needs none, and for a request its
+    // lack is the error to report.
+    let version = meta.and_then(|meta| meta.version.as_deref())?;
     let method = message.method.as_deref();
     let name = params
         .and_then(|params| params.name.as_deref())
         .filter(|_| method == Some("tools/call"));
-    // Notifications need no envelope, and without one there is nothing to compare with.
-    check(headers, "mcp-protocol-version", version)
+    check(headers, VERSION, Some(version))
         .or_else(|| check(headers, "mcp-method", method))
         .or_else(|| check(headers, "mcp-name", name))
 }

@@ -11,17 +11,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::headers;
 use super::jobs::{Job, Running};
-use super::server::{Era, Next, Server};
-use super::wire;
+use super::server::{Era, MODERN, Next, Server};
+use super::wire::{self, Message};
+use super::{EraChoice, headers};
 
 /// Lines of a slow call that may wait for its client.
 const QUEUE: usize = 16;
@@ -73,7 +73,10 @@ impl Service {
             return Ok(status(StatusCode::FORBIDDEN));
         }
         if head.method != Method::POST {
-            return Ok(status(StatusCode::METHOD_NOT_ALLOWED));
+            let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
+            let post = HeaderValue::from_static("POST");
+            response.headers_mut().insert(ALLOW, post);
+            return Ok(response);
         }
         Ok(match read(body).await {
             Ok(body) => self.post(&head.headers, &body).await,
@@ -87,13 +90,13 @@ impl Service {
         let (era, next) = match wire::parse(body) {
             Err(malformed) => (Era::Legacy, self.server.refuse(&malformed, &mut out)),
             Ok(message) => {
-                let era = self.server.era(&message);
+                let era = self.era(headers, &message);
                 let wrong = match era {
                     Era::Legacy => None,
                     Era::Modern => headers::mismatch(headers, &message),
                 };
                 let next = match wrong {
-                    None => self.server.answer(&message, &mut out),
+                    None => self.server.answer(&message, era, &mut out),
                     Some(text) => {
                         wire::push_error(&mut out, message.id, wire::HEADER_MISMATCH, &text, None);
                         Next::Refused(400)
@@ -128,6 +131,17 @@ impl Service {
             Next::Crash => super::die(),
             Next::Later(job) => self.later(headers, era, job).await,
         }
+    }
+
+    /// The header tells a modern request that lacks its envelope from a legacy one.
+    fn era(&self, headers: &HeaderMap, message: &Message<'_>) -> Era {
+        let claims_modern = headers
+            .get(headers::VERSION)
+            .is_some_and(|version| version == MODERN);
+        if claims_modern && self.server.options.era == EraChoice::Both {
+            return Era::Modern;
+        }
+        self.server.era(message)
     }
 
     async fn later(&self, headers: &HeaderMap, era: Era, job: Job) -> Response<Body> {

@@ -115,7 +115,7 @@ impl Server {
     }
 
     /// Handles one message. What can be answered at once is appended to `out`.
-    pub fn answer(&self, message: &Message<'_>, out: &mut Vec<u8>) -> Next {
+    pub fn answer(&self, message: &Message<'_>, era: Era, out: &mut Vec<u8>) -> Next {
         let Some(method) = message.method.as_deref() else {
             // A response: this server asks nothing, so it is stale or a mistake.
             return Next::Nothing;
@@ -123,7 +123,6 @@ impl Server {
         let Some(id) = message.id else {
             return self.note(method, message);
         };
-        let era = self.era(message);
         if era == Era::Modern
             && let Err(next) = self.check_envelope(id, method, message, out)
         {

@@ -99,9 +99,10 @@ impl Connection<'_> {
                 return false;
             }
         };
-        match self.server.answer(&message, out) {
+        let era = self.server.era(&message);
+        match self.server.answer(&message, era, out) {
             Next::Later(job) => {
-                let tail = self.server.tail(self.server.era(&message)).to_owned();
+                let tail = self.server.tail(era).to_owned();
                 let key = job.id.get().to_owned();
                 self.running.start(key, job, tail, self.sink.clone());
             }
