@@ -1,7 +1,20 @@
-//! Pointsman.
+//! Pointsman: one stable MCP endpoint in front of many servers that crash, restart and change, whose routing
+//! rules are WebAssembly components that are swapped while calls are running.
+//!
+//! Modules are listed floor by floor, lowest first; a file may use its own module and lower floors, on floor 3
+//! only what stands to its left. ARCHITECTURE.md leads through them, and a test enforces the order.
+
+// Floor 0: wire. Bytes to messages and back.
+pub mod wire;
+
+// Floor 1: words. Pure.
 pub mod call;
 pub mod config;
 pub mod error;
 pub mod policy;
+
+// Floor 2: mechanisms, blind to each other.
 pub mod process;
-pub mod wire;
+
+// Floor 3: actors.
+pub mod backend;

@@ -82,7 +82,6 @@ impl Actor {
             }
             match self.wake(&mut batch, timer.as_mut(), due.is_some()).await {
                 Wake::Control(Some(control)) => self.on_control(control),
-                Wake::Control(None) if *self.life.state() == State::Stopped => return,
                 // The backend was dropped without being stopped: nobody can call here any more.
                 Wake::Control(None) => self.on(Event::Stop),
                 Wake::Io(io) => self.on_io(io),
@@ -104,7 +103,18 @@ impl Actor {
                     self.on_time();
                 }
             }
-            if self.pending.is_empty() && matches!(self.life.state(), State::Stopping { rung: super::state::Rung::Drain, .. }) {
+            if self.control.is_closed() && self.control.is_empty() && *self.life.state() == State::Stopped {
+                return;
+            }
+            if self.pending.is_empty()
+                && matches!(
+                    self.life.state(),
+                    State::Stopping {
+                        rung: super::state::Rung::Drain,
+                        ..
+                    }
+                )
+            {
                 self.on(Event::Drained);
             }
             if let Some(connection) = &mut self.connection {
@@ -119,7 +129,12 @@ impl Actor {
     }
 
     async fn wake(&mut self, batch: &mut Vec<Work>, timer: std::pin::Pin<&mut Sleep>, timed: bool) -> Wake {
-        let Self { connection, work, control, .. } = self;
+        let Self {
+            connection,
+            work,
+            control,
+            ..
+        } = self;
         let room = connection.as_ref().is_none_or(|c| c.backlog() < MAX_BACKLOG);
         // A removed backend's channels stay closed; polling them again would spin.
         let wants_control = !control.is_closed() || !control.is_empty();
@@ -133,7 +148,10 @@ impl Actor {
     }
 
     fn due(&self) -> Option<Instant> {
-        [self.life.due(), self.probe_due, self.closed.as_ref().map(|(at, _)| *at)].into_iter().flatten().min()
+        [self.life.due(), self.probe_due, self.closed.as_ref().map(|(at, _)| *at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn on_time(&mut self) {
@@ -155,7 +173,7 @@ impl Actor {
         match control {
             Control::Restart => {
                 info!(backend = %self.shared.name, replica = self.replica, "restart asked for");
-                self.shared.set_condition(self.replica, Condition::Down, &[]);
+                self.shared.forgive(self.replica);
                 self.on(Event::Restart);
             }
             Control::Stop => self.on(Event::Stop),
@@ -164,7 +182,7 @@ impl Actor {
                 self.settings = settings;
                 if respawn {
                     self.remembered = None;
-                    self.shared.set_condition(self.replica, Condition::Down, &[]);
+                    self.shared.forgive(self.replica);
                     self.on(Event::Restart);
                 }
             }
@@ -188,15 +206,38 @@ impl Actor {
     }
 
     fn on_call(&mut self, submit: Submit) {
-        let Submit { id, line, agent, ticket, bytes, replay, incarnation, reply, sink } = submit;
+        let Submit {
+            id,
+            line,
+            agent,
+            ticket,
+            bytes,
+            replay,
+            incarnation,
+            reply,
+            sink,
+        } = submit;
         if reply.is_closed() {
             return;
         }
-        let takes = matches!(self.life.state(), State::Ready { .. }) && incarnation == self.incarnation && self.closed.is_none();
+        let takes = matches!(self.life.state(), State::Ready { .. })
+            && incarnation == self.incarnation
+            && self.closed.is_none();
         match &mut self.connection {
             Some(connection) if takes => {
                 connection.push(Some(id), line);
-                self.pending.insert(id, Entry { agent, ticket, bytes, replay, end: None, reply, sink });
+                self.pending.insert(
+                    id,
+                    Entry {
+                        agent,
+                        ticket,
+                        bytes,
+                        replay,
+                        end: None,
+                        reply,
+                        sink,
+                    },
+                );
             }
             _ => {
                 self.shared.give_back(&[(agent, ticket, bytes)]);
@@ -284,7 +325,7 @@ impl Actor {
                 let (connection, stderr) = Connection::of_child(child, self.settings.max_message);
                 self.connection = Some(connection);
                 let backend: Arc<str> = Arc::clone(&self.shared.name);
-                tokio::spawn(process::stderr::pump(stderr, self.stderr.clone(), backend, self.incarnation));
+                tokio::spawn(process::pump(stderr, self.stderr.clone(), backend, self.incarnation));
                 let (shake, step) = Handshake::begin(self.settings.era, self.remembered);
                 self.probe_due = shake.probing().then(|| Instant::now() + PROBE_WAIT);
                 self.shake = Some(shake);
@@ -293,7 +334,10 @@ impl Actor {
             Err(error) => {
                 warn!(backend = %self.shared.name, "{error}");
                 let permanent = error.is_permanent();
-                self.on(Event::SpawnFailed { why: error.to_string(), permanent });
+                self.on(Event::SpawnFailed {
+                    why: error.to_string(),
+                    permanent,
+                });
             }
         }
     }
@@ -335,7 +379,9 @@ impl Actor {
     fn open(&mut self) {
         if self.settings.state == config::StateKind::Volatile && self.incarnation > 1 {
             // Whoever was held meant the state of the incarnation that is gone.
-            self.shared.gate.fail_held(&CallError::from(Reason::StateLost).at(&self.shared.name));
+            self.shared
+                .gate
+                .fail_held(&CallError::from(Reason::StateLost).at(&self.shared.name));
         }
         self.publish();
         self.shared.set_condition(self.replica, Condition::Ready, &[]);
@@ -385,7 +431,8 @@ impl Actor {
         error.retry_after = retry;
         error.incarnation = Some(self.incarnation);
         warn!(backend = %self.shared.name, replica = self.replica, "{}", error.message());
-        self.shared.set_condition(self.replica, Condition::GivenUp(Box::new(error)), &[]);
+        self.shared
+            .set_condition(self.replica, Condition::GivenUp(Box::new(error)), &[]);
     }
 
     fn publish_down(&self) {
@@ -399,11 +446,15 @@ impl Actor {
         let mut starts: Vec<_> = self.starts.iter().copied().collect();
         starts.sort_unstable();
         let ready = matches!(self.life.state(), State::Ready { .. });
-        let live = self.facts.as_ref().filter(|_| ready && self.closed.is_none()).map(|facts| Live {
-            incarnation: self.incarnation,
-            era: facts.era,
-            logging: facts.has("logging"),
-        });
+        let live = self
+            .facts
+            .as_ref()
+            .filter(|_| ready && self.closed.is_none())
+            .map(|facts| Live {
+                incarnation: self.incarnation,
+                era: facts.era,
+                logging: facts.has("logging"),
+            });
         self.phase.send_replace(Phase {
             state: self.life.state().clone(),
             incarnation: self.incarnation,
@@ -411,7 +462,9 @@ impl Actor {
             live,
             restarts: self.life.restarted(),
             started: self.started,
-            usual_start: starts.get((starts.len() * 9 / 10).min(starts.len().saturating_sub(1))).copied(),
+            usual_start: starts
+                .get((starts.len() * 9 / 10).min(starts.len().saturating_sub(1)))
+                .copied(),
             version: self.facts.as_ref().map(|f| f.version.clone()),
         });
     }

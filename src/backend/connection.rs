@@ -64,7 +64,10 @@ impl Connection {
 
     /// Splits a child into its connection and its stderr.
     pub fn of_child(child: Child, max_message: usize) -> (Self, BoxRead) {
-        (Self::new(child.stdin, child.stdout, child.control, max_message), child.stderr)
+        (
+            Self::new(child.stdin, child.stdout, child.control, max_message),
+            child.stderr,
+        )
     }
 
     /// Queues a line, newline included. `id` is the call it belongs to, so that it can be taken back.
@@ -83,7 +86,9 @@ impl Connection {
 
     /// Takes a call back that has not begun to be written; true where it could be.
     pub fn take_back(&mut self, id: u64) -> bool {
-        let Some(at) = self.queue.iter().position(|o| o.id == Some(id)) else { return false };
+        let Some(at) = self.queue.iter().position(|o| o.id == Some(id)) else {
+            return false;
+        };
         if let Some(gone) = self.queue.remove(at) {
             self.queued -= gone.line.len();
         }
@@ -121,7 +126,16 @@ impl Connection {
 
     /// Waits until something moves. Cancel safe.
     pub async fn io(&mut self) -> Io {
-        let Self { stdin, stdout, control, lines, chunk, written, exited, .. } = self;
+        let Self {
+            stdin,
+            stdout,
+            control,
+            lines,
+            chunk,
+            written,
+            exited,
+            ..
+        } = self;
         tokio::select! {
             biased;
             read = async { match stdout { Some(out) => out.read_buf(lines.buffer()).await, None => std::future::pending().await } } => match read {

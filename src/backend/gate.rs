@@ -119,34 +119,47 @@ impl Gate {
                 Err(error)
             }
             Ok(Arrival::Pass(ticket)) => {
-                let place = Place { gate: self.clone(), agent: agent.clone(), ticket, bytes, arrived: now, until: now + inner.wait };
-                Ok(Entry::Pass(Permit { place: Some(place), held: false }))
+                let place = Place {
+                    gate: self.clone(),
+                    agent: agent.clone(),
+                    ticket,
+                    bytes,
+                    arrived: now,
+                    until: now + inner.wait,
+                };
+                Ok(Entry::Pass(Permit {
+                    place: Some(place),
+                    held: false,
+                }))
             }
             Ok(Arrival::Hold(ticket)) => {
                 let (sender, receiver) = oneshot::channel();
                 inner.waiting.insert(ticket, sender);
-                let place = Place { gate: self.clone(), agent: agent.clone(), ticket, bytes, arrived: now, until: now + inner.wait };
+                let place = Place {
+                    gate: self.clone(),
+                    agent: agent.clone(),
+                    ticket,
+                    bytes,
+                    arrived: now,
+                    until: now + inner.wait,
+                };
                 // The lane may be free already, where only the order of its calls made this one wait.
                 inner.pump();
-                Ok(Entry::Hold(Held { place: Some(place), receiver }))
+                Ok(Entry::Hold(Held {
+                    place: Some(place),
+                    receiver,
+                }))
             }
         }
     }
 
-    /// How many calls may be past the gate at once. Opens it where it refused.
-    pub fn set_slots(&self, slots: usize) {
+    /// The targets changed: so many calls may be past the gate at once, and those in `returning` get their
+    /// old places back before anything else can pass. Opens a gate that refused, where there is room again.
+    pub fn targets_changed(&self, slots: usize, returning: &[(AgentKey, Ticket, usize)]) {
         let mut inner = self.lock();
-        inner.queue.set_slots(slots);
         if slots > 0 {
             inner.refusing = None;
         }
-        inner.pump();
-    }
-
-    /// A target went down: its room is gone, and the calls in `returning` get their old places back before
-    /// anything else can pass.
-    pub fn target_down(&self, slots: usize, returning: &[(AgentKey, Ticket, usize)]) {
-        let mut inner = self.lock();
         inner.queue.set_slots(slots);
         for (agent, ticket, bytes) in returning {
             inner.queue.come_back(agent, *ticket, *bytes);
@@ -221,7 +234,10 @@ impl Held {
         let Some(place) = &self.place else { return (0, None) };
         let inner = place.gate.lock();
         let ahead = inner.queue.ahead(&place.agent, place.ticket);
-        (ahead, inner.pace.gap.map(|gap| gap * u32::try_from(ahead).unwrap_or(u32::MAX)))
+        (
+            ahead,
+            inner.pace.gap.map(|gap| gap * u32::try_from(ahead).unwrap_or(u32::MAX)),
+        )
     }
 
     /// Waits to be let go, or refused. Cancel safe: call it again after other events.
@@ -234,7 +250,10 @@ impl Held {
 
     /// Turns the place into a permit, after [`Self::turn`] said go.
     pub fn go(mut self) -> Permit {
-        Permit { place: self.place.take(), held: true }
+        Permit {
+            place: self.place.take(),
+            held: true,
+        }
     }
 }
 
@@ -261,7 +280,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Its place in the order of arrivals, for [`Gate::target_down`].
+    /// Its place in the order of arrivals, for [`Gate::targets_changed`].
     pub fn ticket(&self) -> Ticket {
         self.place.as_ref().map_or(Ticket(0), |p| p.ticket)
     }
@@ -306,7 +325,10 @@ impl Permit {
         }
         inner.waiting.insert(place.ticket, sender);
         drop(inner);
-        Ok(Held { place: Some(place), receiver })
+        Ok(Held {
+            place: Some(place),
+            receiver,
+        })
     }
 }
 

@@ -36,8 +36,13 @@ impl Facts {
 
     /// Whether changes of the tool list are announced.
     pub fn announces_tools(&self) -> bool {
-        let Ok(capabilities) = Object::parse(self.capabilities.as_str()) else { return false };
-        capabilities.get("tools").and_then(|t| Object::parse(t).ok()).is_some_and(|t| t.get("listChanged") == Some("true"))
+        let Ok(capabilities) = Object::parse(self.capabilities.as_str()) else {
+            return false;
+        };
+        capabilities
+            .get("tools")
+            .and_then(|t| Object::parse(t).ok())
+            .is_some_and(|t| t.get("listChanged") == Some("true"))
     }
 }
 
@@ -79,7 +84,14 @@ const INITIALIZE_ID: &str = "2";
 impl Handshake {
     /// Begins. `remembered` is the era of an earlier incarnation.
     pub fn begin(choice: EraChoice, remembered: Option<Era>) -> (Self, Step) {
-        let mut shake = Self { discover: Greeting::Unsent, initialize: Greeting::Unsent, fetch: None, facts: None, discovered: None, choice };
+        let mut shake = Self {
+            discover: Greeting::Unsent,
+            initialize: Greeting::Unsent,
+            fetch: None,
+            facts: None,
+            discovered: None,
+            choice,
+        };
         let first = match (choice, remembered) {
             (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => shake.send_initialize(),
             _ => shake.send_discover(),
@@ -95,7 +107,11 @@ impl Handshake {
 
     /// The probe is overdue.
     pub fn overdue(&mut self) -> Step {
-        if self.probing() && self.choice == EraChoice::Auto { Step::Send(vec![self.send_initialize()]) } else { Step::Wait }
+        if self.probing() && self.choice == EraChoice::Auto {
+            Step::Send(vec![self.send_initialize()])
+        } else {
+            Step::Wait
+        }
     }
 
     /// A response arrived.
@@ -120,7 +136,11 @@ impl Handshake {
 
     fn send_discover(&mut self) -> String {
         self.discover = Greeting::Sent;
-        write_request(Some(DISCOVER_ID), method::DISCOVER, Some(&json!({ "_meta": modern_meta() }).to_string()))
+        write_request(
+            Some(DISCOVER_ID),
+            method::DISCOVER,
+            Some(&json!({ "_meta": modern_meta() }).to_string()),
+        )
     }
 
     fn send_initialize(&mut self) -> String {
@@ -137,7 +157,9 @@ impl Handshake {
         let accepted = outcome.ok().and_then(|result| {
             let result = Object::parse(result).ok()?;
             let versions: Vec<String> = serde_json::from_str(result.get("supportedVersions")?).ok()?;
-            let version = versions.into_iter().find(|v| Version::parse(v).is_some_and(|v| v.era() == Era::Modern))?;
+            let version = versions
+                .into_iter()
+                .find(|v| Version::parse(v).is_some_and(|v| v.era() == Era::Modern))?;
             Some((version, result.get("capabilities").unwrap_or("{}").to_owned()))
         });
         match accepted {
@@ -153,11 +175,15 @@ impl Handshake {
             }
             None => {
                 self.discover = Greeting::Refused;
-                let said = outcome.err().map_or_else(|| "a result the router does not understand".to_owned(), short);
+                let said = outcome
+                    .err()
+                    .map_or_else(|| "a result the router does not understand".to_owned(), short);
                 match (self.choice, self.initialize) {
                     (EraChoice::Modern, _) => Step::Failed(format!("it does not speak the modern era ({said})")),
                     (_, Greeting::Unsent) => Step::Send(vec![self.send_initialize()]),
-                    (_, Greeting::Refused) => Step::Failed(format!("it refused server/discover ({said}) and initialize")),
+                    (_, Greeting::Refused) => {
+                        Step::Failed(format!("it refused server/discover ({said}) and initialize"))
+                    }
                     _ => Step::Wait,
                 }
             }
@@ -173,7 +199,9 @@ impl Handshake {
         if let Some((version, capabilities)) = accepted {
             self.initialize = Greeting::Accepted;
             if !Version::parse(&version).is_some_and(|v| v.era() == Era::Legacy) {
-                return Step::Failed(format!("it wants protocol version {version}, which the router does not speak"));
+                return Step::Failed(format!(
+                    "it wants protocol version {version}, which the router does not speak"
+                ));
             }
             return self.agreed(Era::Legacy, version, RawJson::from(capabilities));
         }
@@ -182,7 +210,9 @@ impl Handshake {
             return self.agreed(Era::Modern, version, capabilities);
         }
         let error = outcome.err().unwrap_or("a result the router does not understand");
-        let code = Object::parse(error).ok().and_then(|e| e.get("code").and_then(|c| c.parse::<i64>().ok()));
+        let code = Object::parse(error)
+            .ok()
+            .and_then(|e| e.get("code").and_then(|c| c.parse::<i64>().ok()));
         let maybe_modern = matches!(code, Some(codes::UNSUPPORTED_VERSION | codes::METHOD_NOT_FOUND));
         match (self.choice, self.discover) {
             (_, Greeting::Sent) => Step::Wait,
@@ -198,9 +228,18 @@ impl Handshake {
         if era == Era::Legacy {
             lines.push(write_request(None, method::INITIALIZED, None));
         }
-        let facts = Facts { era, version, capabilities, tools: Vec::new() };
+        let facts = Facts {
+            era,
+            version,
+            capabilities,
+            tools: Vec::new(),
+        };
         if !facts.has("tools") {
-            return if lines.is_empty() { Step::Done(Box::new(facts)) } else { self.without_tools(facts, lines) };
+            return if lines.is_empty() {
+                Step::Done(Box::new(facts))
+            } else {
+                self.without_tools(facts, lines)
+            };
         }
         let (fetch, line) = Fetch::begin(era, 3);
         lines.push(line);
@@ -244,13 +283,27 @@ pub enum FetchStep {
 impl Fetch {
     /// Begins with request id `id`; each page takes the next one, as a string so that it meets no call's id.
     pub fn begin(era: Era, id: u64) -> (Self, String) {
-        let mut fetch = Self { era, id: String::new(), next: id, pages: 0, tools: Vec::new(), pinging: false };
+        let mut fetch = Self {
+            era,
+            id: String::new(),
+            next: id,
+            pages: 0,
+            tools: Vec::new(),
+            pinging: false,
+        };
         let line = fetch.request(None);
         (fetch, line)
     }
 
     fn ping(id: u64) -> (Self, String) {
-        let fetch = Self { era: Era::Legacy, id: format!("\"list-{id}\""), next: id, pages: 0, tools: Vec::new(), pinging: true };
+        let fetch = Self {
+            era: Era::Legacy,
+            id: format!("\"list-{id}\""),
+            next: id,
+            pages: 0,
+            tools: Vec::new(),
+            pinging: true,
+        };
         let line = write_request(Some(&fetch.id), method::PING, None);
         (fetch, line)
     }
@@ -272,7 +325,11 @@ impl Fetch {
             params.set("_meta", modern_meta().to_string());
         }
         let text = params.to_text();
-        write_request(Some(&self.id), method::TOOLS_LIST, (!params.is_empty()).then_some(text.as_str()))
+        write_request(
+            Some(&self.id),
+            method::TOOLS_LIST,
+            (!params.is_empty()).then_some(text.as_str()),
+        )
     }
 
     /// The answer arrived.
@@ -289,7 +346,9 @@ impl Fetch {
             Ok((tools, cursor)) => {
                 self.tools.extend(tools);
                 match cursor {
-                    Some(_) if self.pages >= MAX_PAGES => FetchStep::Failed(format!("its tool list has more than {MAX_PAGES} pages")),
+                    Some(_) if self.pages >= MAX_PAGES => {
+                        FetchStep::Failed(format!("its tool list has more than {MAX_PAGES} pages"))
+                    }
                     Some(cursor) => FetchStep::Send(self.request(Some(&cursor))),
                     None => FetchStep::Done(std::mem::take(&mut self.tools)),
                 }

@@ -76,7 +76,9 @@ impl Actor {
     fn on_notification(&mut self, line: &Bytes, notification: Notification<'_>) {
         match (notification.method.as_ref(), notification.params) {
             (method::PROGRESS, Some(params)) => {
-                let token = Object::parse(params).ok().and_then(|p| p.get("progressToken").and_then(|t| t.parse::<u64>().ok()));
+                let token = Object::parse(params)
+                    .ok()
+                    .and_then(|p| p.get("progressToken").and_then(|t| t.parse::<u64>().ok()));
                 if let Some(entry) = token.and_then(|t| self.pending.get_mut(t))
                     && let Some(sink) = &entry.sink
                 {
@@ -107,7 +109,8 @@ impl Actor {
         let answer = if request.method == method::PING {
             write_response(request.id.as_raw(), Ok("{}"))
         } else {
-            let error = json!({ "code": codes::METHOD_NOT_FOUND, "message": format!("Method not found: {}", request.method) });
+            let error =
+                json!({ "code": codes::METHOD_NOT_FOUND, "message": format!("Method not found: {}", request.method) });
             write_response(request.id.as_raw(), Err(&error.to_string()))
         };
         if let Some(connection) = &mut self.connection {
@@ -121,7 +124,9 @@ impl Actor {
             self.fetch_again = true;
             return;
         }
-        let Some(era) = self.facts.as_ref().map(|f| f.era) else { return };
+        let Some(era) = self.facts.as_ref().map(|f| f.era) else {
+            return;
+        };
         let (fetch, line) = Fetch::begin(era, self.counters.answered.load(Ordering::Relaxed) + 1000);
         self.fetch = Some(fetch);
         self.send_own(&line);
@@ -147,20 +152,34 @@ impl Actor {
 
     /// Asks a modern target to announce changes of its list; a legacy one does so unasked.
     pub(super) fn begin_listening(&mut self) {
-        let wanted = self.facts.as_ref().is_some_and(|f| f.era == Era::Modern && f.announces_tools());
+        let wanted = self
+            .facts
+            .as_ref()
+            .is_some_and(|f| f.era == Era::Modern && f.announces_tools());
         if wanted {
             let params = json!({ "_meta": modern_meta(), "notifications": { "toolsListChanged": true } });
-            self.send_own(&write_request(Some("\"listen\""), method::LISTEN, Some(&params.to_string())));
+            self.send_own(&write_request(
+                Some("\"listen\""),
+                method::LISTEN,
+                Some(&params.to_string()),
+            ));
         }
     }
 
     /// Tells a legacy target which log messages are wanted; modern requests say it themselves.
     pub(super) fn send_level(&mut self) {
-        let wanted = self.facts.as_ref().is_some_and(|f| f.era == Era::Legacy && f.has("logging"));
+        let wanted = self
+            .facts
+            .as_ref()
+            .is_some_and(|f| f.era == Era::Legacy && f.has("logging"));
         let level = self.level.and_then(|rank| method::LOG_LEVELS.get(usize::from(rank)));
         if let Some(level) = level.filter(|_| wanted) {
             let params = json!({ "level": level });
-            self.send_own(&write_request(Some("\"level\""), method::SET_LEVEL, Some(&params.to_string())));
+            self.send_own(&write_request(
+                Some("\"level\""),
+                method::SET_LEVEL,
+                Some(&params.to_string()),
+            ));
         }
     }
 

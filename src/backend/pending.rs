@@ -78,15 +78,14 @@ impl Pending {
         self.entries.is_empty()
     }
 
-    /// Calls in flight.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Where a message goes that names no call: to the one agent that has calls here, and only if what
     /// owns them is known to be one agent, or the call is the only one. Otherwise it could be anybody's.
     pub fn sole_owner(&mut self, now: Instant) -> Option<Arc<dyn Sink>> {
-        while self.ghosts.front().is_some_and(|(_, _, since)| now.duration_since(*since) > GHOST_LIFE) {
+        while self
+            .ghosts
+            .front()
+            .is_some_and(|(_, _, since)| now.duration_since(*since) > GHOST_LIFE)
+        {
             self.ghosts.pop_front();
         }
         let mut entries = self.entries.values();
@@ -118,7 +117,15 @@ mod tests {
 
     fn entry(agent: AgentKey) -> Entry {
         let (reply, _) = oneshot::channel();
-        Entry { agent, ticket: Ticket(1), bytes: 1, replay: false, end: Some(1), reply, sink: Some(Arc::new(Named)) }
+        Entry {
+            agent,
+            ticket: Ticket(1),
+            bytes: 1,
+            replay: false,
+            end: Some(1),
+            reply,
+            sink: Some(Arc::new(Named)),
+        }
     }
 
     #[tokio::test(start_paused = true)]

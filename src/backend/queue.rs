@@ -54,7 +54,16 @@ pub struct Queue {
 impl Queue {
     /// An empty queue without slots: everything waits.
     pub fn new(limits: Gate) -> Self {
-        Self { limits, lanes: HashMap::new(), turns: VecDeque::new(), held: 0, bytes: 0, slots: 0, used: 0, next: 1 }
+        Self {
+            limits,
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
+            held: 0,
+            bytes: 0,
+            slots: 0,
+            used: 0,
+            next: 1,
+        }
     }
 
     /// New bounds; what is held already stays.
@@ -106,7 +115,14 @@ impl Queue {
             return Err(bound);
         }
         self.next += 1;
-        self.put(agent, Held { ticket, bytes, willing: true });
+        self.put(
+            agent,
+            Held {
+                ticket,
+                bytes,
+                willing: true,
+            },
+        );
         Ok(Arrival::Hold(ticket))
     }
 
@@ -114,7 +130,14 @@ impl Queue {
     /// once. It does not go again before [`Self::willing`].
     pub fn come_back(&mut self, agent: &AgentKey, ticket: Ticket, bytes: usize) {
         self.used = self.used.saturating_sub(1);
-        self.put(agent, Held { ticket, bytes, willing: false });
+        self.put(
+            agent,
+            Held {
+                ticket,
+                bytes,
+                willing: false,
+            },
+        );
         if let Some(lane) = self.lanes.get_mut(agent)
             && lane.entering == Some(ticket)
         {
@@ -124,7 +147,11 @@ impl Queue {
 
     /// The caller of a call that came back is ready to go.
     pub fn willing(&mut self, agent: &AgentKey, ticket: Ticket) {
-        if let Some(held) = self.lanes.get_mut(agent).and_then(|l| l.calls.iter_mut().find(|h| h.ticket == ticket)) {
+        if let Some(held) = self
+            .lanes
+            .get_mut(agent)
+            .and_then(|l| l.calls.iter_mut().find(|h| h.ticket == ticket))
+        {
             held.willing = true;
         }
     }
@@ -136,7 +163,9 @@ impl Queue {
         }
         for _ in 0..self.turns.len() {
             let agent = self.turns.pop_front()?;
-            let Some(lane) = self.lanes.get_mut(&agent) else { continue };
+            let Some(lane) = self.lanes.get_mut(&agent) else {
+                continue;
+            };
             let may_go = lane.entering.is_none() && lane.calls.front().is_some_and(|h| h.willing);
             let gone = if may_go { lane.calls.pop_front() } else { None };
             if let Some(gone) = &gone {
@@ -193,13 +222,23 @@ impl Queue {
 
     /// Whether the call is in the queue.
     pub fn holds(&self, agent: &AgentKey, ticket: Ticket) -> bool {
-        self.lanes.get(agent).is_some_and(|l| l.calls.iter().any(|h| h.ticket == ticket))
+        self.lanes
+            .get(agent)
+            .is_some_and(|l| l.calls.iter().any(|h| h.ticket == ticket))
     }
 
     /// How many held calls go before this one, at most.
     pub fn ahead(&self, agent: &AgentKey, ticket: Ticket) -> usize {
-        let own = self.lanes.get(agent).and_then(|l| l.calls.iter().position(|h| h.ticket == ticket)).unwrap_or(0);
-        let others = self.lanes.iter().filter(|(a, _)| *a != agent).map(|(_, l)| l.calls.len().min(own + 1));
+        let own = self
+            .lanes
+            .get(agent)
+            .and_then(|l| l.calls.iter().position(|h| h.ticket == ticket))
+            .unwrap_or(0);
+        let others = self
+            .lanes
+            .iter()
+            .filter(|(a, _)| *a != agent)
+            .map(|(_, l)| l.calls.len().min(own + 1));
         own + others.sum::<usize>()
     }
 

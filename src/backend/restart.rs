@@ -39,7 +39,11 @@ impl Restarts {
             return Verdict::GiveUp(doubled(limit.probe, self.probes, limit.probe_max));
         }
         self.young.push_back(now);
-        while self.young.front().is_some_and(|first| now.duration_since(*first) > limit.within) {
+        while self
+            .young
+            .front()
+            .is_some_and(|first| now.duration_since(*first) > limit.within)
+        {
             self.young.pop_front();
         }
         if self.young.len() > usize::try_from(limit.deaths).unwrap_or(usize::MAX) {
@@ -49,7 +53,11 @@ impl Restarts {
         }
         let ceiling = doubled(backoff.base, self.attempt, backoff.max);
         self.attempt = self.attempt.saturating_add(1);
-        Verdict::Retry(ceiling.mul_f64(jitter.clamp(0.0, 1.0)).clamp(backoff.min.min(backoff.max), backoff.max))
+        Verdict::Retry(
+            ceiling
+                .mul_f64(jitter.clamp(0.0, 1.0))
+                .clamp(backoff.min.min(backoff.max), backoff.max),
+        )
     }
 
     /// The target was stable, or the operator said so: start afresh.
@@ -78,10 +86,18 @@ mod tests {
             Verdict::Retry(d) => d.as_millis(),
             Verdict::GiveUp(d) => 1_000_000 + d.as_millis(),
         };
-        let got: Vec<_> = (0..8).map(|_| ms(restarts.died(now, false, 1.0, &backoff, &limit))).collect();
+        let got: Vec<_> = (0..8)
+            .map(|_| ms(restarts.died(now, false, 1.0, &backoff, &limit)))
+            .collect();
         assert_eq!(got, [200, 400, 800, 1600, 3200, 1_030_000, 1_060_000, 1_120_000]);
-        assert_eq!(restarts.died(now, true, 1.0, &backoff, &limit), Verdict::Retry(Duration::ZERO));
-        assert_eq!(restarts.died(now, false, 0.0, &backoff, &limit), Verdict::Retry(backoff.min));
+        assert_eq!(
+            restarts.died(now, true, 1.0, &backoff, &limit),
+            Verdict::Retry(Duration::ZERO)
+        );
+        assert_eq!(
+            restarts.died(now, false, 0.0, &backoff, &limit),
+            Verdict::Retry(backoff.min)
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -90,7 +106,10 @@ mod tests {
         let mut restarts = Restarts::default();
         for _ in 0..50 {
             tokio::time::advance(Duration::from_secs(13)).await;
-            assert!(matches!(restarts.died(Instant::now(), false, 0.5, &backoff, &limit), Verdict::Retry(_)));
+            assert!(matches!(
+                restarts.died(Instant::now(), false, 0.5, &backoff, &limit),
+                Verdict::Retry(_)
+            ));
         }
     }
 }

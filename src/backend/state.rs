@@ -148,7 +148,12 @@ pub struct Life {
 
 impl Default for Life {
     fn default() -> Self {
-        Self { state: State::Stopped, restarts: Restarts::default(), broken: None, restarted: 0 }
+        Self {
+            state: State::Stopped,
+            restarts: Restarts::default(),
+            broken: None,
+            restarted: 0,
+        }
     }
 }
 
@@ -166,7 +171,10 @@ impl Life {
     /// When [`Event::Tick`] is due.
     pub fn due(&self) -> Option<Instant> {
         match &self.state {
-            State::Starting { until } | State::Backoff { until } | State::CrashLoop { until, .. } | State::Stopping { until, .. } => Some(*until),
+            State::Starting { until }
+            | State::Backoff { until }
+            | State::CrashLoop { until, .. }
+            | State::Stopping { until, .. } => Some(*until),
             State::Stopped | State::Ready { .. } | State::Failed { .. } => None,
         }
     }
@@ -184,7 +192,9 @@ impl Life {
                 self.state = S::Failed { why: why.clone() };
                 vec![Effect::Settle { why: why.clone() }, Effect::GiveUp { why }]
             }
-            (Event::SpawnFailed { why, permanent: false }, S::Starting { .. }) => self.died(why, false, now, jitter, rules),
+            (Event::SpawnFailed { why, permanent: false }, S::Starting { .. }) => {
+                self.died(why, false, now, jitter, rules)
+            }
             (Event::Broken { why }, S::Starting { .. } | S::Ready { .. }) => {
                 // The exit follows and decides; until then nothing more is sent there.
                 self.broken.get_or_insert(why);
@@ -206,7 +216,14 @@ impl Life {
                 effects
             }
             (Event::Tick, state) if self.due().is_some_and(|due| due <= now) => self.time_is_up(state, now, rules),
-            (Event::Drained, S::Stopping { rung: Rung::Drain, again, .. }) => self.climb(Rung::Eof, again, now, rules),
+            (
+                Event::Drained,
+                S::Stopping {
+                    rung: Rung::Drain,
+                    again,
+                    ..
+                },
+            ) => self.climb(Rung::Eof, again, now, rules),
             (Event::Restart, S::Backoff { .. } | S::CrashLoop { .. } | S::Failed { .. } | S::Stopped) => {
                 self.restarts.forgive();
                 self.restarted += 1;
@@ -218,41 +235,62 @@ impl Life {
                 self.climb(Rung::Eof, true, now, rules)
             }
             (Event::Restart, S::Stopping { rung, until, .. }) => {
-                self.state = S::Stopping { rung, until, again: true };
+                self.state = S::Stopping {
+                    rung,
+                    until,
+                    again: true,
+                };
                 vec![]
             }
             (Event::Stop, S::Ready { .. }) => self.drain(false, now, rules),
             (Event::Stop, S::Starting { .. }) => self.climb(Rung::Eof, false, now, rules),
             (Event::Stop, S::Stopping { rung, until, .. }) => {
-                self.state = S::Stopping { rung, until, again: false };
+                self.state = S::Stopping {
+                    rung,
+                    until,
+                    again: false,
+                };
                 vec![]
             }
             (Event::Stop | Event::Kill, S::Backoff { .. } | S::CrashLoop { .. } | S::Failed { .. }) => {
                 self.state = S::Stopped;
                 vec![]
             }
-            (Event::Kill, S::Ready { .. } | S::Starting { .. } | S::Stopping { .. }) => self.climb(Rung::Kill, false, now, rules),
+            (Event::Kill, S::Ready { .. } | S::Starting { .. } | S::Stopping { .. }) => {
+                self.climb(Rung::Kill, false, now, rules)
+            }
             _ => vec![],
         }
     }
 
     fn spawn(&mut self, now: Instant, rules: &config::Backend) -> Vec<Effect> {
         self.broken = None;
-        self.state = State::Starting { until: now + rules.start_timeout };
+        self.state = State::Starting {
+            until: now + rules.start_timeout,
+        };
         vec![Effect::Spawn]
     }
 
     fn died(&mut self, why: String, stable: bool, now: Instant, jitter: f64, rules: &config::Backend) -> Vec<Effect> {
-        let why = self.broken.take().map_or_else(|| why.clone(), |how| format!("{how} ({why})"));
+        let why = self
+            .broken
+            .take()
+            .map_or_else(|| why.clone(), |how| format!("{how} ({why})"));
         let mut effects = vec![Effect::Settle { why: why.clone() }];
-        match self.restarts.died(now, stable, jitter, &rules.backoff, &rules.crash_loop) {
+        match self
+            .restarts
+            .died(now, stable, jitter, &rules.backoff, &rules.crash_loop)
+        {
             Verdict::Retry(pause) if pause.is_zero() => {
                 self.restarted += 1;
                 effects.extend(self.spawn(now, rules));
             }
             Verdict::Retry(pause) => self.state = State::Backoff { until: now + pause },
             Verdict::GiveUp(pause) => {
-                self.state = State::CrashLoop { until: now + pause, why: why.clone() };
+                self.state = State::CrashLoop {
+                    until: now + pause,
+                    why: why.clone(),
+                };
                 effects.push(Effect::GiveUp { why });
             }
         }
@@ -269,7 +307,9 @@ impl Life {
                 let why = format!("it was not ready within {:.1} s", rules.start_timeout.as_secs_f64());
                 self.broken.get_or_insert(why);
                 // The exit follows at once; should it not, the kill is repeated.
-                self.state = State::Starting { until: now + Duration::from_secs(1) };
+                self.state = State::Starting {
+                    until: now + Duration::from_secs(1),
+                };
                 vec![Effect::Kill]
             }
             State::Stopping { rung, again, .. } => {
@@ -286,7 +326,11 @@ impl Life {
 
     fn drain(&mut self, again: bool, now: Instant, rules: &config::Backend) -> Vec<Effect> {
         self.restarts.forgive();
-        self.state = State::Stopping { rung: Rung::Drain, until: now + rules.stop.drain, again };
+        self.state = State::Stopping {
+            rung: Rung::Drain,
+            until: now + rules.stop.drain,
+            again,
+        };
         vec![Effect::Close]
     }
 
@@ -297,7 +341,11 @@ impl Life {
             Rung::Term => (rules.stop.term, vec![Effect::Terminate]),
             Rung::Kill => (Duration::from_secs(1), vec![Effect::Close, Effect::Kill]),
         };
-        self.state = State::Stopping { rung, until: now + wait, again };
+        self.state = State::Stopping {
+            rung,
+            until: now + wait,
+            again,
+        };
         effects
     }
 }

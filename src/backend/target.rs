@@ -116,7 +116,16 @@ pub struct Phase {
 
 impl Default for Phase {
     fn default() -> Self {
-        Self { state: State::Stopped, incarnation: 0, pid: None, live: None, restarts: 0, started: None, usual_start: None, version: None }
+        Self {
+            state: State::Stopped,
+            incarnation: 0,
+            pid: None,
+            live: None,
+            restarts: 0,
+            started: None,
+            usual_start: None,
+            version: None,
+        }
     }
 }
 
@@ -126,8 +135,12 @@ impl Phase {
         let start = self.usual_start?;
         match &self.state {
             State::Ready { .. } => Some(Duration::ZERO),
-            State::Starting { .. } => Some(start.saturating_sub(self.started.map_or(Duration::ZERO, |s| now.duration_since(s)))),
-            State::Backoff { until } | State::CrashLoop { until, .. } => Some(until.saturating_duration_since(now) + start),
+            State::Starting { .. } => {
+                Some(start.saturating_sub(self.started.map_or(Duration::ZERO, |s| now.duration_since(s))))
+            }
+            State::Backoff { until } | State::CrashLoop { until, .. } => {
+                Some(until.saturating_duration_since(now) + start)
+            }
             State::Stopping { until, again: true, .. } => Some(until.saturating_duration_since(now) + start),
             State::Stopped | State::Failed { .. } | State::Stopping { .. } => None,
         }
@@ -179,7 +192,13 @@ impl Target {
     pub async fn submit(&self, submit: Submit, receiver: oneshot::Receiver<Settled>) -> Flight {
         let id = submit.id;
         self.counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { id, work: self.work.clone(), counters: Arc::clone(&self.counters), receiver, settled: false };
+        let flight = Flight {
+            id,
+            work: self.work.clone(),
+            counters: Arc::clone(&self.counters),
+            receiver,
+            settled: false,
+        };
         // The inbox has room for all that the gate lets pass, so this rarely waits. A closed inbox drops the
         // call, and with it the sender that the flight waits on.
         let _ = self.work.send(Work::Call(submit)).await;

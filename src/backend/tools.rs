@@ -32,7 +32,11 @@ impl ToolList {
         for (position, tool) in tools.iter().enumerate() {
             by_name.entry(tool.name.clone()).or_insert(position);
         }
-        Arc::new(Self { tools, by_name, incarnation })
+        Arc::new(Self {
+            tools,
+            by_name,
+            incarnation,
+        })
     }
 
     /// The tools in the server's order.
@@ -55,10 +59,17 @@ pub fn parse_page(result: &str) -> Result<(Vec<Tool>, Option<String>), String> {
     let mut tools = Vec::with_capacity(items.len());
     for item in items {
         let tool = Object::parse(item.get()).map_err(wrong)?;
-        let name = tool.get_str("name").ok_or("a tool in its list has no name")?.into_owned();
+        let name = tool
+            .get_str("name")
+            .ok_or("a tool in its list has no name")?
+            .into_owned();
         let hints = tool.get("annotations").and_then(|a| Object::parse(a).ok());
         let hint = |key: &str| hints.as_ref().and_then(|h| h.get(key)) == Some("true");
-        tools.push(Tool { name, raw: RawJson::from(item), repeatable: hint("readOnlyHint") || hint("idempotentHint") });
+        tools.push(Tool {
+            name,
+            raw: RawJson::from(item),
+            repeatable: hint("readOnlyHint") || hint("idempotentHint"),
+        });
     }
     let cursor = object.get("nextCursor").filter(|c| *c != "null").map(str::to_owned);
     Ok((tools, cursor))
@@ -72,7 +83,10 @@ mod tests {
     fn definitions_keep_their_bytes_and_hints_are_read() {
         let page = r#"{"tools":[{"name":"a","inputSchema":{"type" :"object"},"x":1e0},{"name":"b","annotations":{"readOnlyHint":true}}],"nextCursor":"c\"1"}"#;
         let (tools, cursor) = parse_page(page).unwrap();
-        assert_eq!(tools[0].raw.as_str(), r#"{"name":"a","inputSchema":{"type" :"object"},"x":1e0}"#);
+        assert_eq!(
+            tools[0].raw.as_str(),
+            r#"{"name":"a","inputSchema":{"type" :"object"},"x":1e0}"#
+        );
         assert_eq!((tools[0].repeatable, tools[1].repeatable), (false, true));
         assert_eq!(cursor.as_deref(), Some(r#""c\"1""#));
         assert!(parse_page("{}").is_err() && parse_page(r#"{"tools":[{}]}"#).is_err());

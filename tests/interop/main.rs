@@ -28,11 +28,7 @@ fn interop(client: &mut Command) {
         "everything__echo,time__get_current_time,git__git_status",
     ]);
     for (name, arguments, expected) in [
-        (
-            "everything__echo",
-            r#"{"message":"all aboard"}"#,
-            "Echo: all aboard",
-        ),
+        ("everything__echo", r#"{"message":"all aboard"}"#, "Echo: all aboard"),
         (
             "time__get_current_time",
             r#"{"timezone":"Europe/Stockholm"}"#,
@@ -67,17 +63,13 @@ fn interop(client: &mut Command) {
 
 fn python(script: &str, mode: &str) -> Command {
     let mut command = Command::new(tool(".tools/venv/bin/python"));
-    command
-        .arg(Path::new(CLIENTS).join(script))
-        .args(["--mode", mode]);
+    command.arg(Path::new(CLIENTS).join(script)).args(["--mode", mode]);
     command
 }
 
 fn node(script: &str, mode: &str) -> Command {
     let mut command = Command::new(tool("tests/clients/node_modules/.bin/node"));
-    command
-        .arg(Path::new(CLIENTS).join(script))
-        .args(["--mode", mode]);
+    command.arg(Path::new(CLIENTS).join(script)).args(["--mode", mode]);
     command
 }
 

@@ -11,16 +11,7 @@ const FLOORS: [&[&str]; 5] = [
     &["error", "call", "policy", "config"],
     &["transport", "process", "plugin", "watch"],
     &["backend", "catalog", "router", "session", "reload"],
-    &[
-        "telemetry",
-        "shutdown",
-        "admin",
-        "demo",
-        "app",
-        "cli",
-        "main",
-        "lib",
-    ],
+    &["telemetry", "shutdown", "admin", "demo", "app", "cli", "main", "lib"],
 ];
 
 const MOST_LINES: usize = 400;
@@ -65,10 +56,7 @@ pub fn check(files: &[SourceFile]) -> Vec<Broken> {
             );
         }
         if !file.text.starts_with("//! ") {
-            say(
-                1,
-                "the first line says what the file is for, after `//! `".to_owned(),
-            );
+            say(1, "the first line says what the file is for, after `//! `".to_owned());
         }
         match Code::of(&file.text) {
             Ok(code) => read.push((file, code)),
@@ -160,9 +148,7 @@ impl<'a> Place<'a> {
                 "floor {} may not look up: {module} uses {other} on floor {floor}",
                 self.floor
             )),
-            2 if floor == 2 => Some(format!(
-                "floor 2 is blind to its neighbours: {module} uses {other}"
-            )),
+            2 if floor == 2 => Some(format!("floor 2 is blind to its neighbours: {module} uses {other}")),
             1 | 3 if floor == self.floor && column > own => Some(format!(
                 "floor {floor} looks only to its left ({}): {module} uses {other}",
                 FLOORS[floor].join(", ")

@@ -29,10 +29,7 @@ fn keeps(path: &str, code: &str) {
 #[test]
 fn floors_look_down() {
     keeps("src/router.rs", "use crate::{backend::Gate, call::Call, wire};");
-    keeps(
-        "src/app.rs",
-        "use crate::cli::Options; use crate::reload::Reload;",
-    );
+    keeps("src/app.rs", "use crate::cli::Options; use crate::reload::Reload;");
     keeps("src/main.rs", "use pointsman::app;");
     keeps("src/lib.rs", "pub mod wire; pub mod app;");
     breaks(
@@ -93,10 +90,7 @@ fn the_root_has_modules_only() {
 
 #[test]
 fn crates_stay_where_they_belong() {
-    keeps(
-        "src/plugin/engine.rs",
-        "use wasmtime::{Engine, component::Component};",
-    );
+    keeps("src/plugin/engine.rs", "use wasmtime::{Engine, component::Component};");
     keeps("src/watch.rs", "use notify::Watcher;");
     keeps("src/process/spawn.rs", "use tokio::process::Command;");
     keeps("src/plugin/compile.rs", "use tokio::process::Command;");
@@ -104,22 +98,10 @@ fn crates_stay_where_they_belong() {
         "src/backend/gate.rs",
         "fn f(notify: u8) { notify; std::process::exit(1) }",
     );
-    breaks(
-        "src/app.rs",
-        "fn f(e: wasmtime::Error) {}",
-        "only under src/plugin/",
-    );
+    breaks("src/app.rs", "fn f(e: wasmtime::Error) {}", "only under src/plugin/");
     breaks("src/app.rs", "use wasmtime_wasi as w;", "only under src/plugin/");
-    breaks(
-        "src/wire/mod.rs",
-        "use tokio::sync::mpsc;",
-        "floors 0 and 1 are pure",
-    );
-    breaks(
-        "src/policy.rs",
-        "use wasmtime::Engine;",
-        "floors 0 and 1 are pure",
-    );
+    breaks("src/wire/mod.rs", "use tokio::sync::mpsc;", "floors 0 and 1 are pure");
+    breaks("src/policy.rs", "use wasmtime::Engine;", "floors 0 and 1 are pure");
     breaks("src/reload.rs", "use notify::Watcher;", "only in src/watch.rs");
     breaks(
         "src/app.rs",
@@ -186,10 +168,7 @@ fn files_are_short_and_say_what_they_are_for() {
     };
     assert!(check(&file("//! Errors.\n".to_owned() + &"\n".repeat(399))).is_empty());
     let long = check(&file("//! Errors.\n".to_owned() + &"\n".repeat(400)));
-    assert!(
-        long.len() == 1 && long[0].to_string().contains("401 lines"),
-        "{long:?}"
-    );
+    assert!(long.len() == 1 && long[0].to_string().contains("401 lines"), "{long:?}");
     let silent = check(&file("use std::fmt;\n".to_owned()));
     assert!(
         silent.len() == 1 && silent[0].to_string().contains("error.rs:1: the first line"),

@@ -90,11 +90,7 @@ impl Code {
             if self.text(at + 1) == "{" {
                 return self.group_from(at + 2, &path, found);
             }
-            if !self
-                .tokens
-                .get(at + 1)
-                .is_some_and(|t| t.is_name() || t.text == "*")
-            {
+            if !self.tokens.get(at + 1).is_some_and(|t| t.is_name() || t.text == "*") {
                 break; // `::<` of a generic call
             }
             at += 1;
@@ -182,9 +178,8 @@ fn flatten(stream: TokenStream, found: &mut Vec<Token>) {
             TokenTree::Literal(literal) => found.push(Token::new(literal.span(), "\"")),
             TokenTree::Punct(mark) => {
                 let colon = |t: &TokenTree| matches!(t, TokenTree::Punct(p) if p.as_char() == ':');
-                let double = mark.as_char() == ':'
-                    && mark.spacing() == Spacing::Joint
-                    && trees.next_if(colon).is_some();
+                let double =
+                    mark.as_char() == ':' && mark.spacing() == Spacing::Joint && trees.next_if(colon).is_some();
                 let text = if double { "::".to_owned() } else { mark.to_string() };
                 found.push(Token::new(mark.span(), text));
             }

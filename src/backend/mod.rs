@@ -1,0 +1,299 @@
+//! Backends: named upstream servers that stay while their processes come and go.
+//!
+//! A backend is a gate, a tool list and one actor for each of its targets. Everything about restarts lives in
+//! here; the path of a call outside reads the same whether a target is up or down.
+
+mod actor;
+mod connection;
+pub mod gate;
+pub mod handshake;
+mod incoming;
+mod pending;
+pub mod queue;
+pub mod restart;
+mod shared;
+pub mod state;
+mod status;
+pub mod target;
+pub mod tools;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use self::actor::Actor;
+use self::gate::Gate;
+use self::shared::Shared;
+use self::state::{Life, State};
+use self::target::{Control, Counters, Phase};
+use crate::call::AgentKey;
+use crate::config;
+use crate::error::{CallError, Reason};
+use crate::policy::TargetView;
+use crate::process::{Spawner, StderrRing};
+
+pub use self::gate::{Entry, Held, Permit};
+pub use self::status::{BackendStatus, TargetStatus};
+pub use self::target::{Flight, Live, Settled, Sink, Submit, Target};
+pub use self::tools::{Tool, ToolList};
+
+/// A backend. Dropping the last handle stops its targets.
+pub struct Backend {
+    shared: Arc<Shared>,
+    settings: ArcSwap<config::Backend>,
+    targets: ArcSwap<Vec<Running>>,
+    level: Mutex<Option<u8>>,
+}
+
+/// A target and its last words.
+#[derive(Clone)]
+struct Running {
+    target: Target,
+    stderr: StderrRing,
+}
+
+impl Backend {
+    /// Starts a backend: its targets are spawned at once, each by its own actor.
+    pub fn start(name: &str, settings: config::Backend, spawner: Arc<dyn Spawner>) -> Arc<Self> {
+        let gate = Gate::new(&settings.gate);
+        let shared = Arc::new(Shared::new(name.into(), gate, spawner, settings.max_in_flight));
+        let settings = Arc::new(settings);
+        let targets = (0..settings.replicas)
+            .map(|replica| spawn_target(&shared, replica, &settings, None))
+            .collect();
+        Arc::new(Self {
+            shared,
+            settings: ArcSwap::new(settings),
+            targets: ArcSwap::from_pointee(targets),
+            level: Mutex::new(None),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+
+    /// Its settings now.
+    pub fn settings(&self) -> Arc<config::Backend> {
+        self.settings.load_full()
+    }
+
+    /// Its gate.
+    pub fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
+    /// A call arrives at its gate.
+    pub fn enter(&self, agent: &AgentKey, bytes: usize) -> Result<Entry, CallError> {
+        self.shared
+            .gate
+            .enter(agent, bytes)
+            .map_err(|e| e.at(&self.shared.name))
+    }
+
+    /// The tool list of the last incarnation that gave one, and its changes.
+    pub fn tools(&self) -> watch::Receiver<Option<Arc<ToolList>>> {
+        self.shared.tools()
+    }
+
+    /// The targets that take calls now, with what they are.
+    pub fn live(&self) -> Vec<(Target, Live)> {
+        self.targets
+            .load()
+            .iter()
+            .filter_map(|r| r.target.live().map(|live| (r.target.clone(), live)))
+            .collect()
+    }
+
+    /// A live target as a policy sees it.
+    pub fn view(&self, target: &Target, live: &Live) -> TargetView {
+        use std::sync::atomic::Ordering::Relaxed;
+        TargetView {
+            backend: Arc::clone(&self.shared.name),
+            replica: target.replica,
+            incarnation: live.incarnation,
+            in_flight: target.counters.in_flight.load(Relaxed),
+            answered: target.counters.answered.load(Relaxed),
+        }
+    }
+
+    /// The best of its targets' states, and the calls in flight at all of them.
+    pub fn state(&self) -> (&'static str, u32) {
+        let targets = self.targets.load();
+        let phases: Vec<Phase> = targets.iter().map(|r| r.target.phase()).collect();
+        let order = |s: &State| match s {
+            State::Ready { .. } => 0,
+            State::Starting { .. } => 1,
+            State::Backoff { .. } => 2,
+            State::Stopping { .. } => 3,
+            State::CrashLoop { .. } => 4,
+            State::Failed { .. } => 5,
+            State::Stopped => 6,
+        };
+        let best = phases
+            .iter()
+            .map(|p| &p.state)
+            .min_by_key(|s| order(s))
+            .map_or("stopped", State::as_str);
+        let in_flight = targets
+            .iter()
+            .map(|r| r.target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed))
+            .sum();
+        (best, in_flight)
+    }
+
+    /// True while a target is on its first start: its tools are not known yet but may be soon.
+    pub fn is_first_start(&self) -> bool {
+        self.tools().borrow().is_none()
+            && self.targets.load().iter().any(|r| {
+                let phase = r.target.phase();
+                phase.incarnation <= 1 && matches!(phase.state, State::Starting { .. } | State::Stopped)
+            })
+    }
+
+    /// The newest incarnation of any of its targets.
+    pub fn incarnation(&self) -> u64 {
+        self.targets
+            .load()
+            .iter()
+            .map(|r| r.target.phase().incarnation)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// When one of its targets is expected to be ready.
+    pub fn eta(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.targets
+            .load()
+            .iter()
+            .filter_map(|r| r.target.phase().eta(now))
+            .min()
+    }
+
+    /// Log messages from `rank` on are wanted by somebody. Targets are told the most talkative level that was
+    /// ever asked for; each agent's own level is applied on the way to it.
+    pub async fn want_level(&self, rank: u8) {
+        {
+            let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+            if level.is_some_and(|l| l <= rank) {
+                return;
+            }
+            *level = Some(rank);
+        }
+        for running in self.targets.load_full().iter() {
+            running.target.control(Control::LogLevel(rank)).await;
+        }
+    }
+
+    /// Stops and starts every target.
+    pub async fn restart(&self) {
+        for running in self.targets.load_full().iter() {
+            running.target.control(Control::Restart).await;
+        }
+    }
+
+    /// Takes new settings. `respawn`: the child must be started again to have them.
+    pub async fn reconfigure(&self, settings: config::Backend, respawn: bool) {
+        let settings = Arc::new(settings);
+        self.shared.gate.set_limits(&settings.gate);
+        self.shared.set_room(settings.max_in_flight);
+        let old = self.targets.load_full();
+        let wanted = usize::try_from(settings.replicas).unwrap_or(usize::MAX);
+        let level = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut targets: Vec<Running> = old.iter().take(wanted).cloned().collect();
+        for replica in u32::try_from(targets.len()).unwrap_or(u32::MAX)..settings.replicas {
+            targets.push(spawn_target(&self.shared, replica, &settings, level));
+        }
+        let gone: Vec<Running> = old.iter().skip(wanted).cloned().collect();
+        self.settings.store(Arc::clone(&settings));
+        self.targets.store(Arc::new(targets));
+        for running in old.iter().take(wanted) {
+            running
+                .target
+                .control(Control::Settings(Arc::clone(&settings), respawn))
+                .await;
+        }
+        for running in gone {
+            self.shared.forget(running.target.replica);
+            running.target.control(Control::Stop).await;
+        }
+    }
+
+    /// Refuses calls and stops every target by the ladder; returns when all processes are gone.
+    pub async fn stop(&self, reason: Reason) {
+        let targets = self.targets.load_full();
+        for running in targets.iter() {
+            running.target.control(Control::Stop).await;
+        }
+        for running in targets.iter() {
+            running.target.stopped().await;
+        }
+        self.shared.gate.refuse(&CallError::from(reason).at(&self.shared.name));
+    }
+
+    /// Refuses calls from now on, held ones included; those in flight go on.
+    pub fn refuse(&self, reason: Reason) {
+        self.shared.gate.refuse(&CallError::from(reason).at(&self.shared.name));
+    }
+
+    /// Kills every target now.
+    pub async fn kill(&self) {
+        let targets = self.targets.load_full();
+        for running in targets.iter() {
+            running.target.control(Control::Kill).await;
+        }
+        for running in targets.iter() {
+            running.target.stopped().await;
+        }
+    }
+}
+
+fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backend>, level: Option<u8>) -> Running {
+    let stderr = StderrRing::new(settings.stderr_bytes);
+    let counters = Arc::new(Counters::default());
+    // Room for all calls that the gate can let pass, so that handing one over never waits for long.
+    let (work_sender, work) = mpsc::channel(settings.max_in_flight.saturating_mul(2).clamp(64, 65_536));
+    let (control_sender, control) = mpsc::channel(16);
+    let (phase, phase_receiver) = watch::channel(Phase::default());
+    let actor = Actor {
+        shared: Arc::clone(shared),
+        replica,
+        settings: Arc::clone(settings),
+        counters: Arc::clone(&counters),
+        stderr: stderr.clone(),
+        work,
+        control,
+        phase,
+        life: Life::default(),
+        connection: None,
+        pending: pending::Pending::default(),
+        shake: None,
+        fetch: None,
+        fetch_again: false,
+        facts: None,
+        remembered: None,
+        incarnation: 0,
+        started: None,
+        starts: std::collections::VecDeque::new(),
+        probe_due: None,
+        closed: None,
+        level,
+        pid: None,
+    };
+    tokio::spawn(actor.run());
+    Running {
+        target: Target {
+            replica,
+            counters,
+            work: work_sender,
+            control: control_sender,
+            phase: phase_receiver,
+        },
+        stderr,
+    }
+}

@@ -1,0 +1,131 @@
+//! What the actors of one backend share: its gate, its tool list, and which of its targets are open.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::gate::Gate;
+use super::queue::Ticket;
+use super::tools::{Tool, ToolList};
+use crate::call::AgentKey;
+use crate::error::CallError;
+use crate::process::Spawner;
+
+/// Whether a target takes calls.
+#[derive(Clone, Debug)]
+pub(super) enum Condition {
+    /// Yes.
+    Ready,
+    /// Not now: calls are held.
+    Down,
+    /// Not soon: calls are refused with this error, if no other target takes them.
+    GivenUp(Box<CallError>),
+}
+
+/// Shared by the actors of one backend.
+pub(super) struct Shared {
+    pub(super) name: Arc<str>,
+    pub(super) gate: Gate,
+    pub(super) spawner: Arc<dyn Spawner>,
+    conditions: Mutex<Conditions>,
+    tools: watch::Sender<Option<Arc<ToolList>>>,
+}
+
+#[derive(Default)]
+struct Conditions {
+    by_replica: BTreeMap<u32, Condition>,
+    room: usize,
+}
+
+impl Shared {
+    pub(super) fn new(name: Arc<str>, gate: Gate, spawner: Arc<dyn Spawner>, room: usize) -> Self {
+        let conditions = Mutex::new(Conditions {
+            by_replica: BTreeMap::new(),
+            room,
+        });
+        Self {
+            name,
+            gate,
+            spawner,
+            conditions,
+            tools: watch::Sender::new(None),
+        }
+    }
+
+    /// The tool list of the last incarnation that gave one, and its changes.
+    pub(super) fn tools(&self) -> watch::Receiver<Option<Arc<ToolList>>> {
+        self.tools.subscribe()
+    }
+
+    /// A target gave its list. Told on only where it differs: a restart alone changes nothing for agents.
+    pub(super) fn publish_tools(&self, tools: Vec<Tool>, incarnation: u64) {
+        self.tools.send_if_modified(|current| {
+            let same = current.as_ref().is_some_and(|c| c.tools() == tools.as_slice());
+            *current = Some(ToolList::new(tools, incarnation));
+            !same
+        });
+    }
+
+    /// A target changed; `returning` are its calls that go back to the gate.
+    pub(super) fn set_condition(&self, replica: u32, condition: Condition, returning: &[(AgentKey, Ticket, usize)]) {
+        let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        // A target that is down again after it was given up is only being probed: calls stay refused.
+        let probing = matches!(condition, Condition::Down)
+            && matches!(conditions.by_replica.get(&replica), Some(Condition::GivenUp(_)));
+        if !probing {
+            conditions.by_replica.insert(replica, condition);
+        }
+        self.apply(&conditions, returning);
+    }
+
+    /// An operator or a new configuration gives the target a fresh start: calls are held for it again.
+    pub(super) fn forgive(&self, replica: u32) {
+        let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.by_replica.insert(replica, Condition::Down);
+        self.apply(&conditions, &[]);
+    }
+
+    /// A target is gone for good.
+    pub(super) fn forget(&self, replica: u32) {
+        let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.by_replica.remove(&replica);
+        self.apply(&conditions, &[]);
+    }
+
+    /// Each ready target has room for so many calls.
+    pub(super) fn set_room(&self, room: usize) {
+        let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.room = room;
+        self.apply(&conditions, &[]);
+    }
+
+    /// Calls that came too late for a target go back to the gate.
+    pub(super) fn give_back(&self, returning: &[(AgentKey, Ticket, usize)]) {
+        let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        self.apply(&conditions, returning);
+    }
+
+    fn apply(&self, conditions: &Conditions, returning: &[(AgentKey, Ticket, usize)]) {
+        let ready = conditions
+            .by_replica
+            .values()
+            .filter(|c| matches!(c, Condition::Ready))
+            .count();
+        self.gate.targets_changed(ready * conditions.room, returning);
+        if ready > 0 {
+            return;
+        }
+        let mut refusal = None;
+        for condition in conditions.by_replica.values() {
+            match condition {
+                Condition::GivenUp(error) => refusal = Some(error),
+                Condition::Ready | Condition::Down => return self.gate.reopen(),
+            }
+        }
+        match refusal {
+            Some(error) => self.gate.refuse(error),
+            None => self.gate.reopen(),
+        }
+    }
+}
