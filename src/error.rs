@@ -107,6 +107,8 @@ pub struct CallError {
     pub retry_after: Option<Duration>,
     /// When the backend is expected back.
     pub eta: Option<Duration>,
+    /// The target did answer, and only the answer is withheld: the call ran.
+    pub answered: bool,
 }
 
 impl From<Reason> for CallError {
@@ -118,6 +120,7 @@ impl From<Reason> for CallError {
             waited: Duration::ZERO,
             retry_after: None,
             eta: None,
+            answered: false,
         }
     }
 }
@@ -132,6 +135,7 @@ impl CallError {
     /// Whether a target may have seen the call.
     pub fn delivery(&self) -> Delivery {
         match self.reason {
+            _ if self.answered => Delivery::Unknown,
             Reason::OutcomeUnknown(_) => Delivery::Unknown,
             Reason::Denied { .. }
             | Reason::UnknownTool(_)
@@ -187,7 +191,10 @@ impl CallError {
                 "several backends could take this call ({}) and no policy chose one; name it with the header X-Pointsman-Backend or the path /mcp/BACKEND",
                 backends.join(", ")
             ),
-            Reason::PolicyFault(why) => format!("a routing policy failed: {why}. The call was not answered."),
+            Reason::PolicyFault(why) if self.answered => {
+                format!("the call ran, but a policy failed on its answer, which is withheld: {why}")
+            }
+            Reason::PolicyFault(why) => format!("a routing policy failed: {why}. The call was not sent."),
             Reason::Cancelled => "the call was cancelled by the client".to_owned(),
             Reason::UnknownTool(name) => format!("Unknown tool: {name}"),
             Reason::InvalidParams(why) => format!("Invalid params: {why}"),

@@ -18,3 +18,5 @@ pub mod process;
 
 // Floor 3: actors.
 pub mod backend;
+pub mod catalog;
+pub mod router;

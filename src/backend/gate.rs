@@ -308,9 +308,10 @@ impl Permit {
         }
     }
 
-    /// Back to the gate, to its old place, where a target that went down has put it already.
-    pub fn hold_again(mut self) -> Result<Held, CallError> {
-        let Some(place) = self.place.take() else {
+    /// Back to the gate, to its old place, where a target that went down has put it already. `replayed`: it was
+    /// sent once, and its waiting begins anew.
+    pub fn hold_again(mut self, replayed: bool) -> Result<Held, CallError> {
+        let Some(mut place) = self.place.take() else {
             return Err(CallError::from(Reason::Unavailable("it was removed".into())));
         };
         let (sender, receiver) = oneshot::channel();
@@ -324,6 +325,9 @@ impl Permit {
             return Err(refusal);
         }
         inner.waiting.insert(place.ticket, sender);
+        if replayed {
+            place.until = Instant::now() + inner.wait;
+        }
         drop(inner);
         Ok(Held {
             place: Some(place),

@@ -146,6 +146,11 @@ impl Backend {
         (best, in_flight)
     }
 
+    /// Wakes when a target came or went.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes()
+    }
+
     /// True while a target is on its first start: its tools are not known yet but may be soon.
     pub fn is_first_start(&self) -> bool {
         self.tools().borrow().is_none()

@@ -30,6 +30,7 @@ pub(super) struct Shared {
     pub(super) spawner: Arc<dyn Spawner>,
     conditions: Mutex<Conditions>,
     tools: watch::Sender<Option<Arc<ToolList>>>,
+    changed: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -50,12 +51,18 @@ impl Shared {
             spawner,
             conditions,
             tools: watch::Sender::new(None),
+            changed: watch::Sender::new(0),
         }
     }
 
     /// The tool list of the last incarnation that gave one, and its changes.
     pub(super) fn tools(&self) -> watch::Receiver<Option<Arc<ToolList>>> {
         self.tools.subscribe()
+    }
+
+    /// Wakes when a target came or went.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     /// A target gave its list. Told on only where it differs: a restart alone changes nothing for agents.

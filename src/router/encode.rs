@@ -1,0 +1,168 @@
+//! A call as it is written to a target: the id, the name, the progress token and the era's `_meta` are the
+//! router's, everything else stays the bytes it was.
+
+use crate::call::Call;
+use crate::wire::json::quote;
+use crate::wire::{Era, Object, method};
+
+/// What a target needs to be told besides the params.
+pub(super) struct Shape<'a> {
+    /// The id at this target; also the progress token there.
+    pub id: u64,
+    /// The tool's name there.
+    pub name: Option<&'a str>,
+    /// The era spoken there.
+    pub era: Era,
+    /// Whether progress is wanted.
+    pub progress: bool,
+    /// The least severity of log messages wanted, for a modern target.
+    pub log_level: Option<&'a str>,
+}
+
+/// The line, newline included.
+pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u8>, String> {
+    let renamed = shape.name.filter(|n| Some(*n) != call.name.as_deref());
+    let has_meta = memchr::memmem::find(params.as_bytes(), b"_meta").is_some();
+    let mut out = String::with_capacity(params.len() + call.method.len() + 256);
+    out.push_str("{\"jsonrpc\":\"2.0\",\"id\":");
+    out.push_str(&shape.id.to_string());
+    out.push_str(",\"method\":");
+    out.push_str(&quote(&call.method));
+    out.push_str(",\"params\":");
+    if renamed.is_none() && !has_meta && shape.era == Era::Legacy {
+        out.push_str(params);
+    } else {
+        let mut object = Object::parse(params).map_err(|e| e.to_string())?;
+        if let Some(name) = renamed {
+            object.set("name", quote(name));
+        }
+        let meta = meta(call, object.get("_meta"), shape)?;
+        match meta {
+            Some(meta) => object.set("_meta", meta),
+            None => object.remove("_meta"),
+        }
+        object.write(&mut out);
+    }
+    out.push_str("}\n");
+    // A child reads lines: what an agent spread over several must become one.
+    Ok(
+        if memchr::memchr2(b'\n', b'\r', &out.as_bytes()[..out.len() - 1]).is_some() {
+            one_line(&out)
+        } else {
+            out.into_bytes()
+        },
+    )
+}
+
+/// JSON text has line breaks only between tokens, where a space means the same.
+fn one_line(text: &str) -> Vec<u8> {
+    let mut bytes: Vec<u8> = text
+        .bytes()
+        .map(|b| if b == b'\n' || b == b'\r' { b' ' } else { b })
+        .collect();
+    if let Some(last) = bytes.last_mut() {
+        *last = b'\n';
+    }
+    bytes
+}
+
+fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<String>, String> {
+    let mut meta = match raw {
+        Some(raw) => Object::parse(raw).map_err(|e| format!("_meta: {e}"))?,
+        None => Object::default(),
+    };
+    if meta.get(method::META_PROGRESS).is_some() || shape.progress {
+        if shape.progress {
+            meta.set(method::META_PROGRESS, shape.id.to_string());
+        } else {
+            meta.remove(method::META_PROGRESS);
+        }
+    }
+    match (call.era, shape.era) {
+        (_, Era::Legacy) => {
+            for key in [
+                method::META_VERSION,
+                method::META_CAPABILITIES,
+                method::META_CLIENT,
+                method::META_LOG_LEVEL,
+            ] {
+                meta.remove(key);
+            }
+        }
+        (Era::Legacy, Era::Modern) => {
+            let own = crate::backend::handshake::modern_meta();
+            for key in [method::META_VERSION, method::META_CLIENT, method::META_CAPABILITIES] {
+                meta.set(key, own[key].to_string());
+            }
+            if let Some(level) = shape.log_level {
+                meta.set(method::META_LOG_LEVEL, quote(level));
+            }
+        }
+        (Era::Modern, Era::Modern) => {}
+    }
+    Ok((!meta.is_empty()).then(|| meta.to_text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::call::{AgentKey, Parts};
+    use crate::wire::RawJson;
+
+    fn encoded(era: Era, params: &str, shape: &Shape<'_>) -> String {
+        let call = Call::from(Parts {
+            id: 1,
+            method: "tools/call".into(),
+            name: Some("a__echo".into()),
+            endpoint: Arc::from(""),
+            path_backend: None,
+            agent: AgentKey::Session(1),
+            era,
+            headers: http::HeaderMap::new(),
+            initialize: None,
+            params: RawJson::from(params.to_owned()),
+        });
+        String::from_utf8(line(&call, params, shape).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_the_router_does_not_own_keeps_its_bytes() {
+        let shape = Shape {
+            id: 42,
+            name: Some("echo"),
+            era: Era::Legacy,
+            progress: true,
+            log_level: None,
+        };
+        let params = r#"{"name":"a__echo","arguments":{"x": 1.0 ,"é":"\u00e9"},"_meta":{"progressToken":"t","k": [1, 2]},"more":1e5}"#;
+        insta::assert_snapshot!(encoded(Era::Legacy, params, &shape), @r#"{"jsonrpc":"2.0","id":42,"method":"tools/call","params":{"name":"echo","arguments":{"x": 1.0 ,"é":"\u00e9"},"_meta":{"progressToken":42,"k": [1, 2]},"more":1e5}}"#);
+        let spread = "{\"name\":\"a__echo\",\r\n \"arguments\":{}}";
+        insta::assert_snapshot!(encoded(Era::Legacy, spread, &Shape { name: None, progress: false, ..shape }).escape_debug().to_string(), @r#"{\"jsonrpc\":\"2.0\",\"id\":42,\"method\":\"tools/call\",\"params\":{\"name\":\"a__echo\",   \"arguments\":{}}}\n"#);
+    }
+
+    #[test]
+    fn each_era_gets_the_meta_it_knows() {
+        let modern = r#"{"name":"a__echo","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"x":{}},"traceparent":"00"}}"#;
+        let shape = Shape {
+            id: 7,
+            name: Some("echo"),
+            era: Era::Legacy,
+            progress: false,
+            log_level: Some("debug"),
+        };
+        insta::assert_snapshot!(encoded(Era::Modern, modern, &shape), @r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","_meta":{"traceparent":"00"}}}"#);
+        let up = Shape {
+            era: Era::Modern,
+            ..shape
+        };
+        assert!(encoded(Era::Modern, modern, &up).contains(r#""io.modelcontextprotocol/clientCapabilities":{"x":{}}"#));
+        let bridged = encoded(Era::Legacy, r#"{"name":"a__echo"}"#, &up);
+        assert!(
+            bridged.contains(r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#)
+                && bridged.contains(r#"logLevel":"debug""#),
+            "{bridged}"
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! The policies in force: one immutable generation, swapped as a whole.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::policy::Policy;
+
+/// The active generation. Clones share it.
+#[derive(Clone)]
+pub struct Policies {
+    current: Arc<ArcSwap<Arc<dyn Policy>>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Policies {
+    /// Begins with `policy`.
+    pub fn new(policy: Arc<dyn Policy>) -> Self {
+        let changed = watch::Sender::new(policy.generation());
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(policy)),
+            changed,
+        }
+    }
+
+    /// The generation that a call beginning now is served by.
+    pub fn current(&self) -> Arc<dyn Policy> {
+        Arc::clone(&self.current.load())
+    }
+
+    /// Makes `policy` the active generation. Calls that run keep theirs.
+    pub fn swap(&self, policy: Arc<dyn Policy>) {
+        let generation = policy.generation();
+        self.current.store(Arc::new(policy));
+        self.changed.send_replace(generation);
+    }
+
+    /// Wakes those who hold calls when another generation becomes active.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
