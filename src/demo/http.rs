@@ -36,6 +36,11 @@ pub async fn run(server: Arc<Server>, port: u16) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let port = listener.local_addr()?.port();
     let _ = writeln!(io::stderr(), "listening on http://127.0.0.1:{port}/mcp");
+    accept(server, listener).await
+}
+
+/// Serves every client of a listener that is already bound.
+pub async fn accept(server: Arc<Server>, listener: TcpListener) -> io::Result<()> {
     let running = Running::default();
     loop {
         let Ok((stream, _)) = listener.accept().await else {

@@ -19,6 +19,8 @@ mod tools;
 mod wire;
 
 #[cfg(test)]
+mod http_tests;
+#[cfg(test)]
 mod tests;
 
 use server::Server;
