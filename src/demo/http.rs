@@ -36,6 +36,11 @@ pub async fn run(server: Arc<Server>, port: u16) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let port = listener.local_addr()?.port();
     let _ = writeln!(io::stderr(), "listening on http://127.0.0.1:{port}/mcp");
+    accept(server, listener).await
+}
+
+/// Serves every client of a listener that is already bound.
+pub async fn accept(server: Arc<Server>, listener: TcpListener) -> io::Result<()> {
     let running = Running::default();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -157,7 +162,13 @@ impl Service {
         // A legacy client that disconnects may come back, so only a modern one cancels by leaving.
         let guard = AbortOnDrop((era == Era::Modern).then_some(task));
         if streams {
-            return reply(EVENTS, Body::Events(lines, guard));
+            return reply(
+                EVENTS,
+                Body::Events {
+                    lines,
+                    _guard: guard,
+                },
+            );
         }
         match lines.recv().await {
             Some(line) => json(line),
@@ -238,7 +249,10 @@ impl Drop for AbortOnDrop {
 
 enum Body {
     Whole(Option<Bytes>),
-    Events(mpsc::Receiver<Vec<u8>>, #[allow(dead_code)] AbortOnDrop),
+    Events {
+        lines: mpsc::Receiver<Vec<u8>>,
+        _guard: AbortOnDrop,
+    },
 }
 
 impl http_body::Body for Body {
@@ -251,7 +265,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Events(lines, _) => lines
+            Self::Events { lines, .. } => lines
                 .poll_recv(context)
                 .map(|line| line.map(|line| Ok(Frame::data(events(&line))))),
         }
@@ -267,7 +281,7 @@ impl http_body::Body for Body {
                 let length = bytes.as_ref().map_or(0, Bytes::len);
                 http_body::SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
-            Self::Events(..) => http_body::SizeHint::default(),
+            Self::Events { .. } => http_body::SizeHint::default(),
         }
     }
 }

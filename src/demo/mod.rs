@@ -19,6 +19,8 @@ mod tools;
 mod wire;
 
 #[cfg(test)]
+mod http_tests;
+#[cfg(test)]
 mod tests;
 
 use server::Server;
@@ -38,6 +40,8 @@ Examples:
   Play a server that speaks only the revisions with a handshake and crashes after five seconds:
     pointsman demo-server --era legacy --die-after 5000";
 
+const DEFAULT_NAME: &str = "pointsman-demo";
+
 /// Which protocol eras the server speaks.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EraChoice {
@@ -51,7 +55,7 @@ pub enum EraChoice {
 }
 
 /// The options of `demo-server`.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Serve streamable HTTP at http://127.0.0.1:PORT/mcp instead of stdio; 0 takes any free port.
     #[arg(long, value_name = "PORT")]
@@ -63,7 +67,7 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub order_log: Option<PathBuf>,
     /// The name the server introduces itself with.
-    #[arg(long, value_name = "NAME", default_value = "pointsman-demo")]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
     pub name: String,
     /// Wait before reading any input, like a server that is slow to start.
     #[arg(long, value_name = "MS")]
@@ -98,6 +102,29 @@ pub struct Options {
     /// Start a child process that outlives this one unless its group is killed.
     #[arg(long)]
     pub spawn_grandchild: bool,
+}
+
+impl Default for Options {
+    /// What the command line gives when no flag is set.
+    fn default() -> Self {
+        Self {
+            http: None,
+            file: None,
+            order_log: None,
+            name: DEFAULT_NAME.to_owned(),
+            start_delay: None,
+            die_at_start: false,
+            die_after: None,
+            refuse_handshake: false,
+            silent_handshake: false,
+            era: EraChoice::default(),
+            ignore_eof: false,
+            ignore_term: false,
+            extra_tool: Vec::new(),
+            junk_at_start: false,
+            spawn_grandchild: false,
+        }
+    }
 }
 
 /// Runs the server: over stdio until the input ends, over HTTP for ever.

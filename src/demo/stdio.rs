@@ -59,7 +59,9 @@ where
                 }
                 buffer.drain(..start);
                 searched = buffer.len();
-                buffer.shrink_to(KEEP.max(searched));
+                if buffer.is_empty() {
+                    buffer.shrink_to(KEEP);
+                }
                 buffer.reserve(READ_SIZE);
             }
             Some(line) = lines.recv() => {
@@ -70,8 +72,15 @@ where
             }
         }
         if !out.is_empty() {
-            output.write_all(&out).await?;
-            output.flush().await?;
+            let written = match output.write_all(&out).await {
+                Ok(()) => output.flush().await,
+                failed => failed,
+            };
+            match written {
+                // The client left without closing our input first: no failure of this server.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                written => written?,
+            }
             out.clear();
             out.shrink_to(KEEP);
         }
@@ -131,8 +140,9 @@ pub fn standard() -> io::Result<(
     }
     #[cfg(windows)]
     {
-        use std::os::windows::io::AsHandle as _;
-        let file = |handle| Box::new(tokio::fs::File::from_std(std::fs::File::from(handle)));
+        use std::os::windows::io::{AsHandle as _, OwnedHandle};
+        let file =
+            |handle: OwnedHandle| Box::new(tokio::fs::File::from_std(std::fs::File::from(handle)));
         let input = io::stdin().as_handle().try_clone_to_owned()?;
         let output = io::stdout().as_handle().try_clone_to_owned()?;
         Ok((file(input), file(output)))
