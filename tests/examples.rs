@@ -10,7 +10,13 @@ use pointsman::config::{
 fn outside() -> Outside<'static> {
     Outside {
         read: &|path| std::fs::read_to_string(path),
-        env: &|name| Some(if name == "HOME" { "/home/me".to_owned() } else { format!("value of {name}") }),
+        env: &|name| {
+            Some(if name == "HOME" {
+                "/home/me".to_owned()
+            } else {
+                format!("value of {name}")
+            })
+        },
     }
 }
 
@@ -61,7 +67,9 @@ fn the_reference_shows_the_defaults() {
     let expected = Config {
         backends: [("example".to_owned(), example)].into(),
         endpoints: [("default".to_owned(), Endpoint::default())].into(),
-        plugins: ["default-route", "least-busy"].map(|name| (name.to_owned(), embedded(name))).into(),
+        plugins: ["default-route", "least-busy"]
+            .map(|name| (name.to_owned(), embedded(name)))
+            .into(),
         pipeline: empty.pipeline,
         ..Config::default()
     };

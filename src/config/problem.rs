@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// One problem, printed as `pointsman.toml:12:3: message; hint`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The file, named as the operator named it.
+    /// The file: the main one as the operator named it, an included one in full.
     pub file: PathBuf,
     /// Its line from 1; 0 where the problem is the whole file.
     pub line: usize,

@@ -52,7 +52,7 @@ pub(super) fn show_duration(value: Duration) -> String {
         return "0s".to_owned();
     }
     // Days are read but not written: "24h" is what people say.
-    let unit = TIMES[1..].iter().find(|(_, unit)| nanos % unit == 0);
+    let unit = TIMES[1..].iter().find(|(_, unit)| nanos.is_multiple_of(*unit));
     unit.map_or_else(
         || format!("{nanos}ns"),
         |(name, unit)| format!("{}{name}", nanos / unit),
@@ -83,7 +83,10 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 /// A size in the largest unit that is exact.
 pub(super) fn show_size(value: usize) -> String {
     let bytes = value as u64;
-    match SIZES[..3].iter().find(|(_, unit)| bytes > 0 && bytes % unit == 0) {
+    match SIZES[..3]
+        .iter()
+        .find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit))
+    {
         Some((name, unit)) => format!("\"{}{name}\"", bytes / unit),
         None => bytes.to_string(),
     }
