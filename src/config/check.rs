@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::doc::{Notes, Place};
 use super::problem::did_you_mean;
 use super::values::show_duration;
-use super::{Backend, Config, Endpoint, Plugin};
+use super::{Backend, Config, Endpoint, Plugin, defaults};
 
 /// Notes what does not fit together in a configuration whose values are each valid.
 pub(super) fn check(config: &Config, notes: &Notes) {
@@ -35,12 +35,15 @@ fn place(notes: &Notes, path: &str) -> Place {
 /// Notes a problem where `less` is more than `more`, at whichever of the two was given.
 fn ordered(notes: &Notes, table: &str, (less, low): (&str, Duration), (more, high): (&str, Duration)) {
     if low > high {
-        let path = format!("{table}.{less}");
-        let path = if notes.exact(&path).is_some() {
-            path
-        } else {
-            format!("{table}.{more}")
+        let given = |key: &&str| notes.exact(&format!("{table}.{key}")).is_some();
+        let given = [less, more].into_iter().find(given);
+        // What the defaults for all backends got wrong is told once, not for every backend.
+        let general = table.strip_prefix("backends.").and_then(|tail| tail.split_once('.'));
+        let table = match (given, general) {
+            (None, Some((_, inside))) => format!("backend-defaults.{inside}"),
+            _ => table.to_owned(),
         };
+        let path = format!("{table}.{}", given.unwrap_or(more));
         let (low, high) = (show_duration(low), show_duration(high));
         let message = format!("`{less}` ({low}) is longer than `{more}` ({high}) in [{table}]");
         notes.fault(place(notes, &path), message, None);
@@ -79,14 +82,11 @@ fn endpoint(notes: &Notes, config: &Config, name: &str, one: &Endpoint) {
         );
     }
     let known: Vec<&str> = config.backends.keys().map(String::as_str).collect();
-    for backend in one.backends.iter().flatten() {
+    for (position, backend) in one.backends.iter().flatten().enumerate() {
         if notes.complete() && !config.backends.contains_key(backend) {
             let message = format!("there is no backend `{backend}` for [{path}]");
-            notes.fault(
-                place(notes, &format!("{path}.backends")),
-                message,
-                did_you_mean(backend, &known),
-            );
+            let at = place(notes, &format!("{path}.backends.{position}"));
+            notes.fault(at, message, did_you_mean(backend, &known));
         }
     }
 }
@@ -98,16 +98,16 @@ fn pipeline(notes: &Notes, config: &Config) {
         ("transform-request", &config.pipeline.transform_request),
         ("transform-response", &config.pipeline.transform_response),
     ];
-    let known: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
+    let mut known: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
+    known.extend([defaults::ROUTE, defaults::SELECT]);
+    known.sort_unstable();
+    known.dedup();
     for (key, list) in lists {
-        for name in list {
+        for (position, name) in list.iter().enumerate() {
             if !config.plugins.contains_key(name) {
                 let message = format!("there is no plugin `{name}` for `{key}` in [pipeline]");
-                notes.fault(
-                    place(notes, &format!("pipeline.{key}")),
-                    message,
-                    did_you_mean(name, &known),
-                );
+                let at = place(notes, &format!("pipeline.{key}.{position}"));
+                notes.fault(at, message, did_you_mean(name, &known));
             }
         }
     }

@@ -18,6 +18,8 @@ pub(super) struct Item<'d> {
     pub(super) value: &'d DeValue<'d>,
     pub(super) at: usize,
     pub(super) label: String,
+    /// Its dotted path, for what is checked later.
+    pub(super) path: String,
 }
 
 /// What a value is, in an operator's words.
@@ -83,11 +85,16 @@ impl<'d> Item<'d> {
         let DeValue::Array(list) = self.value else {
             return self.wrong_kind("a list", None);
         };
-        let item = |(position, value): (usize, &'d toml::Spanned<DeValue<'d>>)| Item {
-            doc: self.doc,
-            value: value.get_ref(),
-            at: value.span().start,
-            label: format!("item {} of {}", position + 1, self.label),
+        let item = |(position, value): (usize, &'d toml::Spanned<DeValue<'d>>)| {
+            let (at, path) = (value.span().start, format!("{}.{position}", self.path));
+            self.doc.notes.put(&path, self.doc.place(at));
+            Item {
+                doc: self.doc,
+                value: value.get_ref(),
+                at,
+                label: format!("item {} of {}", position + 1, self.label),
+                path,
+            }
         };
         Some(list.iter().enumerate().map(item).collect())
     }
@@ -245,6 +252,7 @@ impl<'d> Item<'d> {
                         value: value.get_ref(),
                         at: value.span().start,
                         label: format!("`{}` of {}", name.get_ref(), self.label),
+                        path: format!("{}.{}", self.path, name.get_ref()),
                     };
                     Some((name.get_ref().to_string(), item.json()?))
                 };

@@ -31,7 +31,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// All of it.
+/// All of it. The default has no policies at all; a file that says nothing about them gets `default-route` and
+/// `least-busy`.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Config {
     /// Where agents connect, and the limits they meet.

@@ -70,6 +70,7 @@ impl<'d> Table<'d> {
             value: value.get_ref(),
             at: value.span().start,
             label: format!("`{key}`"),
+            path: self.path_of(key),
         };
         self.doc
             .notes
@@ -92,13 +93,16 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// Notes a problem where a member is there that cannot be had here, saying why.
-    pub(super) fn refuse(&mut self, key: &'static str, why: &str) {
+    /// Notes a problem where a member is there that cannot be had here, saying why; tells
+    /// whether it is.
+    pub(super) fn refuse(&mut self, key: &'static str, why: &str) -> bool {
         if let Some((name, _)) = self.table.iter().find(|(name, _)| name.get_ref() == key) {
             self.refused.push(key);
             self.doc
                 .fault(name.span().start, format!("`{key}` {}: {why}", self.label()), None);
+            return true;
         }
+        false
     }
 
     /// Reads a sub-table.
@@ -147,6 +151,7 @@ impl<'d> Table<'d> {
                 value: value.get_ref(),
                 at: value.span().start,
                 label: format!("`{}`", name.get_ref()),
+                path: self.path_of(name.get_ref()),
             };
             if self.doc.check_variable(at, name.get_ref())
                 && let Some(value) = item.expanded()

@@ -84,11 +84,10 @@ fn shared(table: &mut Table<'_>, into: &mut Gathered) {
     let Gathered { config, defaults, .. } = into;
     table.each("backends", |name, t| {
         let mut one = defaults.clone();
-        t.refuse(
-            "url",
-            "backends over HTTP are not supported yet, only programs over stdio",
-        );
-        t.require("command");
+        let remote = "backends over HTTP are not supported yet, only programs over stdio";
+        if !t.refuse("url", remote) {
+            t.require("command");
+        }
         t.read("command", &mut one.command, Item::program);
         t.read("args", &mut one.args, |item| item.list(Item::expanded));
         settings(t, &mut one);

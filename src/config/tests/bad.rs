@@ -132,23 +132,17 @@ select = ["neither"]
     pointsman.toml:6:11: the backend name `a__b` must not hold `__`, which separates backend and tool; for example `a_b`
     pointsman.toml:7:11: `command` is empty; name a program
     pointsman.toml:8:11: `command` is missing in [backends.git]
-    pointsman.toml:9:11: `command` is missing in [backends.web]
     pointsman.toml:10:1: `url` in [backends.web]: backends over HTTP are not supported yet, only programs over stdio
     pointsman.toml:11:12: `git` names an endpoint and a backend; the backend is at pointsman.toml:8
-    pointsman.toml:12:1: there is no backend `gti` for [endpoints.git]; did you mean `git`?
-    pointsman.toml:12:1: there is no backend `zzzzzz` for [endpoints.git]; known: `a__b`, `default`, `git`, `late`, `my server`, `web`
+    pointsman.toml:12:13: there is no backend `gti` for [endpoints.git]; did you mean `git`?
+    pointsman.toml:12:27: there is no backend `zzzzzz` for [endpoints.git]; known: `a__b`, `default`, `git`, `late`, `my server`, `web`
     pointsman.toml:14:12: `backends` is empty; leave it out for all backends
-    pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backends.a__b.backoff]
-    pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backends.default.backoff]
-    pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backends.git.backoff]
-    pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backends.late.backoff]
-    pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backends.my server.backoff]
-    pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backends.web.backoff]
+    pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backend-defaults.backoff]
     pointsman.toml:20:16: `probe` (10m) is longer than `probe-max` (5m) in [backends.late.crash-loop]
     pointsman.toml:23:12: `embedded` and `file` exclude each other
     pointsman.toml:24:1: `cpu` (100ms) is longer than `wall` (50ms) in [plugins.mine]
     pointsman.toml:25:10: `file` or `embedded` is missing in [plugins.neither]
-    pointsman.toml:27:1: there is no plugin `defualt-route` for `route` in [pipeline]; known: `mine`, `neither`
+    pointsman.toml:27:18: there is no plugin `defualt-route` for `route` in [pipeline]; did you mean `default-route`?
     ");
 }
 
@@ -179,5 +173,5 @@ fn broken_syntax_is_told_and_nothing_else() {
 
 #[test]
 fn columns_are_counted_in_characters() {
-    assert_snapshot!(problems("é = 1 # ä\n"), @"pointsman.toml:1:1: invalid unquoted key, expected letters, numbers, `-`, `_`");
+    assert_snapshot!(problems("[backends.a]\ncommand = \"x\"\nargs = [\"é🚂\", 1]\n"), @"pointsman.toml:3:15: item 2 of `args` must be a string, not a whole number");
 }

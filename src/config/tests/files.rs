@@ -153,3 +153,8 @@ fn real_files_are_read_and_missing_ones_told() {
         assert!(told.starts_with("no/such.toml: cannot be read: "), "{told}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    assert_eq!(toml("\u{feff}[router]\nworkers = 3").config.router.workers, 3);
+}
