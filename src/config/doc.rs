@@ -122,17 +122,38 @@ pub(super) struct Doc<'a> {
     pub(super) outside: &'a Outside<'a>,
     /// What is noted.
     pub(super) notes: &'a Notes,
+    /// Where its lines begin: places are asked for with every key.
+    lines: Vec<usize>,
 }
 
-impl Doc<'_> {
+impl<'a> Doc<'a> {
+    /// A file of which the text is at hand.
+    pub(super) fn new(
+        shown: &'a Path,
+        folder: &'a Path,
+        text: &'a str,
+        outside: &'a Outside<'a>,
+        notes: &'a Notes,
+    ) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            shown,
+            folder,
+            text,
+            outside,
+            notes,
+            lines: std::iter::once(0).chain(ends).collect(),
+        }
+    }
+
     /// The place of a byte of the text.
     pub(super) fn place(&self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         Place {
             file: self.shown.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column: self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1,
         }
     }
 

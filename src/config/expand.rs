@@ -48,7 +48,7 @@ fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, F
             "write `${NAME}`, or `$${` for a plain `${`"
         };
         return Err((
-            format!("`${{{inside}}}` names no environment variable"),
+            format!("`${{{name}}}` names no environment variable"),
             Some(hint.to_owned()),
         ));
     }

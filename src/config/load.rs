@@ -130,13 +130,7 @@ fn toml_file(
     keys: fn(&mut Table<'_>, &mut Gathered),
 ) {
     let folder = folder(shown);
-    let doc = Doc {
-        shown,
-        folder: &folder,
-        text,
-        outside,
-        notes,
-    };
+    let doc = Doc::new(shown, &folder, text, outside, notes);
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         let mut table = Table::new(&doc, table.get_ref(), String::new(), 0..0);
@@ -153,13 +147,7 @@ fn toml_file(
 
 fn json_file(text: &str, shown: &Path, outside: &Outside<'_>, notes: &Notes, general: &Backend, into: &mut Config) {
     let folder = folder(shown);
-    let doc = Doc {
-        shown,
-        folder: &folder,
-        text,
-        outside,
-        notes,
-    };
+    let doc = Doc::new(shown, &folder, text, outside, notes);
     mcp_servers::read(&doc, general, &mut into.backends);
 }
 

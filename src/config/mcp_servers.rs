@@ -73,7 +73,7 @@ impl File<'_> {
     fn string<'s>(&self, raw: &'s str, label: &str) -> Option<Cow<'s, str>> {
         let text = unquote(raw);
         if text.is_none() {
-            let hint = (!raw.starts_with(['{', '[', 'n'])).then(|| format!("did you mean \"{raw}\"?"));
+            let hint = (!raw.starts_with(['{', '[', 'n'])).then(|| "put it in quotes".to_owned());
             self.doc.fault(self.at(raw), format!("{label} must be a string"), hint);
         }
         text

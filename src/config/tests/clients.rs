@@ -65,10 +65,10 @@ fn problems_of_servers_have_their_lines() {
     mcp.json:7:16: the server `nothing` has no `command`
     mcp.json:8:27: `command` must be a string
     mcp.json:8:42: `args` must be a list of strings
-    mcp.json:9:24: `PORT` must be a string; did you mean "80"?
+    mcp.json:9:24: `PORT` must be a string; put it in quotes
     mcp.json:9:35: `KEY`: `${input:key}` names no environment variable; inputs of an editor are not known here: write `${env:NAME}`
     mcp.json:9:59: `GONE`: the environment variable `GONE` is not set; set it, or give a default: `${GONE:-}`
-    mcp.json:10:46: an item of `args` must be a string; did you mean "1"?
+    mcp.json:10:46: an item of `args` must be a string; put it in quotes
     mcp.json:10:49: an item of `args` must be a string
     mcp.json:11:15: the server `text` cannot be read: invalid type: string "x", expected a JSON object
     "#);

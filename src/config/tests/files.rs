@@ -158,3 +158,11 @@ fn real_files_are_read_and_missing_ones_told() {
 fn a_byte_order_mark_is_passed_over() {
     assert_eq!(toml("\u{feff}[router]\nworkers = 3").config.router.workers, 3);
 }
+
+#[test]
+fn a_thousand_backends_load_at_once() {
+    let text: String = (0..1000)
+        .map(|n| format!("[backends.b{n}]\ncommand = \"x\"\nreplicas = 2\n"))
+        .collect();
+    assert_eq!(toml(&text).config.backends.len(), 1000);
+}

@@ -4,6 +4,7 @@ mod bad;
 mod changes;
 mod clients;
 mod files;
+mod garbage;
 mod round_trip;
 
 use std::io;
