@@ -84,8 +84,16 @@ fn the_reference_holds_every_key() {
     let text = std::fs::read_to_string(&path).unwrap();
     let with_all = text.lines().map(uncommented).collect::<Vec<_>>().join("\n");
     let loaded = parse(&with_all, &path, &outside()).unwrap_or_else(|problems| panic!("{problems}"));
-    // What is shown holds every setting: its keys have to stand in the reference, table by table.
-    let shown = show(&loaded.config, Secrets::Shown);
+    // What is shown holds every setting that is set: its keys have to stand in the reference, table by table.
+    let mut config = loaded.config;
+    let path = Some(PathBuf::from("/x"));
+    config.router.admin_socket = path.clone();
+    config.policies.cache = path.clone();
+    config
+        .backends
+        .values_mut()
+        .for_each(|backend| backend.cwd = path.clone());
+    let shown = show(&config, Secrets::Shown);
     let documented = keys(&with_all);
     for key in keys(&shown) {
         let key = key.replace("plugins.least-busy", "plugins.default-route");
