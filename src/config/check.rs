@@ -1,0 +1,121 @@
+//! What settings mean together: names that must exist, and bounds that must agree.
+
+use std::time::Duration;
+
+use super::doc::{Notes, Place};
+use super::problem::did_you_mean;
+use super::values::show_duration;
+use super::{Backend, Config, Endpoint, Plugin, defaults};
+
+/// Notes what does not fit together in a configuration whose values are each valid.
+pub(super) fn check(config: &Config, notes: &Notes) {
+    for (name, backend) in &config.backends {
+        bounds(notes, &format!("backends.{name}"), backend);
+    }
+    for (name, plugin) in &config.plugins {
+        times(notes, &format!("plugins.{name}"), plugin);
+    }
+    for (name, one) in &config.endpoints {
+        endpoint(notes, config, name, one);
+    }
+    // With a file unread, what it would have defined is not known.
+    if notes.complete() {
+        pipeline(notes, config);
+        if config.backends.is_empty() {
+            notes.warn(place(notes, ""), "there are no backends", None);
+        }
+    }
+}
+
+fn place(notes: &Notes, path: &str) -> Place {
+    let found = notes.near(path).or_else(|| notes.exact(""));
+    found.unwrap_or_else(|| Place::whole(std::path::Path::new("")))
+}
+
+/// Notes a problem where `less` is more than `more`, at whichever of the two was given.
+fn ordered(notes: &Notes, table: &str, (less, low): (&str, Duration), (more, high): (&str, Duration)) {
+    if low > high {
+        let given = |key: &&str| notes.exact(&format!("{table}.{key}")).is_some();
+        let given = [less, more].into_iter().find(given);
+        // What the defaults for all backends got wrong is told once, not for every backend.
+        let general = table.strip_prefix("backends.").and_then(|tail| tail.split_once('.'));
+        let table = match (given, general) {
+            (None, Some((_, inside))) => format!("backend-defaults.{inside}"),
+            _ => table.to_owned(),
+        };
+        let path = format!("{table}.{}", given.unwrap_or(more));
+        let (low, high) = (show_duration(low), show_duration(high));
+        let message = format!("`{less}` ({low}) is longer than `{more}` ({high}) in [{table}]");
+        notes.fault(place(notes, &path), message, None);
+    }
+}
+
+fn bounds(notes: &Notes, table: &str, backend: &Backend) {
+    let backoff = &backend.backoff;
+    let inside = format!("{table}.backoff");
+    ordered(notes, &inside, ("min", backoff.min), ("base", backoff.base));
+    ordered(notes, &inside, ("base", backoff.base), ("max", backoff.max));
+    let crash_loop = &backend.crash_loop;
+    let inside = format!("{table}.crash-loop");
+    ordered(
+        notes,
+        &inside,
+        ("probe", crash_loop.probe),
+        ("probe-max", crash_loop.probe_max),
+    );
+}
+
+fn times(notes: &Notes, table: &str, plugin: &Plugin) {
+    ordered(notes, table, ("cpu", plugin.cpu), ("wall", plugin.wall));
+}
+
+fn endpoint(notes: &Notes, config: &Config, name: &str, one: &Endpoint) {
+    let path = format!("endpoints.{name}");
+    if config.backends.contains_key(name) {
+        let hint = notes
+            .exact(&format!("backends.{name}"))
+            .map(|place| format!("the backend is at {}", place.short()));
+        notes.fault(
+            place(notes, &path),
+            format!("`{name}` names an endpoint and a backend"),
+            hint,
+        );
+    }
+    let known: Vec<&str> = config.backends.keys().map(String::as_str).collect();
+    for (position, backend) in one.backends.iter().flatten().enumerate() {
+        if notes.complete() && !config.backends.contains_key(backend) {
+            let message = format!("there is no backend `{backend}` for [{path}]");
+            let at = place(notes, &format!("{path}.backends.{position}"));
+            notes.fault(at, message, did_you_mean(backend, &known));
+        }
+    }
+}
+
+fn pipeline(notes: &Notes, config: &Config) {
+    let lists = [
+        ("route", &config.pipeline.route),
+        ("select", &config.pipeline.select),
+        ("transform-request", &config.pipeline.transform_request),
+        ("transform-response", &config.pipeline.transform_response),
+    ];
+    let mut known: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
+    known.extend([defaults::ROUTE, defaults::SELECT]);
+    known.sort_unstable();
+    known.dedup();
+    for (key, list) in lists {
+        for (position, name) in list.iter().enumerate() {
+            if !config.plugins.contains_key(name) {
+                let message = format!("there is no plugin `{name}` for `{key}` in [pipeline]");
+                let at = place(notes, &format!("pipeline.{key}.{position}"));
+                notes.fault(at, message, did_you_mean(name, &known));
+            }
+        }
+    }
+    for name in config.plugins.keys() {
+        if !lists.iter().any(|(_, list)| list.contains(name)) {
+            let message = format!("the plugin `{name}` is never asked");
+            let hint = Some("name it in a list of [pipeline]".to_owned());
+            notes.warn(place(notes, &format!("plugins.{name}")), message, hint);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The defaults of every setting. `examples/reference.toml` lists them; a test keeps the two in step.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{
+    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Gate, Listen, Names, Pipeline, Plugin, Policies,
+    Router, Sessions, Source, StateKind, Stop,
+};
+
+/// The embedded components that are there without being asked for, with the hook that asks them.
+pub(super) const ROUTE: &str = "default-route";
+/// The one for `select`.
+pub(super) const SELECT: &str = "least-busy";
+
+/// The pipeline of a configuration that says nothing about it. `Pipeline::default()` is the empty one: no policies.
+pub(super) fn pipeline() -> Pipeline {
+    Pipeline {
+        route: vec![ROUTE.to_owned()],
+        select: vec![SELECT.to_owned()],
+        ..Pipeline::default()
+    }
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            max_connections: 4096,
+            max_body: 4 * MIB,
+            header_timeout: secs(10),
+            body_timeout: secs(30),
+            stream_after: secs(1),
+            keep_alive: secs(15),
+            stream_capacity: 256,
+            write_timeout: secs(30),
+        }
+    }
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            grace: secs(10),
+            admin_socket: None,
+            list_wait: secs(5),
+        }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            capacity: 10_000,
+            idle: secs(24 * 3600),
+            max_requests: 256,
+        }
+    }
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self {
+            command: String::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: None,
+            replicas: 1,
+            trusted: false,
+            era: EraChoice::Auto,
+            state: StateKind::None,
+            max_in_flight: 256,
+            call_timeout: None,
+            start_timeout: secs(30),
+            stable_after: secs(10),
+            max_message: 16 * MIB,
+            stderr_bytes: 64 * KIB,
+            gate: Gate::default(),
+            backoff: Backoff::default(),
+            crash_loop: CrashLoop::default(),
+            stop: Stop::default(),
+        }
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            capacity: 1000,
+            bytes: 16 * MIB,
+            agent_capacity: 64,
+            agent_bytes: 4 * MIB,
+            wait: secs(30),
+            progress: secs(2),
+        }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            min: Duration::from_millis(100),
+            base: Duration::from_millis(200),
+            max: secs(30),
+        }
+    }
+}
+
+impl Default for CrashLoop {
+    fn default() -> Self {
+        Self {
+            deaths: 5,
+            within: secs(60),
+            probe: secs(30),
+            probe_max: secs(300),
+        }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self {
+            drain: secs(10),
+            eof: secs(5),
+            term: secs(5),
+        }
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            backends: None,
+            names: Names::Auto,
+            errors: Errors::JsonRpc,
+        }
+    }
+}
+
+impl Default for Plugin {
+    fn default() -> Self {
+        Self {
+            source: Source::Embedded(String::new()),
+            config: serde_json::Value::Object(serde_json::Map::new()),
+            on_fault: None,
+            cpu: Duration::from_millis(10),
+            wall: Duration::from_millis(50),
+            memory: 16 * MIB,
+            output: 4 * MIB,
+            instances: 16,
+            reuse: 10_000,
+        }
+    }
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            generations: 4,
+            compile_timeout: secs(60),
+            max_component: 64 * MIB,
+            breaker: 10,
+        }
+    }
+}
+
+/// Adds the embedded plugins that the pipeline names and nobody defined.
+pub(super) fn add_plugins(config: &mut Config) {
+    let Pipeline {
+        route,
+        select,
+        transform_request,
+        transform_response,
+    } = &config.pipeline;
+    let named = [route, select, transform_request, transform_response];
+    for name in [ROUTE, SELECT] {
+        if named.iter().any(|list| list.iter().any(|n| n == name)) {
+            config.plugins.entry(name.to_owned()).or_insert_with(|| Plugin {
+                source: Source::Embedded(name.to_owned()),
+                ..Plugin::default()
+            });
+        }
+    }
+}

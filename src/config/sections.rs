@@ -1,0 +1,249 @@
+//! Which keys every table has, and what their values may be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::doc::Place;
+use super::item::Item;
+use super::read::Table;
+use super::{Backend, Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source, defaults};
+
+const NONE: Duration = Duration::ZERO;
+const TICK: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Longer than anyone means; beyond it sums of dates would have to be checked.
+const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
+
+const KIB: u64 = 1024;
+const GIB: u64 = 1 << 30;
+
+/// What the files said, before it is checked as a whole.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// The configuration so far.
+    pub(super) config: Config,
+    /// What every backend starts from.
+    pub(super) defaults: Backend,
+    /// Files to be read next, with the place that names them.
+    pub(super) includes: Vec<(PathBuf, Place)>,
+}
+
+fn duration(least: Duration, most: Duration) -> impl Fn(&Item<'_>) -> Option<Duration> {
+    move |item| item.duration(least, most)
+}
+
+fn bytes(least: u64) -> impl Fn(&Item<'_>) -> Option<usize> {
+    move |item| item.size(least, 64 * GIB)
+}
+
+/// The keys of the main file.
+pub(super) fn main(table: &mut Table<'_>, into: &mut Gathered) {
+    let config = &mut into.config;
+    table.section("listen", |t| listen(t, &mut config.listen));
+    table.section("router", |t| router(t, &mut config.router));
+    table.section("sessions", |t| sessions(t, &mut config.sessions));
+    table.section("policies", |t| policies(t, &mut config.policies));
+    config.pipeline = defaults::pipeline();
+    table.section("pipeline", |t| pipeline(t, &mut config.pipeline));
+    let general = &mut into.defaults;
+    table.section("backend-defaults", |t| {
+        for key in ["command", "args"] {
+            t.refuse(key, "every backend has its own");
+        }
+        settings(t, general);
+    });
+    if let Some(item) = table.take("include") {
+        for item in item.items().unwrap_or_default() {
+            let place = item.doc.place(item.at);
+            if let Some(path) = item.path() {
+                into.includes.push((path, place));
+            }
+        }
+    }
+    shared(table, into);
+}
+
+/// The keys of an included file.
+pub(super) fn included(table: &mut Table<'_>, into: &mut Gathered) {
+    for key in [
+        "listen",
+        "router",
+        "sessions",
+        "policies",
+        "pipeline",
+        "backend-defaults",
+        "include",
+    ] {
+        table.refuse(key, "it belongs into the main file");
+    }
+    shared(table, into);
+}
+
+/// The keys of both.
+fn shared(table: &mut Table<'_>, into: &mut Gathered) {
+    let Gathered { config, defaults, .. } = into;
+    table.each("backends", |name, t| {
+        let mut one = defaults.clone();
+        let remote = "backends over HTTP are not supported yet, only programs over stdio";
+        if !t.refuse("url", remote) {
+            t.require("command");
+        }
+        t.read("command", &mut one.command, Item::program);
+        t.read("args", &mut one.args, |item| item.list(Item::expanded));
+        settings(t, &mut one);
+        t.doc.claim(t.at(), "backend", name, config.backends.contains_key(name));
+        config.backends.entry(name.to_owned()).or_insert(one);
+    });
+    table.each("endpoints", |name, t| {
+        let mut one = Endpoint::default();
+        endpoint(t, &mut one);
+        t.doc
+            .claim(t.at(), "endpoint", name, config.endpoints.contains_key(name));
+        config.endpoints.entry(name.to_owned()).or_insert(one);
+    });
+    table.each("plugins", |name, t| {
+        let mut one = Plugin::default();
+        plugin(t, &mut one);
+        t.doc.claim(t.at(), "plugin", name, config.plugins.contains_key(name));
+        config.plugins.entry(name.to_owned()).or_insert(one);
+    });
+}
+
+fn listen(t: &mut Table<'_>, into: &mut Listen) {
+    t.read("address", &mut into.address, Item::address);
+    t.read("allowed-hosts", &mut into.allowed_hosts, |item| {
+        item.words_like(
+            |word| !word.contains(['/', ' ']),
+            "is no host",
+            "write it like \"router.lan\"",
+        )
+    });
+    t.read("allowed-origins", &mut into.allowed_origins, |item| {
+        let origin = |word: &str| {
+            word.split_once("://")
+                .is_some_and(|(_, host)| !host.is_empty() && !host.contains('/'))
+        };
+        item.words_like(origin, "is no origin", "write it like \"https://app.example\"")
+    });
+    t.read("max-connections", &mut into.max_connections, Item::capacity);
+    t.read("max-body", &mut into.max_body, bytes(KIB));
+    t.read("header-timeout", &mut into.header_timeout, duration(TICK, HOUR));
+    t.read("body-timeout", &mut into.body_timeout, duration(TICK, HOUR));
+    t.read("stream-after", &mut into.stream_after, duration(NONE, HOUR));
+    t.read("keep-alive", &mut into.keep_alive, duration(TICK, HOUR));
+    t.read("stream-capacity", &mut into.stream_capacity, Item::capacity);
+    t.read("write-timeout", &mut into.write_timeout, duration(TICK, HOUR));
+}
+
+fn router(t: &mut Table<'_>, into: &mut Router) {
+    t.read("workers", &mut into.workers, |item| item.number(0, 1024));
+    t.read("grace", &mut into.grace, duration(NONE, HOUR));
+    t.read("admin-socket", &mut into.admin_socket, |item| item.path().map(Some));
+    t.read("list-wait", &mut into.list_wait, duration(NONE, HOUR));
+}
+
+fn sessions(t: &mut Table<'_>, into: &mut Sessions) {
+    t.read("capacity", &mut into.capacity, Item::capacity);
+    t.read("idle", &mut into.idle, duration(TICK, LONG));
+    t.read("max-requests", &mut into.max_requests, Item::capacity);
+}
+
+fn policies(t: &mut Table<'_>, into: &mut Policies) {
+    t.read("cache", &mut into.cache, |item| item.path().map(Some));
+    t.read("generations", &mut into.generations, |item| item.number(1, 64));
+    t.read("compile-timeout", &mut into.compile_timeout, duration(TICK, HOUR));
+    t.read("max-component", &mut into.max_component, bytes(KIB));
+    t.read("breaker", &mut into.breaker, |item| item.number(1, u64::from(u32::MAX)));
+}
+
+fn pipeline(t: &mut Table<'_>, into: &mut Pipeline) {
+    t.read("route", &mut into.route, Item::words);
+    t.read("select", &mut into.select, Item::words);
+    t.read("transform-request", &mut into.transform_request, Item::words);
+    t.read("transform-response", &mut into.transform_response, Item::words);
+}
+
+/// What a backend and the defaults for all of them have in common.
+fn settings(t: &mut Table<'_>, into: &mut Backend) {
+    t.section("env", |t| t.variables(&mut into.env));
+    t.read("cwd", &mut into.cwd, |item| item.path().map(Some));
+    t.read("replicas", &mut into.replicas, |item| item.number(1, 64));
+    t.read("trusted", &mut into.trusted, Item::flag);
+    t.read("era", &mut into.era, Item::word);
+    t.read("state", &mut into.state, Item::word);
+    t.read("max-in-flight", &mut into.max_in_flight, Item::capacity);
+    t.read("call-timeout", &mut into.call_timeout, |item| match item.value {
+        toml::de::DeValue::String(text) if text == "never" => Some(None),
+        _ => item.duration(TICK, LONG).map(Some),
+    });
+    t.read("start-timeout", &mut into.start_timeout, duration(TICK, HOUR));
+    t.read("stable-after", &mut into.stable_after, duration(NONE, HOUR));
+    t.read("max-message", &mut into.max_message, bytes(KIB));
+    t.read("stderr-bytes", &mut into.stderr_bytes, bytes(0));
+    t.section("gate", |t| {
+        let gate = &mut into.gate;
+        t.read("capacity", &mut gate.capacity, Item::capacity);
+        t.read("bytes", &mut gate.bytes, bytes(KIB));
+        t.read("agent-capacity", &mut gate.agent_capacity, Item::capacity);
+        t.read("agent-bytes", &mut gate.agent_bytes, bytes(KIB));
+        t.read("wait", &mut gate.wait, duration(NONE, HOUR));
+        t.read(
+            "progress",
+            &mut gate.progress,
+            duration(Duration::from_millis(100), HOUR),
+        );
+    });
+    t.section("backoff", |t| {
+        t.read("min", &mut into.backoff.min, duration(NONE, HOUR));
+        t.read("base", &mut into.backoff.base, duration(TICK, HOUR));
+        t.read("max", &mut into.backoff.max, duration(TICK, HOUR));
+    });
+    t.section("crash-loop", |t| {
+        let crash_loop = &mut into.crash_loop;
+        t.read("deaths", &mut crash_loop.deaths, |item| item.number(1, 1000));
+        t.read("within", &mut crash_loop.within, duration(TICK, LONG));
+        t.read("probe", &mut crash_loop.probe, duration(TICK, LONG));
+        t.read("probe-max", &mut crash_loop.probe_max, duration(TICK, LONG));
+    });
+    t.section("stop", |t| {
+        t.read("drain", &mut into.stop.drain, duration(NONE, HOUR));
+        t.read("eof", &mut into.stop.eof, duration(NONE, HOUR));
+        t.read("term", &mut into.stop.term, duration(NONE, HOUR));
+    });
+}
+
+fn endpoint(t: &mut Table<'_>, into: &mut Endpoint) {
+    t.read("backends", &mut into.backends, |item| match item.value {
+        toml::de::DeValue::String(text) if text == "all" => Some(None),
+        _ => match item.words()? {
+            none if none.is_empty() => item.fault("is empty", Some("leave it out for all backends".to_owned())),
+            some => Some(Some(some)),
+        },
+    });
+    t.read("names", &mut into.names, Item::word);
+    t.read("errors", &mut into.errors, Item::word);
+}
+
+fn plugin(t: &mut Table<'_>, into: &mut Plugin) {
+    let file = t.take("file");
+    let embedded = t.take("embedded");
+    match (&file, &embedded) {
+        (Some(_), Some(item)) => item.fault("and `file` exclude each other", None).unwrap_or_default(),
+        (None, None) => t.require("file` or `embedded"),
+        _ => {}
+    }
+    if let Some(path) = file.and_then(|item| item.path()) {
+        into.source = Source::File(path);
+    }
+    if let Some(name) = embedded.and_then(|item| item.text()) {
+        into.source = Source::Embedded(name.to_owned());
+    }
+    t.read("config", &mut into.config, Item::json);
+    t.read("on-fault", &mut into.on_fault, Item::word);
+    t.read("cpu", &mut into.cpu, duration(TICK, HOUR));
+    t.read("wall", &mut into.wall, duration(TICK, HOUR));
+    t.read("memory", &mut into.memory, bytes(64 * KIB));
+    t.read("output", &mut into.output, bytes(KIB));
+    t.read("instances", &mut into.instances, |item| item.number(1, 10_000));
+    t.read("reuse", &mut into.reuse, |item| item.number(1, u64::from(u32::MAX)));
+}

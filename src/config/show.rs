@@ -1,0 +1,292 @@
+//! The effective configuration as TOML that loads back to the same.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::expand::escape;
+use super::values::{Word, show_duration, show_size};
+use super::{Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source};
+
+/// Whether what looks like a secret is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// As asterisks. What is printed then does not load back to the same.
+    Masked,
+    /// As they are.
+    Shown,
+}
+
+/// What stands for a secret.
+const MASK: &str = "********";
+
+/// The configuration as TOML, every setting with its value.
+pub fn show(config: &Config, secrets: Secrets) -> String {
+    let mut out = Printer {
+        text: String::new(),
+        secrets,
+    };
+    // Taken apart by name, here and below: a setting that is added must be printed to compile.
+    let Config {
+        listen,
+        router,
+        sessions,
+        backends,
+        endpoints,
+        plugins,
+        pipeline,
+        policies,
+    } = config;
+    out.listen(listen);
+    out.router(router);
+    out.sessions(sessions);
+    out.policies(policies);
+    out.pipeline(pipeline);
+    for (name, one) in plugins {
+        out.plugin(name, one);
+    }
+    for (name, one) in endpoints {
+        out.endpoint(name, one);
+    }
+    for (name, one) in backends {
+        out.backend(name, one);
+    }
+    out.text
+}
+
+/// Whether a name says that its value is a secret.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
+/// `text` as a TOML string.
+pub(super) fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A list of TOML strings.
+pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quote(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// A path as a value that is expanded when it is read.
+fn path(path: &Path) -> String {
+    quote(&escape(&path.to_string_lossy()))
+}
+
+/// Collects the lines.
+pub(super) struct Printer {
+    text: String,
+    secrets: Secrets,
+}
+
+impl Printer {
+    /// Begins a table.
+    pub(super) fn table(&mut self, name: &str) {
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        let _ = writeln!(self.text, "{gap}[{name}]");
+    }
+
+    /// One setting, its value ready.
+    pub(super) fn line(&mut self, key: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "{key} = {value}");
+    }
+
+    /// A duration.
+    pub(super) fn time(&mut self, key: &str, value: std::time::Duration) {
+        self.line(key, quote(&show_duration(value)));
+    }
+
+    /// A size.
+    pub(super) fn size(&mut self, key: &str, value: usize) {
+        self.line(key, show_size(value));
+    }
+
+    /// A word.
+    pub(super) fn word(&mut self, key: &str, value: impl Word) {
+        self.line(key, quote(value.word()));
+    }
+
+    /// A path, if it is set.
+    pub(super) fn path(&mut self, key: &str, value: Option<&Path>) {
+        if let Some(value) = value {
+            self.line(key, path(value));
+        }
+    }
+
+    /// The value of `name`, or the mask for it.
+    pub(super) fn masked<'v>(&self, name: &str, value: &'v str) -> &'v str {
+        if self.secrets == Secrets::Masked && is_secret(name) {
+            MASK
+        } else {
+            value
+        }
+    }
+
+    fn listen(&mut self, listen: &Listen) {
+        let Listen {
+            address,
+            allowed_hosts,
+            allowed_origins,
+            max_connections,
+            max_body,
+            header_timeout,
+            body_timeout,
+            stream_after,
+            keep_alive,
+            stream_capacity,
+            write_timeout,
+        } = listen;
+        self.table("listen");
+        self.line("address", quote(&address.to_string()));
+        self.line("allowed-hosts", list(allowed_hosts));
+        self.line("allowed-origins", list(allowed_origins));
+        self.line("max-connections", max_connections);
+        self.size("max-body", *max_body);
+        self.time("header-timeout", *header_timeout);
+        self.time("body-timeout", *body_timeout);
+        self.time("stream-after", *stream_after);
+        self.time("keep-alive", *keep_alive);
+        self.line("stream-capacity", stream_capacity);
+        self.time("write-timeout", *write_timeout);
+    }
+
+    fn router(&mut self, router: &Router) {
+        let Router {
+            workers,
+            grace,
+            admin_socket,
+            list_wait,
+        } = router;
+        self.table("router");
+        self.line("workers", workers);
+        self.time("grace", *grace);
+        self.path("admin-socket", admin_socket.as_deref());
+        self.time("list-wait", *list_wait);
+    }
+
+    fn sessions(&mut self, sessions: &Sessions) {
+        let Sessions {
+            capacity,
+            idle,
+            max_requests,
+        } = sessions;
+        self.table("sessions");
+        self.line("capacity", capacity);
+        self.time("idle", *idle);
+        self.line("max-requests", max_requests);
+    }
+
+    fn policies(&mut self, policies: &Policies) {
+        let Policies {
+            cache,
+            generations,
+            compile_timeout,
+            max_component,
+            breaker,
+        } = policies;
+        self.table("policies");
+        self.path("cache", cache.as_deref());
+        self.line("generations", generations);
+        self.time("compile-timeout", *compile_timeout);
+        self.size("max-component", *max_component);
+        self.line("breaker", breaker);
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline) {
+        let Pipeline {
+            route,
+            select,
+            transform_request,
+            transform_response,
+        } = pipeline;
+        self.table("pipeline");
+        self.line("route", list(route));
+        self.line("select", list(select));
+        self.line("transform-request", list(transform_request));
+        self.line("transform-response", list(transform_response));
+    }
+
+    fn plugin(&mut self, name: &str, plugin: &Plugin) {
+        let Plugin {
+            source,
+            config,
+            on_fault,
+            cpu,
+            wall,
+            memory,
+            output,
+            instances,
+            reuse,
+        } = plugin;
+        self.table(&format!("plugins.{name}"));
+        match source {
+            Source::File(file) => self.path("file", Some(file)),
+            Source::Embedded(name) => self.line("embedded", quote(name)),
+        }
+        let config = self.json(config, false);
+        self.line("config", config);
+        self.word("on-fault", *on_fault);
+        self.time("cpu", *cpu);
+        self.time("wall", *wall);
+        self.size("memory", *memory);
+        self.size("output", *output);
+        self.line("instances", instances);
+        self.line("reuse", reuse);
+    }
+
+    /// A JSON value as TOML on one line. TOML has no `null`, and no file can have brought one in.
+    fn json(&self, value: &Value, secret: bool) -> String {
+        match value {
+            Value::String(_) | Value::Number(_) if secret => quote(MASK),
+            Value::String(text) => quote(text),
+            Value::Array(items) => {
+                let items: Vec<String> = items.iter().map(|item| self.json(item, secret)).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Value::Object(members) => {
+                let hidden = |key: &str| secret || (self.secrets == Secrets::Masked && is_secret(key));
+                let member =
+                    |(key, value): (&String, &Value)| format!("{} = {}", quote(key), self.json(value, hidden(key)));
+                let members: Vec<String> = members.iter().map(member).collect();
+                if members.is_empty() {
+                    "{}".to_owned()
+                } else {
+                    format!("{{ {} }}", members.join(", "))
+                }
+            }
+            other => other.to_string(),
+        }
+    }
+
+    fn endpoint(&mut self, name: &str, endpoint: &Endpoint) {
+        let Endpoint {
+            backends,
+            names,
+            errors,
+        } = endpoint;
+        self.table(&format!("endpoints.{name}"));
+        match backends {
+            Some(names) => self.line("backends", list(names)),
+            None => self.line("backends", quote("all")),
+        }
+        self.word("names", *names);
+        self.word("errors", *errors);
+    }
+}

@@ -1,0 +1,125 @@
+//! Backends as TOML: the part of the printer with the most settings.
+
+use super::expand::escape;
+use super::show::{Printer, list, quote};
+use super::{Backend, Backoff, CrashLoop, Gate, Stop};
+
+impl Printer {
+    /// One backend with its sub-tables.
+    pub(super) fn backend(&mut self, name: &str, backend: &Backend) {
+        let Backend {
+            command,
+            args,
+            env,
+            cwd,
+            replicas,
+            trusted,
+            era,
+            state,
+            max_in_flight,
+            call_timeout,
+            start_timeout,
+            stable_after,
+            max_message,
+            stderr_bytes,
+            gate,
+            backoff,
+            crash_loop,
+            stop,
+        } = backend;
+        self.table(&format!("backends.{name}"));
+        self.line("command", quote(&escape(command)));
+        let args = self.args(args);
+        self.line("args", list(&args));
+        let env: Vec<String> = env
+            .iter()
+            .map(|(key, value)| format!("{} = {}", quote(key), quote(&escape(self.masked(key, value)))))
+            .collect();
+        self.line(
+            "env",
+            if env.is_empty() {
+                "{}".to_owned()
+            } else {
+                format!("{{ {} }}", env.join(", "))
+            },
+        );
+        self.path("cwd", cwd.as_deref());
+        self.line("replicas", replicas);
+        self.line("trusted", trusted);
+        self.word("era", *era);
+        self.word("state", *state);
+        self.line("max-in-flight", max_in_flight);
+        match call_timeout {
+            Some(timeout) => self.time("call-timeout", *timeout),
+            None => self.line("call-timeout", quote("never")),
+        }
+        self.time("start-timeout", *start_timeout);
+        self.time("stable-after", *stable_after);
+        self.size("max-message", *max_message);
+        self.size("stderr-bytes", *stderr_bytes);
+        self.gate(name, gate);
+        self.restarts(name, backoff, crash_loop, stop);
+    }
+
+    /// Arguments, with the value of `--api-key=VALUE` or `--api-key VALUE` masked.
+    fn args(&self, args: &[String]) -> Vec<String> {
+        let mut flag = "";
+        let mut out = Vec::with_capacity(args.len());
+        for arg in args {
+            let shown = match arg.split_once('=') {
+                Some((name, value)) if name.starts_with('-') => format!("{name}={}", self.masked(name, value)),
+                _ if arg.starts_with('-') => arg.clone(),
+                _ => self.masked(flag, arg).to_owned(),
+            };
+            flag = if arg.starts_with('-') && !arg.contains('=') {
+                arg
+            } else {
+                ""
+            };
+            out.push(escape(&shown));
+        }
+        out
+    }
+
+    fn gate(&mut self, name: &str, gate: &Gate) {
+        let Gate {
+            capacity,
+            bytes,
+            agent_capacity,
+            agent_bytes,
+            wait,
+            progress,
+        } = gate;
+        self.table(&format!("backends.{name}.gate"));
+        self.line("capacity", capacity);
+        self.size("bytes", *bytes);
+        self.line("agent-capacity", agent_capacity);
+        self.size("agent-bytes", *agent_bytes);
+        self.time("wait", *wait);
+        self.time("progress", *progress);
+    }
+
+    fn restarts(&mut self, name: &str, backoff: &Backoff, crash_loop: &CrashLoop, stop: &Stop) {
+        let Backoff { min, base, max } = backoff;
+        self.table(&format!("backends.{name}.backoff"));
+        self.time("min", *min);
+        self.time("base", *base);
+        self.time("max", *max);
+        let CrashLoop {
+            deaths,
+            within,
+            probe,
+            probe_max,
+        } = crash_loop;
+        self.table(&format!("backends.{name}.crash-loop"));
+        self.line("deaths", deaths);
+        self.time("within", *within);
+        self.time("probe", *probe);
+        self.time("probe-max", *probe_max);
+        let Stop { drain, eof, term } = stop;
+        self.table(&format!("backends.{name}.stop"));
+        self.time("drain", *drain);
+        self.time("eof", *eof);
+        self.time("term", *term);
+    }
+}

@@ -1,0 +1,89 @@
+//! `mcpServers` files as clients write them.
+
+use std::path::PathBuf;
+
+use insta::assert_snapshot;
+
+use super::{client, client_problems};
+
+#[test]
+fn a_file_of_claude_desktop_or_cursor_gives_its_backends() {
+    let loaded = client(
+        r#"{
+  "globalShortcut": "",
+  "preferences": { "x": [1, null] },
+  "mcpServers": {
+    "files": { "command": "npx", "args": ["-y", "${HOME}/d"], "env": { "T": "${env:TOKEN}" }, "autoApprove": ["x"] },
+    "local": { "type": "stdio", "command": "./bin/server", "cwd": "~/src", "disabled": false, "args": null },
+    "bad name, but off": { "url": "https://example.com", "disabled": true }
+  }
+}"#,
+    );
+    let config = loaded.config;
+    assert_eq!(config.backends.keys().collect::<Vec<_>>(), ["files", "local"]);
+    let files = &config.backends["files"];
+    assert_eq!(
+        (files.command.as_str(), files.args.join(" ")),
+        ("npx", "-y /home/me/d".to_owned())
+    );
+    assert_eq!(files.env["T"], "t0k");
+    let local = &config.backends["local"];
+    assert_eq!(local.command, "/etc/p/bin/server");
+    assert_eq!(local.cwd, Some(PathBuf::from("/home/me/src")));
+    assert_eq!(config.pipeline.route, ["default-route"]);
+    assert_eq!(config.plugins.len(), 2);
+    assert_eq!(loaded.files, [PathBuf::from("/etc/p/mcp.json")]);
+}
+
+#[test]
+fn a_file_of_vs_code_may_hold_comments_and_trailing_commas() {
+    let loaded = client(
+        "\u{feff}{\n  // ours\n  \"servers\": {\n    /* \"x\": {} */\n    \"a\": { \"command\": \"x//y\", \"args\": [\"/*\", \"\\\"//\",], },\n  },\n}",
+    );
+    assert_eq!(loaded.config.backends["a"].args, ["/*", "\"//"]);
+    assert_eq!(loaded.config.backends["a"].command, "/etc/p/x/y");
+}
+
+#[test]
+fn problems_of_servers_have_their_lines() {
+    assert_snapshot!(client_problems(r#"{
+  // line 2
+  "mcpServers": {
+    "web": { "url": "https://example.com/mcp" },
+    "sse": { "type": "sse", "command": "x" },
+    "My Server": { "command": "x" },
+    "nothing": {},
+    "wrong": { "command": ["x"], "args": "y",
+      "env": { "PORT": 80, "KEY": "${input:key}", "GONE": "${GONE}" } },
+    "items": { "command": "x", "args": ["a", 1, {}] },
+    "text": "x"
+  }
+}"#), @r#"
+    mcp.json:4:21: the server `web` is reached over HTTP: such backends are not supported yet; take it out, or set `"disabled": true`
+    mcp.json:5:22: the server `sse` is reached over HTTP: such backends are not supported yet; take it out, or set `"disabled": true`
+    mcp.json:6:18: the backend name `My Server` may hold letters, digits, `-` and `_` only; for example `My-Server`
+    mcp.json:7:16: the server `nothing` has no `command`
+    mcp.json:8:27: `command` must be a string
+    mcp.json:8:42: `args` must be a list of strings
+    mcp.json:9:24: `PORT` must be a string; put it in quotes
+    mcp.json:9:35: `KEY`: `${input:key}` names no environment variable; inputs of an editor are not known here: write `${env:NAME}`
+    mcp.json:9:59: `GONE`: the environment variable `GONE` is not set; set it, or give a default: `${GONE:-}`
+    mcp.json:10:46: an item of `args` must be a string; put it in quotes
+    mcp.json:10:49: an item of `args` must be a string
+    mcp.json:11:15: the server `text` cannot be read: invalid type: string "x", expected a JSON object
+    "#);
+}
+
+#[test]
+fn a_name_that_stands_twice_is_a_problem() {
+    assert_snapshot!(client_problems("{\n \"mcpServers\": {\n  \"a\": {\"command\": \"x\"},\n  \"a\": {\"command\": \"y\"}\n }\n}"), @r#"mcp.json:4:5: `mcpServers` cannot be read: duplicate key "a""#);
+}
+
+#[test]
+fn broken_json_and_other_files_are_told() {
+    assert_snapshot!(client_problems("{\n  \"mcpServers\": {\n    \"a\": { \"command\": }\n  }\n}"), @"mcp.json:3:23: the file cannot be read: expected value");
+    assert_snapshot!(client_problems("{ \"context_servers\": {} }"), @"mcp.json:1:1: holds no servers; the servers of a client stand in `mcpServers`, or `servers` for VS Code");
+    assert_snapshot!(client_problems("[]"), @"mcp.json:1:1: the file cannot be read: invalid type: sequence, expected a JSON object");
+    assert_snapshot!(client_problems(""), @"mcp.json:1:1: the file cannot be read: EOF while parsing a value");
+    assert_snapshot!(client_problems("{\"mcpServers\": []}"), @"mcp.json:1:16: `mcpServers` cannot be read: invalid type: sequence, expected a JSON object");
+}

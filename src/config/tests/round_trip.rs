@@ -1,0 +1,242 @@
+//! What is shown loads back to the same, for any configuration; and secrets are not shown.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::values::Word;
+use super::super::*;
+use super::{toml, with_files};
+
+/// Draws every setting from a row of numbers: proptest shrinks the row, and the settings with it.
+struct Dice(std::vec::IntoIter<u32>);
+
+impl Dice {
+    fn below(&mut self, n: u32) -> u32 {
+        self.0.next().unwrap_or(0) % n
+    }
+    fn flag(&mut self) -> bool {
+        self.below(2) == 1
+    }
+    fn count(&mut self) -> usize {
+        self.below(60) as usize + 1
+    }
+    fn size(&mut self) -> usize {
+        (self.count() + 1024) << self.below(12)
+    }
+    /// Between `low` and `low` + 1 minute.
+    fn after(&mut self, low: Duration) -> Duration {
+        low + Duration::from_millis(u64::from(self.below(60_000)).max(100))
+    }
+    fn time(&mut self) -> Duration {
+        self.after(Duration::ZERO)
+    }
+    fn word<W: Word>(&mut self) -> W {
+        W::ALL[self.below(W::ALL.len() as u32) as usize].1
+    }
+    fn text(&mut self) -> String {
+        let parts = [
+            "a", "B", " ", "\"", "'", "\\", "\n", "\t", "é", "\u{1f}", "\u{7f}", "${HOME}", "$", "{", "=", "]", "#",
+            "🚂",
+        ];
+        let length = self.below(6);
+        (0..length)
+            .map(|_| parts[self.below(parts.len() as u32) as usize])
+            .collect()
+    }
+    fn texts(&mut self) -> Vec<String> {
+        (0..self.below(3)).map(|_| self.text()).collect()
+    }
+    fn path(&mut self) -> PathBuf {
+        PathBuf::from(format!("/x{}", self.text()))
+    }
+    fn json(&mut self, depth: u32) -> Value {
+        match self.below(if depth > 0 { 7 } else { 4 }) {
+            0 => Value::from(self.text()),
+            1 => Value::from(i64::from(self.below(u32::MAX)) - 1000),
+            2 => Value::from(f64::from(self.below(1000)) / 8.0),
+            3 => Value::from(self.flag()),
+            4 => (0..self.below(3)).map(|_| self.json(depth - 1)).collect(),
+            _ => Value::Object(
+                (0..self.below(3))
+                    .map(|_| (self.text(), self.json(depth - 1)))
+                    .collect(),
+            ),
+        }
+    }
+    fn env(&mut self) -> BTreeMap<String, String> {
+        (0..self.below(3)).map(|n| (format!("K é\"{n}"), self.text())).collect()
+    }
+    fn backend(&mut self) -> Backend {
+        let min = self.time();
+        let base = self.after(min);
+        let probe = self.time();
+        Backend {
+            command: format!("/{}x", self.text()),
+            args: self.texts(),
+            env: self.env(),
+            cwd: self.flag().then(|| self.path()),
+            replicas: self.below(64) + 1,
+            trusted: self.flag(),
+            era: self.word(),
+            state: self.word(),
+            max_in_flight: self.count(),
+            call_timeout: self.flag().then(|| self.time()),
+            start_timeout: self.time(),
+            stable_after: self.time(),
+            max_message: self.size(),
+            stderr_bytes: self.size(),
+            gate: Gate {
+                capacity: self.count(),
+                bytes: self.size(),
+                agent_capacity: self.count(),
+                agent_bytes: self.size(),
+                wait: self.time(),
+                progress: self.time(),
+            },
+            backoff: Backoff {
+                min,
+                base,
+                max: self.after(base),
+            },
+            crash_loop: CrashLoop {
+                deaths: self.below(100) + 1,
+                within: self.time(),
+                probe,
+                probe_max: self.after(probe),
+            },
+            stop: Stop {
+                drain: self.time(),
+                eof: self.time(),
+                term: self.time(),
+            },
+        }
+    }
+    fn plugin(&mut self) -> Plugin {
+        let cpu = self.time();
+        Plugin {
+            source: if self.flag() {
+                Source::File(self.path())
+            } else {
+                Source::Embedded(self.text())
+            },
+            config: self.json(3),
+            on_fault: self.word(),
+            cpu,
+            wall: self.after(cpu),
+            memory: self.size() * 64,
+            output: self.size(),
+            instances: self.count(),
+            reuse: self.below(1000) + 1,
+        }
+    }
+    fn config(&mut self) -> Config {
+        let backends: BTreeMap<_, _> = (0..self.below(4)).map(|n| (format!("b-{n}"), self.backend())).collect();
+        let names: Vec<String> = backends.keys().cloned().collect();
+        let endpoint = |dice: &mut Self| Endpoint {
+            backends: (!names.is_empty() && dice.flag()).then(|| names.clone()),
+            names: dice.word(),
+            errors: dice.word(),
+        };
+        let plugins: BTreeMap<_, _> = (0..self.below(3)).map(|n| (format!("p_{n}"), self.plugin())).collect();
+        let asked: Vec<String> = plugins.keys().cloned().collect();
+        Config {
+            listen: Listen {
+                address: ([127, 0, 0, self.below(255) as u8], self.below(65_536) as u16).into(),
+                allowed_hosts: vec!["router.lan".to_owned()],
+                allowed_origins: vec!["https://app.example:8".to_owned()],
+                max_connections: self.count(),
+                max_body: self.size(),
+                header_timeout: self.time(),
+                body_timeout: self.time(),
+                stream_after: self.time(),
+                keep_alive: self.time(),
+                stream_capacity: self.count(),
+                write_timeout: self.time(),
+            },
+            router: Router {
+                workers: self.count(),
+                grace: self.time(),
+                admin_socket: self.flag().then(|| self.path()),
+                list_wait: self.time(),
+            },
+            sessions: Sessions {
+                capacity: self.count(),
+                idle: self.time(),
+                max_requests: self.count(),
+            },
+            endpoints: (0..self.below(3)).map(|n| (format!("e{n}"), endpoint(self))).collect(),
+            backends,
+            plugins,
+            pipeline: Pipeline {
+                route: asked.clone(),
+                select: Vec::new(),
+                transform_request: Vec::new(),
+                transform_response: asked,
+            },
+            policies: Policies {
+                cache: self.flag().then(|| self.path()),
+                generations: self.count(),
+                compile_timeout: self.time(),
+                max_component: self.size(),
+                breaker: self.below(100) + 1,
+            },
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_shown_loads_back(row in proptest::collection::vec(any::<u32>(), 0..400)) {
+        let config = Dice(row.into_iter()).config();
+        let shown = show(&config, Secrets::Shown);
+        let loaded = with_files(&[], |outside| parse(&shown, Path::new("/elsewhere/p.toml"), outside));
+        match loaded {
+            Ok(loaded) => prop_assert_eq!(loaded.config, config),
+            Err(problems) => prop_assert!(false, "{problems}\n{shown}"),
+        }
+    }
+}
+
+#[test]
+fn the_demo_loads_back() {
+    let config = embedded(Path::new("/usr/bin/pointsman"));
+    assert_eq!(toml(&show(&config, Secrets::Shown)).config, config);
+}
+
+#[test]
+fn secrets_are_masked() {
+    let mut config = toml(
+        r#"
+[backends.a]
+command = "x"
+args = ["--api-key=k1", "--token", "k2", "--port", "80"]
+env = { GITHUB_TOKEN = "k3", db_password = "k4", HOST = "h" }
+[plugins.p]
+embedded = "p"
+config = { url = "u", api-key = "k5", secrets = ["k6", { a = "k7", n = 78787 }] }
+"#,
+    )
+    .config;
+    config.plugins.retain(|name, _| name == "p");
+    let shown = show(&config, Secrets::Masked);
+    let lines = |text: &str| {
+        text.lines()
+            .filter(|l| l.contains("**"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_snapshot!(lines(&shown), @r#"
+    config = { "api-key" = "********", "secrets" = ["********", { "a" = "********", "n" = "********" }], "url" = "u" }
+    args = ["--api-key=********", "--token", "********", "--port", "80"]
+    env = { "GITHUB_TOKEN" = "********", "HOST" = "h", "db_password" = "********" }
+    "#);
+    assert!(!shown.contains("78787"));
+    assert!(show(&config, Secrets::Shown).contains("k5"));
+    assert_eq!(config.plugins["p"].config["secrets"][1], json!({"a": "k7", "n": 78787}));
+}
