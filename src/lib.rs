@@ -3,4 +3,5 @@ pub mod call;
 pub mod config;
 pub mod error;
 pub mod policy;
+pub mod transport;
 pub mod wire;
