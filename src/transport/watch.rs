@@ -257,3 +257,102 @@ fn mark(seen: &mut (u32, Instant), now: u32) {
         *seen = (now, Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn clock() -> (Clock, Watch) {
+        (Clock::new(Limits::new(&Listen::default())), Watch::new(1))
+    }
+
+    /// Waits until something is overdue; how long that took in seconds, and what it was.
+    async fn overdue(clock: &mut Clock, watch: &Watch) -> (u64, Overdue) {
+        let began = Instant::now();
+        let what = std::future::poll_fn(|cx| clock.poll(cx, watch)).await;
+        (began.elapsed().as_secs(), what)
+    }
+
+    /// Lets the clock see the marks, as a poll of the connection does, and time pass.
+    async fn pass(clock: &mut Clock, watch: &Watch, time: Duration) {
+        let early = tokio::time::timeout(time, overdue(clock, watch)).await;
+        assert!(early.is_err(), "{early:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_phase_has_its_time() {
+        let (mut clock, watch) = clock();
+        assert_eq!(overdue(&mut clock, &watch).await, (10, Overdue::Phase(Phase::First)));
+        for (phase, limit) in [
+            (Phase::Idle, 75),
+            (Phase::Body, 30),
+            (Phase::Head, 10),
+            (Phase::Closing, 2),
+        ] {
+            watch.enter(phase);
+            assert_eq!(overdue(&mut clock, &watch).await, (limit, Overdue::Phase(phase)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_takes_as_long_as_it_takes_and_then_idleness_begins() {
+        let (mut clock, watch) = clock();
+        pass(&mut clock, &watch, secs(9)).await;
+        watch.enter(Phase::Busy);
+        pass(&mut clock, &watch, secs(10_000)).await;
+        watch.replied();
+        pass(&mut clock, &watch, secs(60)).await;
+        watch.read();
+        assert_eq!(overdue(&mut clock, &watch).await, (10, Overdue::Phase(Phase::Head)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_does_not_prolong_a_body() {
+        let (mut clock, watch) = clock();
+        watch.enter(Phase::Busy);
+        for _ in 0..29 {
+            watch.wait_for_body();
+            watch.read();
+            pass(&mut clock, &watch, secs(1)).await;
+        }
+        assert_eq!(overdue(&mut clock, &watch).await, (1, Overdue::Phase(Phase::Body)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_write_without_progress_is_overdue() {
+        let (mut clock, watch) = clock();
+        watch.enter(Phase::Busy);
+        for _ in 0..5 {
+            watch.wrote(false);
+            pass(&mut clock, &watch, secs(29)).await;
+            watch.wrote(true);
+        }
+        pass(&mut clock, &watch, secs(100)).await;
+        watch.wrote(false);
+        watch.wrote(false);
+        assert_eq!(overdue(&mut clock, &watch).await, (30, Overdue::Write));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn endless_limits_are_none() {
+        let listen = Listen {
+            header_timeout: Duration::MAX,
+            ..Listen::default()
+        };
+        let (mut clock, watch) = (Clock::new(Limits::new(&listen)), Watch::new(1));
+        pass(&mut clock, &watch, secs(1_000_000)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_refusal_the_connection_closes() {
+        let (mut clock, watch) = clock();
+        watch.enter(Phase::Busy);
+        watch.close_after_reply();
+        watch.replied();
+        assert_eq!(overdue(&mut clock, &watch).await, (2, Overdue::Phase(Phase::Closing)));
+    }
+}

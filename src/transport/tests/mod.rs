@@ -1,1 +1,9 @@
-//! Tests with raw sockets.
+//! The HTTP front over raw sockets.
+
+mod leaving;
+mod limits;
+#[cfg(unix)]
+mod local;
+mod requests;
+mod stopping;
+mod support;
