@@ -46,7 +46,8 @@ pub(super) async fn drive(stream: TcpStream, number: u64, router: Router, limits
         let answer = router.clone().call(request);
         async move { answer.await.map(|response| response.map(|body| Sent::new(body, watch))) }
     });
-    // No half-open connections: a client that has closed its side is gone, and so is its request.
+    // No half-open connections: a client that has closed its side is gone, and so is its request. hyper looks for
+    // the end only while it has nothing unread: who pipelined a further request is missed when the reply is sent.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .half_close(false)

@@ -1,6 +1,7 @@
 //! Requests that are as they should be, and some that are merely odd.
 
 use super::support::{Seen, Server};
+use crate::wire::codes::INVALID_REQUEST;
 
 #[tokio::test]
 async fn paths_lead_to_endpoints_and_pages() {
@@ -27,7 +28,7 @@ async fn paths_lead_to_endpoints_and_pages() {
         let answer = client.ask("GET", path, "", b"").await;
         assert_eq!(
             (answer.status, &answer.json()["error"]["code"]),
-            (404, &(-32600).into()),
+            (404, &INVALID_REQUEST.into()),
             "{path}"
         );
     }
