@@ -1,0 +1,48 @@
+//! Systems without Unix sockets: everything says so.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "the admin socket needs Unix sockets, which this system has not",
+    ))
+}
+
+/// Cannot be made here.
+#[derive(Debug)]
+pub struct LocalListener(std::convert::Infallible);
+
+impl LocalListener {
+    /// Always an error here.
+    pub async fn bind(_path: impl AsRef<Path>) -> io::Result<Self> {
+        unsupported()
+    }
+
+    /// The socket's path.
+    pub fn path(&self) -> &Path {
+        match self.0 {}
+    }
+
+    /// Never called here.
+    pub async fn serve<H, F>(self, _handler: H)
+    where
+        H: Fn(Value) -> F + Send + Sync + 'static,
+        F: Future<Output = Value> + Send + 'static,
+    {
+        match self.0 {}
+    }
+}
+
+/// Always an error here.
+pub async fn ask(_path: impl AsRef<Path>, _question: Value) -> io::Result<Value> {
+    unsupported()
+}
+
+/// Always an error here.
+pub fn default_path(_port: u16) -> io::Result<PathBuf> {
+    unsupported()
+}

@@ -1,0 +1,93 @@
+//! The HTTP front: sockets into requests, replies into bytes. It knows nothing about MCP but its paths.
+//!
+//! `http` accepts and stops, `connection` drives one socket against its deadlines (`watch` says what the socket
+//! is doing), `request` turns HTTP requests into [`HttpRequest`]s, `hosts` keeps other sites' pages out,
+//! `reply` and `sse` make the bytes that go back. `local` is the other door: the admin socket's mechanics.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ::http::{HeaderMap, Method, StatusCode};
+use bytes::Bytes;
+use futures_util::Stream;
+
+mod connection;
+mod hosts;
+pub mod http;
+pub mod local;
+mod reply;
+mod request;
+pub mod sse;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use self::http::{Bound, bind, serve};
+
+/// One HTTP request to an endpoint, its body complete.
+#[derive(Debug)]
+pub struct HttpRequest {
+    /// The HTTP method; the front decides which ones it takes.
+    pub method: Method,
+    /// Empty for `/mcp`, `NAME` for `/mcp/NAME`.
+    pub endpoint: String,
+    /// The headers as they came; `Host` and `Origin` are checked already.
+    pub headers: HeaderMap,
+    /// The whole body, at most `max_body` bytes.
+    pub body: Bytes,
+    /// Unique per accepted connection.
+    pub connection: u64,
+}
+
+/// Bytes of an event stream as they become ready, made by [`sse`].
+pub type Events = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// What goes back. Content type and cache headers are set here, all others are the front's.
+pub enum HttpReply {
+    /// A status and nothing else.
+    Empty {
+        /// The status.
+        status: StatusCode,
+        /// Additional headers.
+        headers: HeaderMap,
+    },
+    /// A JSON document.
+    Json {
+        /// The status.
+        status: StatusCode,
+        /// Additional headers.
+        headers: HeaderMap,
+        /// The document.
+        body: Bytes,
+    },
+    /// An event stream with status 200, which ends when `events` does.
+    Stream {
+        /// Additional headers.
+        headers: HeaderMap,
+        /// The events; dropped when the client disconnects, or stops reading for `write_timeout`.
+        events: Events,
+    },
+}
+
+/// A small page for people and probes.
+#[derive(Debug)]
+pub struct Page {
+    /// The status.
+    pub status: StatusCode,
+    /// Its `Content-Type`.
+    pub content_type: &'static str,
+    /// The page.
+    pub body: Bytes,
+}
+
+/// The future of a reply.
+pub type Replying = Pin<Box<dyn Future<Output = HttpReply> + Send>>;
+
+/// What stands behind the HTTP front.
+pub trait Front: Send + Sync + 'static {
+    /// Answers one request. The future is dropped when the client disconnects before the reply.
+    fn serve(self: Arc<Self>, request: HttpRequest) -> Replying;
+
+    /// The page for `/healthz`, `/readyz` or `/status`; `None` is answered with 404.
+    fn page(&self, path: &str) -> Option<Page>;
+}
