@@ -180,15 +180,17 @@ async fn a_failed_start_is_told_apart() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path.display().to_string()
     };
-    let fail = |program: String, cwd: Option<PathBuf>| {
-        Native
-            .spawn(&Spec {
-                program,
-                cwd,
-                ..Spec::default()
-            })
-            .map(|_| ())
-            .unwrap_err()
+    let fail = |program: String, cwd: Option<PathBuf>| loop {
+        let spec = Spec {
+            program: program.clone(),
+            cwd: cwd.clone(),
+            ..Spec::default()
+        };
+        match Native.spawn(&spec).map(|_| ()).unwrap_err() {
+            // A child that another test is just starting holds our files open for writing until its exec.
+            SpawnError::Other { error, .. } if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
+            error => return error,
+        }
     };
     assert!(matches!(
         fail("no-such-program-here".into(), None),
