@@ -4,4 +4,6 @@ pub mod config;
 pub mod error;
 pub mod policy;
 pub mod process;
+pub mod shutdown;
+pub mod telemetry;
 pub mod wire;
