@@ -6,4 +6,5 @@ pub mod policy;
 pub mod process;
 pub mod shutdown;
 pub mod telemetry;
+pub mod watch;
 pub mod wire;
