@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::*;
 
 /// Well above the quiet time, below the poll.
-const SILENCE: Duration = Duration::from_millis(500);
+const SILENCE: Duration = Duration::from_millis(350);
 
 struct Case {
     home: TempDir,
