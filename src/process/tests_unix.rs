@@ -116,7 +116,8 @@ async fn what_the_leader_leaves_behind_is_killed() {
 
 #[tokio::test]
 async fn terminate_may_be_ignored_and_kill_may_not() {
-    let mut child = sh("trap 'echo no' TERM; echo ready; while :; do sleep 1000; done");
+    // A busy shell: one that waits for a command would run its trap only after it.
+    let mut child = sh("trap 'echo no' TERM; echo ready; while :; do :; done");
     assert_eq!(line(&mut child.stdout).await, "ready");
     child.control.terminate();
     assert_eq!(line(&mut child.stdout).await, "no");
@@ -179,15 +180,17 @@ async fn a_failed_start_is_told_apart() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path.display().to_string()
     };
-    let fail = |program: String, cwd: Option<PathBuf>| {
-        Native
-            .spawn(&Spec {
-                program,
-                cwd,
-                ..Spec::default()
-            })
-            .map(|_| ())
-            .unwrap_err()
+    let fail = |program: String, cwd: Option<PathBuf>| loop {
+        let spec = Spec {
+            program: program.clone(),
+            cwd: cwd.clone(),
+            ..Spec::default()
+        };
+        match Native.spawn(&spec).map(|_| ()).unwrap_err() {
+            // A child that another test is just starting holds our files open for writing until its exec.
+            SpawnError::Other { error, .. } if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
+            error => return error,
+        }
     };
     assert!(matches!(
         fail("no-such-program-here".into(), None),
