@@ -44,6 +44,8 @@ pub struct View {
     pub backends: Vec<Arc<Backend>>,
     by_name: HashMap<String, Vec<(usize, String)>>,
     tools: Arc<str>,
+    /// The lists it was made of.
+    lists: Vec<Option<Arc<ToolList>>>,
 }
 
 impl Endpoint {
@@ -78,6 +80,21 @@ impl Endpoint {
     /// Its present state.
     pub fn view(&self) -> Arc<View> {
         self.inner.view.load_full()
+    }
+
+    /// Its state with every list that its backends have by now, for those who cannot wait for the follower.
+    pub fn fresh_view(&self) -> Arc<View> {
+        let view = self.view();
+        let same = |(backend, list): (&Arc<Backend>, &Option<Arc<ToolList>>)| match (&*backend.tools().borrow(), list) {
+            (Some(now), Some(then)) => Arc::ptr_eq(now, then),
+            (now, then) => now.is_none() && then.is_none(),
+        };
+        if view.backends.iter().zip(&view.lists).all(same) {
+            return view;
+        }
+        self.inner
+            .replace(View::new(view.settings.clone(), view.backends.clone()));
+        self.view()
     }
 
     /// A number that rises each time its list changes.
@@ -129,8 +146,8 @@ impl View {
         let prefixed = prefixes(&settings, backends.len());
         let mut by_name: HashMap<String, Vec<(usize, String)>> = HashMap::new();
         let mut tools = String::from("[");
-        for (at, backend) in backends.iter().enumerate() {
-            let list: Option<Arc<ToolList>> = backend.tools().borrow().clone();
+        let lists: Vec<Option<Arc<ToolList>>> = backends.iter().map(|b| b.tools().borrow().clone()).collect();
+        for (at, (backend, list)) in backends.iter().zip(&lists).enumerate() {
             for tool in list.iter().flat_map(|l| l.tools()) {
                 let shown = if prefixed {
                     prefixed_name(backend.name(), &tool.name)
@@ -162,6 +179,7 @@ impl View {
             backends,
             by_name,
             tools: tools.into(),
+            lists,
         }
     }
 

@@ -4,19 +4,27 @@
 //! Modules are listed floor by floor, lowest first; a file may use its own module and lower floors, on floor 3
 //! only what stands to its left. ARCHITECTURE.md leads through them, and a test enforces the order.
 
-// Floor 0: wire. Bytes to messages and back.
+// Floor 0, wire: bytes to messages and back.
 pub mod wire;
 
-// Floor 1: words. Pure.
+// Floor 1, words: pure.
 pub mod call;
 pub mod config;
 pub mod error;
 pub mod policy;
 
-// Floor 2: mechanisms, blind to each other.
+// Floor 2, mechanisms: blind to each other.
 pub mod process;
+pub mod transport;
+pub mod watch;
 
-// Floor 3: actors.
+// Floor 3, actors.
 pub mod backend;
 pub mod catalog;
 pub mod router;
+pub mod session;
+
+// Floor 4, wiring.
+pub mod demo;
+pub mod shutdown;
+pub mod telemetry;

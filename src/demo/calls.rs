@@ -49,9 +49,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn id(&self) -> Result<&str, String> {
-        self.id
-            .as_deref()
-            .ok_or_else(|| "id is required".to_owned())
+        self.id.as_deref().ok_or_else(|| "id is required".to_owned())
     }
 
     fn name(&self) -> Result<&str, String> {
@@ -66,22 +64,10 @@ fn needed(value: Option<u64>, name: &str) -> Result<u64, String> {
 
 impl Server {
     /// Answers a `tools/call`: bad arguments and tool failures become results with `isError`.
-    pub(super) fn call(
-        &self,
-        id: &RawValue,
-        message: &Message<'_>,
-        era: Era,
-        out: &mut Vec<u8>,
-    ) -> Next {
+    pub(super) fn call(&self, id: &RawValue, message: &Message<'_>, era: Era, out: &mut Vec<u8>) -> Next {
         let params = message.params.as_ref();
         let Some(tool) = params.and_then(|params| params.name.as_deref()) else {
-            wire::push_error(
-                out,
-                Some(id),
-                wire::INVALID_PARAMS,
-                "name is required",
-                None,
-            );
+            wire::push_error(out, Some(id), wire::INVALID_PARAMS, "name is required", None);
             return Next::Refused(200);
         };
         let raw = params.and_then(|params| params.arguments);
@@ -116,12 +102,7 @@ struct Call<'s, 'm> {
 }
 
 impl Call<'_, '_> {
-    fn run(
-        &self,
-        tool: &str,
-        arguments: &Arguments<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Next, String> {
+    fn run(&self, tool: &str, arguments: &Arguments<'_>, out: &mut Vec<u8>) -> Result<Next, String> {
         let server = self.server;
         match tool {
             "echo" => {
@@ -149,9 +130,7 @@ impl Call<'_, '_> {
                 let params = self.message.params.as_ref();
                 let meta = params.and_then(|params| params.meta.as_ref());
                 Ok(self.later(Work::Progress {
-                    token: meta
-                        .and_then(|meta| meta.progress_token)
-                        .map(ToOwned::to_owned),
+                    token: meta.and_then(|meta| meta.progress_token).map(ToOwned::to_owned),
                     steps: needed(arguments.steps, "steps")?,
                     ms: needed(arguments.ms, "ms")?,
                 }))
@@ -231,12 +210,7 @@ impl Call<'_, '_> {
         if !self.server.wants_log(self.message, self.era, rank) {
             return self.say("not logged: below the wanted level", out);
         }
-        let params = [
-            "\"level\":\"",
-            level,
-            "\",\"logger\":\"demo\",\"data\":",
-            text,
-        ];
+        let params = ["\"level\":\"", level, "\",\"logger\":\"demo\",\"data\":", text];
         wire::push_notification(out, "notifications/message", &params);
         self.say("logged", out)?;
         Ok(Next::Told)

@@ -19,12 +19,10 @@ pub fn is_local_origin(headers: &HeaderMap) -> bool {
     };
     let origin = origin.to_str().unwrap_or_default();
     let host = origin.split_once("://").map_or("", |(_, host)| host);
-    ["localhost", "127.0.0.1", "[::1]"]
-        .into_iter()
-        .any(|local| {
-            let port = host.strip_prefix(local);
-            port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
-        })
+    ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|local| {
+        let port = host.strip_prefix(local);
+        port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+    })
 }
 
 /// What is wrong with the headers that mirror a modern request's body, if anything.

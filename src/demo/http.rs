@@ -140,9 +140,7 @@ impl Service {
 
     /// The header tells a modern request that lacks its envelope from a legacy one.
     fn era(&self, headers: &HeaderMap, message: &Message<'_>) -> Era {
-        let claims_modern = headers
-            .get(headers::VERSION)
-            .is_some_and(|version| version == MODERN);
+        let claims_modern = headers.get(headers::VERSION).is_some_and(|version| version == MODERN);
         if claims_modern && self.server.options.era == EraChoice::Both {
             return Era::Modern;
         }
@@ -162,13 +160,7 @@ impl Service {
         // A legacy client that disconnects may come back, so only a modern one cancels by leaving.
         let guard = AbortOnDrop((era == Era::Modern).then_some(task));
         if streams {
-            return reply(
-                EVENTS,
-                Body::Events {
-                    lines,
-                    _guard: guard,
-                },
-            );
+            return reply(EVENTS, Body::Events { lines, _guard: guard });
         }
         match lines.recv().await {
             Some(line) => json(line),
@@ -188,9 +180,7 @@ fn key(headers: &HeaderMap, id: &str) -> String {
 async fn read(mut body: Incoming) -> Result<Bytes, StatusCode> {
     let mut first = Bytes::new();
     let mut rest = Vec::new();
-    while let Some(frame) =
-        std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
-    {
+    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else {
             continue;
         };
@@ -259,10 +249,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Events { lines, .. } => lines

@@ -25,12 +25,8 @@ impl Reply {
     /// The messages of an event stream, whose chunk lengths stand on lines of their own.
     fn events(&self) -> Vec<Value> {
         assert!(self.head.contains("text/event-stream"), "{}", self.head);
-        let data = self
-            .body
-            .lines()
-            .filter_map(|line| line.strip_prefix("data: "));
-        data.map(|data| serde_json::from_str(data).unwrap())
-            .collect()
+        let data = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap()).collect()
     }
 }
 
@@ -108,24 +104,18 @@ async fn a_legacy_session_gets_an_id_and_streams_only_where_needed() {
     assert_eq!(echo.json()["result"]["content"][0]["text"], "a");
     assert!(echo.head.contains("application/json") && !echo.head.contains("mcp-session-id"));
     let call = json!({"name": "progress", "arguments": {"steps": 2, "ms": 0}, "_meta": {"progressToken": 5}});
-    let events = post(address, "", legacy(3, "tools/call", call))
-        .await
-        .events();
+    let events = post(address, "", legacy(3, "tools/call", call)).await.events();
     assert_eq!(events.len(), 3);
     assert_eq!(events[1]["params"]["progressToken"], 5);
     assert_eq!(events[2]["id"], 3);
     let call = json!({"name": "log", "arguments": {"level": "info", "text": "a"}});
-    let events = post(address, "", legacy(4, "tools/call", call))
-        .await
-        .events();
+    let events = post(address, "", legacy(4, "tools/call", call)).await.events();
     assert_eq!(
         (&events[0]["params"]["data"], &events[1]["id"]),
         (&json!("a"), &json!(4))
     );
     assert_eq!(
-        finish(connect(address, "GET", "", &Value::Null).await)
-            .await
-            .status,
+        finish(connect(address, "GET", "", &Value::Null).await).await.status,
         405
     );
 }
@@ -137,8 +127,7 @@ async fn a_legacy_call_is_cancelled_within_its_session_only() {
     let mut streams = Vec::new();
     for session in sessions {
         let arguments = json!({"steps": 1_000_000, "ms": 1});
-        let call =
-            json!({"name": "progress", "arguments": arguments, "_meta": {"progressToken": 1}});
+        let call = json!({"name": "progress", "arguments": arguments, "_meta": {"progressToken": 1}});
         let body = legacy(1, "tools/call", call);
         let stream = connect(address, "POST", session, &body).await;
         // The event stream's first bytes prove that the call runs before it is cancelled.
@@ -159,12 +148,7 @@ async fn modern_errors_have_the_status_the_revision_asks_for() {
     let address = start().await;
     let headers = |rest: &str| format!("{MODERN}{rest}");
     let discover = modern(1, "server/discover", json!({}));
-    let answer = post(
-        address,
-        &headers("mcp-method: server/discover\r\n"),
-        discover.clone(),
-    )
-    .await;
+    let answer = post(address, &headers("mcp-method: server/discover\r\n"), discover.clone()).await;
     assert_eq!(
         (answer.status, &answer.json()["result"]["resultType"]),
         (200, &json!("complete"))
@@ -178,10 +162,7 @@ async fn modern_errors_have_the_status_the_revision_asks_for() {
         ("mcp-method: tools/list\r\n", bare, 400, -32602),
     ] {
         let answer = post(address, &headers(method), body).await;
-        assert_eq!(
-            (answer.status, &answer.json()["error"]["code"]),
-            (status, &json!(code))
-        );
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &json!(code)));
     }
     let foreign = post(address, "origin: http://evil.example\r\n", json!({})).await;
     assert_eq!(foreign.status, 403);
@@ -198,10 +179,7 @@ async fn a_subscription_is_an_event_stream() {
     let headers = format!("{MODERN}mcp-method: subscriptions/listen\r\n");
     let mut stream = connect(address, "POST", &headers, &wish).await;
     let mut text = String::new();
-    for (tool, marker) in [
-        ("one", "subscriptions/acknowledged"),
-        ("two", "tools/list_changed"),
-    ] {
+    for (tool, marker) in [("one", "subscriptions/acknowledged"), ("two", "tools/list_changed")] {
         while !text.contains(marker) {
             let mut bytes = [0; 1024];
             let count = stream.read(&mut bytes).await.unwrap();

@@ -30,9 +30,7 @@ pub enum Work {
     /// Never answers.
     Hang,
     /// Acknowledges a subscription, then reports every change of the tool list if that was asked for.
-    Listen {
-        changes: Option<watch::Receiver<u64>>,
-    },
+    Listen { changes: Option<watch::Receiver<u64>> },
 }
 
 impl Job {
@@ -45,10 +43,7 @@ impl Job {
 
     /// Whether it sends notifications before its answer, so that HTTP needs an event stream.
     pub fn streams(&self) -> bool {
-        matches!(
-            self.work,
-            Work::Progress { token: Some(_), .. } | Work::Listen { .. }
-        )
+        matches!(self.work, Work::Progress { token: Some(_), .. } | Work::Listen { .. })
     }
 
     /// Runs to the answer, sending whole message lines. A closed sink is no reason to stop: the side
@@ -64,9 +59,7 @@ impl Job {
                 for step in 1..=steps {
                     sleep(Duration::from_millis(ms)).await;
                     if let Some(token) = &token {
-                        let rest = format!(
-                            r#","progress":{step},"total":{steps},"message":"step {step} of {steps}""#
-                        );
+                        let rest = format!(r#","progress":{step},"total":{steps},"message":"step {step} of {steps}""#);
                         let params = ["\"progressToken\":", token.get(), &rest];
                         let mut line = Vec::new();
                         wire::push_notification(&mut line, "notifications/progress", &params);
@@ -83,15 +76,8 @@ impl Job {
     }
 }
 
-async fn listen(
-    id: &RawValue,
-    changes: Option<watch::Receiver<u64>>,
-    sink: &mpsc::Sender<Vec<u8>>,
-) {
-    let meta = format!(
-        r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}"#,
-        id.get()
-    );
+async fn listen(id: &RawValue, changes: Option<watch::Receiver<u64>>, sink: &mpsc::Sender<Vec<u8>>) {
+    let meta = format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}"#, id.get());
     let granted = match changes {
         Some(_) => r#","notifications":{"toolsListChanged":true}"#,
         None => r#","notifications":{}"#,
@@ -123,13 +109,7 @@ struct Table {
 
 impl Running {
     /// Starts a job; every line it sends goes to `sink`.
-    pub fn start(
-        &self,
-        key: String,
-        job: Job,
-        tail: String,
-        sink: mpsc::Sender<Vec<u8>>,
-    ) -> AbortHandle {
+    pub fn start(&self, key: String, job: Job, tail: String, sink: mpsc::Sender<Vec<u8>>) -> AbortHandle {
         // Held until the job is in the table, or one that ends at once would be entered after its end.
         let mut table = self.table();
         table.serial += 1;

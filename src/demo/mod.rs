@@ -147,10 +147,7 @@ pub async fn serve(options: Options) -> io::Result<()> {
         // Taking the signal over is what disarms it; there is nothing to do when it comes.
         let _disarmed = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     }
-    let _grandchild = options
-        .spawn_grandchild
-        .then(spawn_grandchild)
-        .transpose()?;
+    let _grandchild = options.spawn_grandchild.then(spawn_grandchild).transpose()?;
     if let Some(ms) = options.start_delay {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
@@ -170,9 +167,7 @@ pub async fn serve(options: Options) -> io::Result<()> {
 /// Runs [`serve`] on a runtime of its own, with the calling thread as its only worker: one thread
 /// answers faster than two that have to wake each other.
 pub fn run(options: Options) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(serve(options));
     // A read of a terminal may still block a helper thread, which must not hold up the exit.
     runtime.shutdown_background();

@@ -19,8 +19,7 @@ pub const MODERN: &str = "2026-07-28";
 pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
 const CAPABILITIES: &str = r#""capabilities":{"tools":{"listChanged":true},"logging":{}}"#;
-const INSTRUCTIONS: &str =
-    r#","instructions":"A scripted server for trying out and testing a router.""#;
+const INSTRUCTIONS: &str = r#","instructions":"A scripted server for trying out and testing a router.""#;
 const LEVELS: [&str; 8] = [
     "debug",
     "info",
@@ -83,9 +82,7 @@ impl Server {
             env!("CARGO_PKG_VERSION")
         );
         Ok(Self {
-            modern_tail: format!(
-                r#","resultType":"complete","_meta":{{"io.modelcontextprotocol/serverInfo":{info}}}"#
-            ),
+            modern_tail: format!(r#","resultType":"complete","_meta":{{"io.modelcontextprotocol/serverInfo":{info}}}"#),
             info,
             file: open(&options.file)?,
             order_log: open(&options.order_log)?,
@@ -140,9 +137,7 @@ impl Server {
                 wire::push_result(out, id, &["\"tools\":", &list, cache], tail);
                 Next::Answered
             }
-            ("server/discover", Era::Modern) | ("initialize", Era::Legacy) => {
-                self.shake_hands(id, message, era, out)
-            }
+            ("server/discover", Era::Modern) | ("initialize", Era::Legacy) => self.shake_hands(id, message, era, out),
             ("ping", Era::Legacy) => {
                 wire::push_result(out, id, &[], tail);
                 Next::Answered
@@ -160,8 +155,7 @@ impl Server {
             }
             ("subscriptions/listen", Era::Modern) => {
                 let params = message.params.as_ref();
-                let Some(Filter { tools_list_changed }) =
-                    params.and_then(|params| params.notifications.as_ref())
+                let Some(Filter { tools_list_changed }) = params.and_then(|params| params.notifications.as_ref())
                 else {
                     let text = "notifications is required";
                     wire::push_error(out, Some(id), wire::INVALID_PARAMS, text, None);
@@ -233,10 +227,7 @@ impl Server {
             _ => version.filter(|version| *version != MODERN),
         };
         if let Some(requested) = requested {
-            let data = format!(
-                r#"{{"supported":["{MODERN}"],"requested":{}}}"#,
-                wire::quote(requested)
-            );
+            let data = format!(r#"{{"supported":["{MODERN}"],"requested":{}}}"#, wire::quote(requested));
             let text = "unsupported protocol version";
             wire::push_error(out, Some(id), wire::UNSUPPORTED_VERSION, text, Some(&data));
             return Err(Next::Refused(400));
@@ -251,13 +242,7 @@ impl Server {
         Err(Next::Refused(400))
     }
 
-    fn shake_hands(
-        &self,
-        id: &RawValue,
-        message: &Message<'_>,
-        era: Era,
-        out: &mut Vec<u8>,
-    ) -> Next {
+    fn shake_hands(&self, id: &RawValue, message: &Message<'_>, era: Era, out: &mut Vec<u8>) -> Next {
         if self.options.silent_handshake {
             return Next::Later(Job::new(id, Work::Hang));
         }
@@ -281,13 +266,7 @@ impl Server {
             .unwrap_or(LEGACY[0]);
         self.initialized.store(true, Ordering::Relaxed);
         let head = format!(r#""protocolVersion":"{version}","#);
-        let members = [
-            &head,
-            CAPABILITIES,
-            ",\"serverInfo\":",
-            &self.info,
-            INSTRUCTIONS,
-        ];
+        let members = [&head, CAPABILITIES, ",\"serverInfo\":", &self.info, INSTRUCTIONS];
         wire::push_result(out, id, &members, "");
         Next::Welcomed
     }

@@ -127,10 +127,7 @@ impl Connection<'_> {
 ///
 /// A pipe or a socket is driven by the event loop itself; anything else, such as a terminal, goes
 /// through a thread pool, which costs more than the rest of an echo.
-pub fn standard() -> io::Result<(
-    Box<dyn AsyncRead + Send + Unpin>,
-    Box<dyn AsyncWrite + Send + Unpin>,
-)> {
+pub fn standard() -> io::Result<(Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>)> {
     #[cfg(unix)]
     {
         use std::os::fd::AsFd as _;
@@ -141,8 +138,7 @@ pub fn standard() -> io::Result<(
     #[cfg(windows)]
     {
         use std::os::windows::io::{AsHandle as _, OwnedHandle};
-        let file =
-            |handle: OwnedHandle| Box::new(tokio::fs::File::from_std(std::fs::File::from(handle)));
+        let file = |handle: OwnedHandle| Box::new(tokio::fs::File::from_std(std::fs::File::from(handle)));
         let input = io::stdin().as_handle().try_clone_to_owned()?;
         let output = io::stdout().as_handle().try_clone_to_owned()?;
         Ok((file(input), file(output)))

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
 use tokio::task::JoinHandle;
 
 use super::server::Server;
@@ -85,30 +83,21 @@ async fn echo_hands_the_text_back_as_it_was_written() {
 async fn a_message_in_pieces_and_several_in_one_are_all_answered() {
     let mut client = Client::new(Options::default());
     let long = "x".repeat(300_000);
-    let call = request(
-        1,
-        "tools/call",
-        json!({"name": "echo", "arguments": {"text": long}}),
-    );
+    let call = request(1, "tools/call", json!({"name": "echo", "arguments": {"text": long}}));
     let (head, rest) = call.split_at(150_000);
     client.input.write_all(head.as_bytes()).await.unwrap();
     tokio::task::yield_now().await;
     client.send(rest).await;
     assert_eq!(text(&client.message().await), long);
     let two = [2, 3].map(|id| request(id, "ping", json!({}))).join("\n");
-    assert_eq!(
-        client.ask(&two).await,
-        json!({"jsonrpc": "2.0", "id": 2, "result": {}})
-    );
+    assert_eq!(client.ask(&two).await, json!({"jsonrpc": "2.0", "id": 2, "result": {}}));
     assert_eq!(client.message().await["id"], 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_calls_block_nobody_and_cancelled_ones_never_answer() {
     let mut client = Client::new(Options::default());
-    client
-        .call(1, "slow", json!({"ms": 500, "text": "one"}))
-        .await;
+    client.call(1, "slow", json!({"ms": 500, "text": "one"})).await;
     client.call(2, "slow", json!({"ms": 100})).await;
     client.call(3, "slow", json!({"ms": 200})).await;
     client.call(4, "hang", json!({})).await;
@@ -132,10 +121,7 @@ async fn progress_uses_the_callers_token() {
     for step in 1..=2 {
         let params = &client.message().await["params"];
         assert_eq!(params["progressToken"], "t");
-        assert_eq!(
-            (&params["progress"], &params["total"]),
-            (&json!(step), &json!(2))
-        );
+        assert_eq!((&params["progress"], &params["total"]), (&json!(step), &json!(2)));
     }
     assert_eq!(text(&client.message().await), "done after 2 steps");
 }
@@ -152,25 +138,15 @@ async fn legacy_clients_shake_hands_and_set_the_log_level() {
             ))
             .await;
         assert_eq!(answer["result"]["protocolVersion"], given);
-        assert_eq!(
-            answer["result"]["capabilities"]["tools"]["listChanged"],
-            true
-        );
+        assert_eq!(answer["result"]["capabilities"]["tools"]["listChanged"], true);
     }
-    client
-        .call(2, "log", json!({"level": "debug", "text": "a"}))
-        .await;
+    client.call(2, "log", json!({"level": "debug", "text": "a"})).await;
     assert_eq!(client.message().await["id"], 2);
     let level = json!({"level": "debug"});
     client.ask(&request(3, "logging/setLevel", level)).await;
-    client
-        .call(4, "log", json!({"level": "debug", "text": "a"}))
-        .await;
+    client.call(4, "log", json!({"level": "debug", "text": "a"})).await;
     let note = client.message().await;
-    assert_eq!(
-        note["params"],
-        json!({"level": "debug", "logger": "demo", "data": "a"})
-    );
+    assert_eq!(note["params"], json!({"level": "debug", "logger": "demo", "data": "a"}));
     assert_eq!(client.message().await["id"], 4);
 }
 
@@ -190,11 +166,7 @@ async fn modern_requests_need_the_envelope_and_carry_their_results_marks() {
     let version = "io.modelcontextprotocol/protocolVersion";
     for (named, code) in [("2026-07-28", -32602), ("2027-01-01", -32022)] {
         let answer = client
-            .ask(&request(
-                4,
-                "tools/list",
-                json!({"_meta": {version: named}}),
-            ))
+            .ask(&request(4, "tools/list", json!({"_meta": {version: named}})))
             .await;
         assert_eq!(answer["error"]["code"], code);
     }
@@ -248,13 +220,10 @@ async fn a_changed_list_is_told_to_subscribers_by_their_id_and_to_legacy_clients
     assert_eq!(changed["params"]["_meta"][id], 7);
     client.call(9, "more", json!({"text": "hi"})).await;
     assert_eq!(text(&client.message().await), "hi");
-    let cancel =
-        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}});
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}});
     client.send(&cancel.to_string()).await;
     client.ask(&request(10, "initialize", json!({}))).await;
-    client
-        .call(11, "remove_tool", json!({"name": "more"}))
-        .await;
+    client.call(11, "remove_tool", json!({"name": "more"})).await;
     let changed = client.message().await;
     assert_eq!(
         changed,
@@ -273,18 +242,13 @@ async fn what_is_no_request_is_refused() {
         ("{\"jsonrpc\":\"2.0\",", -32700),
         (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600),
         (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":1}"#,
-            -32602,
-        ),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":1}"#, -32602),
         (r#"{"jsonrpc":"2.0","id":1,"method":"none"}"#, -32601),
     ] {
         assert_eq!(client.ask(line).await["error"]["code"], code, "{line}");
     }
     // Notifications and responses are never answered: the next line is the answer to the ping.
-    client
-        .send(r#"{"jsonrpc":"2.0","method":"notifications/none"}"#)
-        .await;
+    client.send(r#"{"jsonrpc":"2.0","method":"notifications/none"}"#).await;
     client.send(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).await;
     assert_eq!(client.ask(&request(2, "ping", json!({}))).await["id"], 2);
     drop(client.input);
@@ -329,9 +293,7 @@ async fn the_other_tools_do_what_they_say() {
     client.call(4, "junk", json!({"text": "not json"})).await;
     assert_eq!(client.line().await, "not json");
     assert_eq!(client.message().await["id"], 4);
-    client
-        .call(5, "env", json!({"name": "CARGO_PKG_NAME"}))
-        .await;
+    client.call(5, "env", json!({"name": "CARGO_PKG_NAME"})).await;
     assert_eq!(text(&client.message().await), env!("CARGO_PKG_NAME"));
     client.call(6, "echo", json!({"text": 1})).await;
     assert_eq!(client.message().await["result"]["isError"], true);

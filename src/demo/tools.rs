@@ -83,14 +83,7 @@ pub fn list(extra: &[String]) -> String {
             required,
             annotations,
         } = tool;
-        push(
-            &mut json,
-            &quote(name),
-            title,
-            description,
-            properties,
-            required,
-        );
+        push(&mut json, &quote(name), title, description, properties, required);
         if !annotations.is_empty() {
             json += ",\"annotations\":";
             json += annotations;
@@ -99,28 +92,14 @@ pub fn list(extra: &[String]) -> String {
     }
     for name in extra {
         let description = "An extra tool that answers with the given text.";
-        push(
-            &mut json,
-            &quote(name),
-            "Extra",
-            description,
-            TEXT,
-            "\"text\"",
-        );
+        push(&mut json, &quote(name), "Extra", description, TEXT, "\"text\"");
         json.push('}');
     }
     json.push(']');
     json
 }
 
-fn push(
-    json: &mut String,
-    name: &str,
-    title: &str,
-    description: &str,
-    properties: &str,
-    required: &str,
-) {
+fn push(json: &mut String, name: &str, title: &str, description: &str, properties: &str, required: &str) {
     if !json.ends_with('[') {
         json.push(',');
     }
@@ -137,8 +116,7 @@ mod tests {
 
     #[test]
     fn the_list_is_json_and_only_marked_tools_carry_annotations() {
-        let list: serde_json::Value =
-            serde_json::from_str(&list(&["odd \"name\"".to_owned()])).unwrap();
+        let list: serde_json::Value = serde_json::from_str(&list(&["odd \"name\"".to_owned()])).unwrap();
         let find = |name: &str| {
             let mut tools = list.as_array().unwrap().iter();
             tools.find(|tool| tool["name"] == name).unwrap().clone()

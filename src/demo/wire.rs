@@ -91,21 +91,11 @@ impl Malformed<'_> {
 /// Reads one message. Batches are refused: the last revision that had them is also served without.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
     if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Malformed::without_id(
-            INVALID_REQUEST,
-            "batches are not supported",
-        ));
+        return Err(Malformed::without_id(INVALID_REQUEST, "batches are not supported"));
     }
-    let message: Message<'_> =
-        serde_json::from_slice(bytes).map_err(|error| diagnose(bytes, &error))?;
-    if message
-        .jsonrpc
-        .is_none_or(|version| version.get() != "\"2.0\"")
-    {
-        return Err(Malformed::without_id(
-            INVALID_REQUEST,
-            "jsonrpc must be \"2.0\"",
-        ));
+    let message: Message<'_> = serde_json::from_slice(bytes).map_err(|error| diagnose(bytes, &error))?;
+    if message.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
+        return Err(Malformed::without_id(INVALID_REQUEST, "jsonrpc must be \"2.0\""));
     }
     if let Some(id) = message.id
         && !matches!(id.get().as_bytes()[0], b'"' | b'-' | b'0'..=b'9')
@@ -144,10 +134,7 @@ fn diagnose<'a>(bytes: &'a [u8], error: &serde_json::Error) -> Malformed<'a> {
 /// Appends a result line. `members` are concatenated into the result object, `tail` closes it with the
 /// members every result of an era carries.
 pub fn push_result(out: &mut Vec<u8>, id: &RawValue, members: &[&str], tail: &str) {
-    push(
-        out,
-        &["{\"jsonrpc\":\"2.0\",\"id\":", id.get(), ",\"result\":{"],
-    );
+    push(out, &["{\"jsonrpc\":\"2.0\",\"id\":", id.get(), ",\"result\":{"]);
     push(out, members);
     push(out, &[tail, "}}\n"]);
 }
@@ -170,18 +157,9 @@ pub fn push_failure(out: &mut Vec<u8>, id: &RawValue, text: &str, tail: &str) {
 }
 
 /// Appends an error line; `data` is raw JSON.
-pub fn push_error(
-    out: &mut Vec<u8>,
-    id: Option<&RawValue>,
-    code: i32,
-    text: &str,
-    data: Option<&str>,
-) {
+pub fn push_error(out: &mut Vec<u8>, id: Option<&RawValue>, code: i32, text: &str, data: Option<&str>) {
     let id = id.map_or("null", RawValue::get);
-    push(
-        out,
-        &["{\"jsonrpc\":\"2.0\",\"id\":", id, ",\"error\":{\"code\":"],
-    );
+    push(out, &["{\"jsonrpc\":\"2.0\",\"id\":", id, ",\"error\":{\"code\":"]);
     push(out, &[&code.to_string(), ",\"message\":", &quote(text)]);
     if let Some(data) = data {
         push(out, &[",\"data\":", data]);

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod codes;
 pub mod edit;
 pub mod era;
+pub mod header;
 pub mod index;
 pub mod json;
 pub mod message;

@@ -1,0 +1,230 @@
+//! How an answer goes back: as JSON while it comes soon and alone, else as an event stream.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::HeaderMap;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::answer;
+use super::store::Session;
+use crate::config;
+use crate::transport::{Events, HttpReply, sse};
+use crate::wire::message::write_request;
+use crate::wire::method;
+
+/// The response of a call, as it becomes ready.
+pub(super) type Response = Pin<Box<dyn Future<Output = String> + Send>>;
+
+/// A call in its client's hands. A legacy client's disconnect cancels nothing: the rest of the call then goes on
+/// in a task of its own. A modern client's disconnect is how it cancels: the call is dropped.
+struct Attended {
+    response: Option<Response>,
+    outlives: bool,
+}
+
+impl Future for Attended {
+    type Output = String;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<String> {
+        let Some(response) = &mut self.response else {
+            return Poll::Pending;
+        };
+        let ready = std::task::ready!(response.as_mut().poll(cx));
+        self.response = None;
+        Poll::Ready(ready)
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        if let Some(rest) = self.response.take().filter(|_| self.outlives)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(rest);
+        }
+    }
+}
+
+/// Answers with `response`. `notes` are events that come before it. Where the client reads no streams it is
+/// answered with JSON, however long that takes.
+pub(super) async fn reply(
+    response: Response,
+    notes: Option<mpsc::Receiver<Bytes>>,
+    outlives: bool,
+    streams: bool,
+    listen: &config::Listen,
+) -> HttpReply {
+    let mut call = Attended {
+        response: Some(response),
+        outlives,
+    };
+    if !streams {
+        return answer::ok(call.await);
+    }
+    let mut notes = notes;
+    let first = tokio::select! {
+        biased;
+        note = next(&mut notes) => Some(note),
+        body = &mut call => return answer::ok(body),
+        () = tokio::time::sleep(listen.stream_after) => None,
+    };
+    let mut keep_alive = interval_at(Instant::now() + listen.keep_alive, listen.keep_alive);
+    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let first = first.unwrap_or_else(|| sse::comment("working"));
+    let events = CallEvents {
+        first: Some(first),
+        call: Some(call),
+        last: None,
+        notes,
+        keep_alive,
+    };
+    HttpReply::Stream {
+        headers: HeaderMap::new(),
+        events: Box::pin(events),
+    }
+}
+
+/// The next note; never, where there are none.
+async fn next(notes: &mut Option<mpsc::Receiver<Bytes>>) -> Bytes {
+    if let Some(receiver) = notes
+        && let Some(note) = receiver.recv().await
+    {
+        return note;
+    }
+    *notes = None;
+    std::future::pending().await
+}
+
+/// The event stream of one call: its notifications, then its response, then the end.
+struct CallEvents {
+    first: Option<Bytes>,
+    call: Option<Attended>,
+    last: Option<Bytes>,
+    notes: Option<mpsc::Receiver<Bytes>>,
+    keep_alive: Interval,
+}
+
+impl Stream for CallEvents {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        // The response is polled first, so that all its notifications are in the channel once it is ready;
+        // they go out before it all the same.
+        if let Some(call) = &mut self.call
+            && let Poll::Ready(body) = Pin::new(call).poll(cx)
+        {
+            self.call = None;
+            self.last = Some(sse::event(&body));
+        }
+        if let Some(notes) = &mut self.notes {
+            match notes.poll_recv(cx) {
+                Poll::Ready(Some(note)) => return Poll::Ready(Some(note)),
+                Poll::Ready(None) => self.notes = None,
+                Poll::Pending => {}
+            }
+        }
+        if let Some(last) = self.last.take() {
+            return Poll::Ready(Some(last));
+        }
+        if self.call.is_none() {
+            return Poll::Ready(None);
+        }
+        match self.keep_alive.poll_tick(cx) {
+            Poll::Ready(_) => Poll::Ready(Some(sse::comment("working"))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// Events from a channel.
+struct Feed(mpsc::Receiver<Bytes>);
+
+impl Stream for Feed {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// What ends a long stream, what it begins with, and what is said on it.
+pub(super) struct Long {
+    /// Sent first.
+    pub first: Bytes,
+    /// Sent when the tool list changed.
+    pub changed: Option<Bytes>,
+    /// Sent last, when the router ends the stream.
+    pub last: Option<Bytes>,
+    /// The version of the list that the agent knows.
+    pub known: u64,
+    /// The list.
+    pub list: watch::Receiver<u64>,
+    /// False when the router shuts down.
+    pub running: watch::Receiver<bool>,
+    /// Other events, for a session's stream.
+    pub others: Option<(mpsc::Receiver<Bytes>, Arc<Session>)>,
+    /// Distance of the comments that keep it open.
+    pub keep_alive: Duration,
+}
+
+/// A long stream: list changes, and for a session what else is not tied to a call.
+pub(super) fn long_stream(long: Long, capacity: usize) -> Events {
+    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    tokio::spawn(run_long(long, sender));
+    Box::pin(Feed(receiver))
+}
+
+async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
+    let mut keep_alive = interval_at(Instant::now() + long.keep_alive, long.keep_alive);
+    if sender.send(long.first.clone()).await.is_err() {
+        return;
+    }
+    loop {
+        let version = *long.list.borrow_and_update();
+        if let Some(changed) = &long.changed
+            && version > long.known
+        {
+            long.known = version;
+            if let Some((_, session)) = &long.others {
+                session.known_list.store(version, Ordering::Relaxed);
+            }
+            if sender.send(changed.clone()).await.is_err() {
+                return;
+            }
+        }
+        let event = tokio::select! {
+            () = sender.closed() => return,
+            changed = long.list.changed() => match changed {
+                Ok(()) => continue,
+                // The endpoint was removed.
+                Err(_) => None,
+            },
+            other = async { match &mut long.others { Some((others, _)) => others.recv().await, None => std::future::pending().await } } => other,
+            _ = long.running.wait_for(|running| !running) => None,
+            _ = keep_alive.tick() => Some(sse::comment("open")),
+        };
+        let Some(event) = event else { break };
+        if sender.send(event).await.is_err() {
+            return;
+        }
+    }
+    if let Some(last) = long.last {
+        let _ = sender.send(last).await;
+    }
+}
+
+/// `notifications/tools/list_changed` as a legacy agent gets it.
+pub(super) fn list_changed() -> Bytes {
+    sse::event(&write_request(None, method::TOOLS_CHANGED, None))
+}

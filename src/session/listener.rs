@@ -1,0 +1,199 @@
+//! What an agent hears while a call of its runs: progress under its own token, and its log messages.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::store::Session;
+use crate::backend::Sink;
+use crate::router::Listener;
+use crate::transport::sse;
+use crate::wire::json::quote;
+use crate::wire::message::write_request;
+use crate::wire::{Object, RawJson, method};
+
+/// The smallest step of a progress series, and the unit in which the router counts while a call is held: small
+/// beside any number that a server reports, so that the two make one rising series.
+const STEP: f64 = 1e-6;
+
+/// Progress that the router sends while a call is held and progress of the target, as one series that rises.
+#[derive(Debug, Default)]
+pub struct Series {
+    last: Option<f64>,
+}
+
+impl Series {
+    /// What is reported for a target's number: itself where it rises, else the least that does.
+    fn reported(&mut self, value: f64) -> Option<f64> {
+        let raised = match self.last {
+            Some(last) if value <= last => above(last),
+            _ => value,
+        };
+        self.last = Some(raised);
+        (raised > value).then_some(raised)
+    }
+
+    /// The router's own next number.
+    fn next(&mut self) -> f64 {
+        let next = self.last.map_or(STEP, above);
+        self.last = Some(next);
+        next
+    }
+}
+
+fn above(last: f64) -> f64 {
+    let next = last + STEP;
+    if next > last { next } else { last.next_up() }
+}
+
+/// A listener of one call with an event stream.
+pub struct CallListener {
+    events: mpsc::Sender<Bytes>,
+    /// The agent's token, raw.
+    token: Option<String>,
+    series: Mutex<Series>,
+    /// The least severity of log messages wanted; `None` for none at all.
+    level: Option<u8>,
+}
+
+impl CallListener {
+    /// A listener whose events go to `events`.
+    pub fn new(events: mpsc::Sender<Bytes>, token: Option<String>, level: Option<u8>) -> Self {
+        Self {
+            events,
+            token,
+            series: Mutex::default(),
+            level,
+        }
+    }
+
+    fn send(&self, method: &str, params: &str) {
+        // A reader that is too slow misses notifications, never answers.
+        let _ = self
+            .events
+            .try_send(sse::event(&write_request(None, method, Some(params))));
+    }
+}
+
+impl Sink for CallListener {
+    fn progress(&self, params: RawJson) {
+        let Some(token) = &self.token else { return };
+        let Ok(mut params) = Object::parse(params.as_str()) else {
+            return;
+        };
+        let Some(value) = params
+            .get("progress")
+            .and_then(|p| p.parse::<f64>().ok())
+            .filter(|v| v.is_finite())
+        else {
+            return;
+        };
+        params.set("progressToken", token.clone());
+        // Held over the send: two numbers must go out in the order in which they were given.
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(raised) = series.reported(value) {
+            params.set("progress", raised.to_string());
+        }
+        self.send(method::PROGRESS, &params.to_text());
+    }
+
+    fn log(&self, rank: u8, params: RawJson) {
+        if self.level.is_some_and(|level| rank >= level) {
+            self.send(method::MESSAGE, params.as_str());
+        }
+    }
+}
+
+impl Listener for CallListener {
+    fn waiting(&self, backend: &str, ahead: usize, eta: Option<Duration>, state: &str) {
+        let Some(token) = &self.token else { return };
+        let when = eta.map_or_else(|| "unknown".to_owned(), |eta| format!("{:.1} s", eta.as_secs_f64()));
+        let message = format!("waiting for {backend} ({state}): {ahead} ahead, ETA {when}");
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = series.next();
+        self.send(
+            method::PROGRESS,
+            &format!(
+                "{{\"progressToken\":{token},\"progress\":{progress},\"message\":{}}}",
+                quote(&message)
+            ),
+        );
+    }
+}
+
+/// A listener of a legacy call without a stream of its own: log messages go to the session's stream.
+pub struct SessionListener(pub Arc<Session>);
+
+impl Sink for SessionListener {
+    fn progress(&self, _: RawJson) {}
+
+    fn log(&self, rank: u8, params: RawJson) {
+        if rank >= self.0.level.load(std::sync::atomic::Ordering::Relaxed) {
+            self.0
+                .push(sse::event(&write_request(None, method::MESSAGE, Some(params.as_str()))));
+        }
+    }
+}
+
+impl Listener for SessionListener {
+    fn waiting(&self, _: &str, _: usize, _: Option<Duration>, _: &str) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn held_progress_and_the_servers_own_rise_strictly() {
+        let (sender, mut receiver) = mpsc::channel(16);
+        let listener = CallListener::new(sender, Some("\"t\"".into()), None);
+        listener.waiting("git", 2, Some(Duration::from_millis(2_100)), "backoff");
+        listener.waiting("git", 1, None, "starting");
+        for value in ["0", "0.5", "0.5", "1", "7e0"] {
+            listener.progress(RawJson::from(format!(
+                "{{\"progressToken\":42,\"progress\":{value},\"total\":7}}"
+            )));
+        }
+        drop(listener);
+        let mut seen = Vec::new();
+        while let Some(event) = receiver.blocking_recv() {
+            seen.push(
+                String::from_utf8(event.to_vec())
+                    .unwrap()
+                    .replace("event: message\ndata: ", "")
+                    .trim()
+                    .replace(
+                        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":",
+                        "",
+                    ),
+            );
+        }
+        insta::assert_snapshot!(seen.join("\n"), @r#"
+        {"progressToken":"t","progress":0.000001,"message":"waiting for git (backoff): 2 ahead, ETA 2.1 s"}}
+        {"progressToken":"t","progress":0.000002,"message":"waiting for git (starting): 1 ahead, ETA unknown"}}
+        {"progressToken":"t","progress":0.000003,"total":7}}
+        {"progressToken":"t","progress":0.5,"total":7}}
+        {"progressToken":"t","progress":0.500001,"total":7}}
+        {"progressToken":"t","progress":1,"total":7}}
+        {"progressToken":"t","progress":7e0,"total":7}}
+        "#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_series_rises(values in proptest::collection::vec(prop_oneof![Just(None), any::<i32>().prop_map(|v| Some(f64::from(v))), (-1e300..1e300_f64).prop_map(Some)], 1..40)) {
+            let (mut series, mut last) = (Series::default(), f64::NEG_INFINITY);
+            for value in values {
+                let now = match value {
+                    None => series.next(),
+                    Some(value) => series.reported(value).unwrap_or(value),
+                };
+                prop_assert!(now > last, "{} after {}", now, last);
+                last = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Agents: which era a request is in, legacy sessions, and how answers go back.
+
+mod answer;
+mod events;
+mod legacy;
+mod listener;
+mod modern;
+mod store;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::json;
+use tokio::sync::watch;
+
+use self::store::Store;
+use crate::catalog::Endpoint;
+use crate::config;
+use crate::router::Router;
+use crate::transport::{HttpReply, HttpRequest};
+use crate::wire::era::looks_modern;
+use crate::wire::message::{is_batch, write_response};
+use crate::wire::{Message, Object, ParseError, RawJson, codes, header, method};
+
+/// What all agents of the router share.
+pub struct Agents {
+    router: Arc<Router>,
+    sessions: Store,
+    listen: config::Listen,
+    list_wait: std::time::Duration,
+    calls: AtomicU64,
+    running: watch::Sender<bool>,
+}
+
+impl Agents {
+    /// The front of `router`.
+    pub fn new(router: Arc<Router>, config: &config::Config) -> Arc<Self> {
+        Arc::new(Self {
+            router,
+            sessions: Store::new(config.sessions.clone()),
+            listen: config.listen.clone(),
+            list_wait: config.router.list_wait,
+            calls: AtomicU64::new(1),
+            running: watch::Sender::new(true),
+        })
+    }
+
+    /// Legacy sessions now.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Ends the long streams, as a router that shuts down does.
+    pub fn end_streams(&self) {
+        self.running.send_replace(false);
+    }
+
+    /// Answers one HTTP request. Dropping the future is the client's disconnect.
+    pub async fn serve(self: Arc<Self>, request: HttpRequest) -> HttpReply {
+        let Some(endpoint) = self.router.endpoint(&request.endpoint) else {
+            let names: Vec<String> = self.router.endpoints().keys().map(|n| format!("/mcp/{n}")).collect();
+            return refuse(
+                StatusCode::NOT_FOUND,
+                codes::INVALID_REQUEST,
+                &format!(
+                    "no endpoint /mcp/{}; there are /mcp, {}",
+                    request.endpoint,
+                    names.join(", ")
+                ),
+            );
+        };
+        let version = request
+            .headers
+            .get(header::VERSION)
+            .and_then(|v| v.to_str().ok())
+            .map(str::trim);
+        let says_modern = version.is_some_and(looks_modern);
+        match request.method {
+            Method::POST => {}
+            Method::GET if !says_modern => return self.open_stream(&endpoint, &request),
+            Method::DELETE if !says_modern => return self.end_session(&endpoint, &request),
+            _ => return with_allow(),
+        }
+        if is_batch(&request.body) {
+            return self.serve_batch(endpoint, request).await;
+        }
+        let body = request.body.clone();
+        let message = match Message::parse(&body) {
+            Ok(message) => message,
+            Err(error) => return unparsable(&error),
+        };
+        if says_modern || (request.headers.get(header::SESSION).is_none() && claims_modern(&message)) {
+            self.serve_modern(endpoint, request, message).await
+        } else {
+            self.serve_legacy(endpoint, request, message).await
+        }
+    }
+
+    fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The endpoint's tools, after a moment for backends that are on their first start: most clients ask once.
+    async fn tools(&self, endpoint: &Endpoint) -> Arc<str> {
+        let deadline = tokio::time::Instant::now() + self.list_wait;
+        loop {
+            let view = endpoint.view();
+            // Subscribed before the look: what changes in between must not be slept through.
+            let mut changes: Vec<_> = view.backends.iter().map(|b| b.changes()).collect();
+            if !view.backends.iter().any(|b| b.is_first_start()) {
+                break;
+            }
+            let any = futures_util::future::select_all(changes.iter_mut().map(|c| Box::pin(c.changed())));
+            if tokio::time::timeout_at(deadline, any).await.is_err() {
+                break;
+            }
+        }
+        Arc::clone(endpoint.fresh_view().tools())
+    }
+}
+
+/// True for a message whose `_meta` names a protocol version, as only modern ones do.
+fn claims_modern(message: &Message<'_>) -> bool {
+    let params = match message {
+        Message::Request(request) => request.params,
+        Message::Notification(notification) => notification.params,
+        Message::Response(_) => None,
+    };
+    let Some(params) = params.filter(|p| memchr::memmem::find(p.as_bytes(), method::META_VERSION.as_bytes()).is_some())
+    else {
+        return false;
+    };
+    Object::parse(params)
+        .ok()
+        .and_then(|p| {
+            p.get("_meta")
+                .and_then(|m| Object::parse(m).ok().map(|m| m.get(method::META_VERSION).is_some()))
+        })
+        .unwrap_or(false)
+}
+
+/// The error object of the protocol's own errors.
+fn error_object(code: i64, message: &str, data: Option<serde_json::Value>) -> String {
+    let mut error = json!({ "code": code, "message": message });
+    if let Some(data) = data {
+        error["data"] = data;
+    }
+    error.to_string()
+}
+
+fn json_reply(status: StatusCode, body: String) -> HttpReply {
+    HttpReply::Json {
+        status,
+        headers: HeaderMap::new(),
+        body: body.into(),
+    }
+}
+
+/// An HTTP error for a request that has no id, or whose id is not known.
+fn refuse(status: StatusCode, code: i64, message: &str) -> HttpReply {
+    json_reply(status, write_response("null", Err(&error_object(code, message, None))))
+}
+
+fn accepted() -> HttpReply {
+    HttpReply::Empty {
+        status: StatusCode::ACCEPTED,
+        headers: HeaderMap::new(),
+    }
+}
+
+fn with_allow() -> HttpReply {
+    let mut headers = HeaderMap::new();
+    headers.insert(HeaderName::from_static("allow"), HeaderValue::from_static("POST"));
+    HttpReply::Empty {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        headers,
+    }
+}
+
+fn unparsable(error: &ParseError) -> HttpReply {
+    let code = if error.not_json {
+        codes::PARSE_ERROR
+    } else {
+        codes::INVALID_REQUEST
+    };
+    let id = error.id.as_ref().map_or("null", |id| id.as_raw());
+    json_reply(
+        StatusCode::BAD_REQUEST,
+        write_response(id, Err(&error_object(code, &error.reason, None))),
+    )
+}
+
+/// The params of a request as shared bytes of its body.
+fn params_of(body: &bytes::Bytes, params: Option<&str>) -> RawJson {
+    params.map_or_else(|| RawJson::from("{}".to_owned()), |p| RawJson::slice_of(body, p))
+}
+
+/// Whether the client reads event streams.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(http::header::ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .any(|v| v.contains("text/event-stream") || v.contains("*/*"))
+}

@@ -1,0 +1,263 @@
+//! The modern era at the front: stateless requests, mirrored headers, `subscriptions/listen`.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::events::{self, Long};
+use super::listener::CallListener;
+use super::{Agents, accepted, accepts_events, answer, error_object, json_reply, params_of, refuse};
+use crate::call::{AgentKey, Call, Parts};
+use crate::catalog::Endpoint;
+use crate::error::{CallError, Reason};
+use crate::router::{Incoming, Listener};
+use crate::transport::{HttpReply, HttpRequest, sse};
+use crate::wire::message::{write_request, write_response};
+use crate::wire::{Era, Message, Object, Request, Version, codes, header, method};
+
+/// What a modern request says in `_meta`.
+struct Envelope {
+    token: Option<String>,
+    log_level: Option<&'static str>,
+}
+
+impl Agents {
+    /// One modern message.
+    pub(super) async fn serve_modern(
+        self: Arc<Self>,
+        endpoint: Arc<Endpoint>,
+        request: HttpRequest,
+        message: Message<'_>,
+    ) -> HttpReply {
+        let message = match message {
+            Message::Request(message) => message,
+            // Over HTTP a modern client cancels by disconnecting; what it posts besides is taken note of.
+            Message::Notification(_) => return accepted(),
+            Message::Response(_) => {
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    codes::INVALID_REQUEST,
+                    "the router asks nothing, so there is nothing to answer",
+                );
+            }
+        };
+        let id = message.id.as_raw().to_owned();
+        let envelope = match envelope(&request, &message) {
+            Ok(envelope) => envelope,
+            Err(error) => return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))),
+        };
+        match message.method.as_ref() {
+            method::DISCOVER => {
+                let result = json!({
+                    "resultType": "complete",
+                    "supportedVersions": [Version::NEWEST_MODERN.as_str()],
+                    "capabilities": answer::capabilities(),
+                    "ttlMs": 0,
+                    "cacheScope": "private",
+                    "_meta": answer::server_meta(),
+                });
+                answer::ok(write_response(&id, Ok(&result.to_string())))
+            }
+            method::TOOLS_LIST => {
+                if message
+                    .params
+                    .and_then(|p| Object::parse(p).ok())
+                    .is_some_and(|p| p.get("cursor").is_some())
+                {
+                    let error = error_object(
+                        codes::INVALID_PARAMS,
+                        "there is no such cursor: the list has one page",
+                        None,
+                    );
+                    return answer::ok(write_response(&id, Err(&error)));
+                }
+                let streams = accepts_events(&request.headers);
+                let agents = Arc::clone(&self);
+                let response = async move {
+                    let tools = agents.tools(&endpoint).await;
+                    write_response(&id, Ok(&answer::tool_list(&tools, Era::Modern)))
+                };
+                events::reply(Box::pin(response), None, false, streams, &self.listen).await
+            }
+            method::TOOLS_CALL => self.modern_call(endpoint, &request, message, envelope).await,
+            method::LISTEN => self.listen(&endpoint, &message),
+            other => {
+                let error = CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire();
+                json_reply(StatusCode::NOT_FOUND, write_response(&id, Err(&error)))
+            }
+        }
+    }
+
+    async fn modern_call(
+        self: Arc<Self>,
+        endpoint: Arc<Endpoint>,
+        request: &HttpRequest,
+        message: Request<'_>,
+        envelope: Envelope,
+    ) -> HttpReply {
+        let id = message.id.as_raw().to_owned();
+        let name = message
+            .params
+            .and_then(|p| Object::parse(p).ok())
+            .and_then(|p| p.get_str("name").map(|n| n.into_owned()));
+        let Some(name) = name else {
+            let error = CallError::from(Reason::InvalidParams("name is missing".into())).to_wire();
+            return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error)));
+        };
+        let streams = accepts_events(&request.headers);
+        let Envelope { token, log_level } = envelope;
+        let rank = log_level.and_then(method::log_rank);
+        if let Some(rank) = rank {
+            self.want_level(&endpoint, rank);
+        }
+        let (listener, notes): (Option<Arc<dyn Listener>>, _) = if streams && (token.is_some() || rank.is_some()) {
+            let (sender, receiver) = mpsc::channel(self.listen.stream_capacity.max(1));
+            (
+                Some(Arc::new(CallListener::new(sender, token.clone(), rank))),
+                Some(receiver),
+            )
+        } else {
+            (None, None)
+        };
+        let call = Call::from(Parts {
+            id: self.next_call(),
+            method: message.method.into_owned(),
+            name: Some(name),
+            endpoint: Arc::clone(&endpoint.name),
+            path_backend: endpoint.backend.clone(),
+            agent: AgentKey::Connection(request.connection),
+            era: Era::Modern,
+            headers: request.headers.clone(),
+            initialize: None,
+            params: params_of(&request.body, message.params),
+        });
+        let incoming = Incoming {
+            call: Arc::new(call),
+            endpoint,
+            progress: token.is_some() && notes.is_some(),
+            listener,
+            log_level,
+        };
+        let agents = Arc::clone(&self);
+        let response = async move {
+            let outcome = agents.router.call(&incoming).await;
+            let errors = incoming.endpoint.view().settings.errors;
+            answer::respond(&id, Era::Modern, &incoming.call.method, errors, outcome)
+        };
+        events::reply(Box::pin(response), notes, false, streams, &self.listen).await
+    }
+
+    /// The long stream of list changes. Its first message says what was granted; every message carries the id
+    /// of the request that opened it.
+    fn listen(&self, endpoint: &Arc<Endpoint>, message: &Request<'_>) -> HttpReply {
+        let id = message.id.as_raw();
+        let params = message.params.and_then(|p| Object::parse(p).ok()).unwrap_or_default();
+        let Some(wanted) = params.get("notifications").and_then(|n| Object::parse(n).ok()) else {
+            let error = error_object(codes::INVALID_PARAMS, "notifications is missing", None);
+            return json_reply(StatusCode::BAD_REQUEST, write_response(id, Err(&error)));
+        };
+        let tools = wanted.get("toolsListChanged") == Some("true");
+        let granted = if tools { "{\"toolsListChanged\":true}" } else { "{}" };
+        let tag = format!("\"_meta\":{{\"{}\":{id}}}", method::META_SUBSCRIPTION);
+        let acknowledged = write_request(
+            None,
+            method::LISTEN_ACKNOWLEDGED,
+            Some(&format!("{{\"notifications\":{granted},{tag}}}")),
+        );
+        let changed = write_request(None, method::TOOLS_CHANGED, Some(&format!("{{{tag}}}")));
+        let ended = format!("{{\"resultType\":\"complete\",{tag}}}");
+        let list = endpoint.version();
+        let known = *list.borrow();
+        let long = Long {
+            first: sse::event(&acknowledged),
+            changed: tools.then(|| sse::event(&changed)),
+            last: Some(sse::event(&write_response(id, Ok(&ended)))),
+            known,
+            list,
+            running: self.running.subscribe(),
+            others: None,
+            keep_alive: self.listen.keep_alive,
+        };
+        HttpReply::Stream {
+            headers: http::HeaderMap::new(),
+            events: events::long_stream(long, 16),
+        }
+    }
+}
+
+/// Checks the envelope and the headers that mirror it. An error is the response's `error`, for status 400.
+fn envelope(request: &HttpRequest, message: &Request<'_>) -> Result<Envelope, String> {
+    let invalid = |why: &str| error_object(codes::INVALID_PARAMS, why, None);
+    let params = Object::parse(message.params.unwrap_or("{}")).map_err(|e| invalid(&e.to_string()))?;
+    let meta = params
+        .get("_meta")
+        .map(Object::parse)
+        .transpose()
+        .map_err(|e| invalid(&format!("_meta: {e}")))?;
+    let Some(meta) = meta else {
+        return Err(invalid(
+            "params._meta is missing: it carries the protocol version and the client's capabilities",
+        ));
+    };
+    let Some(version) = meta.get_str(method::META_VERSION) else {
+        return Err(invalid(&format!("_meta[\"{}\"] is missing", method::META_VERSION)));
+    };
+    if !meta.get(method::META_CAPABILITIES).is_some_and(|c| c.starts_with('{')) {
+        return Err(invalid(&format!(
+            "_meta[\"{}\"] is missing or no object",
+            method::META_CAPABILITIES
+        )));
+    }
+    mirrored(request, header::VERSION, &version)?;
+    if !Version::parse(&version).is_some_and(|v| v.era() == Era::Modern) {
+        let data = json!({ "supported": [Version::NEWEST_MODERN.as_str()], "requested": version });
+        return Err(error_object(
+            codes::UNSUPPORTED_VERSION,
+            "Unsupported protocol version",
+            Some(data),
+        ));
+    }
+    mirrored(request, header::METHOD, &message.method)?;
+    let named = match message.method.as_ref() {
+        method::TOOLS_CALL | "prompts/get" => params.get_str("name"),
+        "resources/read" => params.get_str("uri"),
+        _ => None,
+    };
+    if let Some(name) = named {
+        mirrored(request, header::NAME, &name)?;
+    }
+    let log_level = match meta.get_str(method::META_LOG_LEVEL) {
+        None => None,
+        Some(level) => {
+            let known = method::LOG_LEVELS.into_iter().find(|l| *l == level);
+            Some(known.ok_or_else(|| invalid(&format!("logLevel is one of {}", method::LOG_LEVELS.join(", "))))?)
+        }
+    };
+    Ok(Envelope {
+        token: meta.get(method::META_PROGRESS).map(str::to_owned),
+        log_level,
+    })
+}
+
+/// A header must say what the body says (SEP-2243): whoever routes by the one must not be told another story.
+fn mirrored(request: &HttpRequest, name: &str, body: &str) -> Result<(), String> {
+    let mismatch = |header: &str| {
+        let data = json!({ "mismatch": { "name": name, "header": header, "body": body } });
+        Err(error_object(
+            codes::HEADER_MISMATCH,
+            &format!("the header {name} does not say what the body says"),
+            Some(data),
+        ))
+    };
+    let Some(raw) = request.headers.get(name) else {
+        return mismatch("(missing)");
+    };
+    let raw = raw.to_str().unwrap_or_default();
+    if header::value(raw).as_deref() == Some(body) {
+        Ok(())
+    } else {
+        mismatch(raw)
+    }
+}

@@ -1,0 +1,260 @@
+//! Legacy sessions: bounded in number, forgotten when unused.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::call::{AgentKey, Introduction};
+use crate::catalog::Endpoint;
+use crate::config;
+use crate::wire::{RequestId, Version};
+
+/// The default severity: what an agent that never asked gets.
+pub const DEFAULT_LEVEL: u8 = 1;
+
+/// One legacy session.
+pub struct Session {
+    /// Its number: what the rest of the router knows it by.
+    pub number: u64,
+    /// The revision agreed in `initialize`.
+    pub version: Version,
+    /// Where it was opened.
+    pub endpoint: Arc<Endpoint>,
+    /// What the agent said in `initialize`.
+    pub introduction: Arc<Introduction>,
+    /// The least severity of log messages wanted.
+    pub level: AtomicU8,
+    /// Whether the agent ever asked for one.
+    pub level_asked: AtomicBool,
+    /// The version of the tool list that the agent knows or was told of.
+    pub known_list: AtomicU64,
+    running: Mutex<HashMap<Box<str>, oneshot::Sender<()>>>,
+    stream: Mutex<Option<mpsc::Sender<Bytes>>>,
+    used: Mutex<Instant>,
+}
+
+/// A request of the session that is running. Dropping it takes it off the list.
+pub struct Running {
+    session: Arc<Session>,
+    key: Box<str>,
+    /// Resolves when the agent cancels it.
+    pub cancelled: oneshot::Receiver<()>,
+}
+
+impl Session {
+    /// Its key for fairness, order and ownership.
+    pub fn key(&self) -> AgentKey {
+        AgentKey::Session(self.number)
+    }
+
+    /// Notes a running request; `None` where the id is in use, or too many are running.
+    pub fn begin(self: &Arc<Self>, id: &RequestId, most: usize) -> Option<Running> {
+        let (sender, cancelled) = oneshot::channel();
+        let key = id.key();
+        let mut running = lock(&self.running);
+        if running.len() >= most || running.contains_key(&key) {
+            return None;
+        }
+        running.insert(key.clone(), sender);
+        Some(Running {
+            session: Arc::clone(self),
+            key,
+            cancelled,
+        })
+    }
+
+    /// The agent no longer wants that request. Another session's request of the same id is not touched.
+    pub fn cancel(&self, id: &RequestId) {
+        if let Some(sender) = lock(&self.running).remove(&id.key()) {
+            // The request may have ended in this moment.
+            let _ = sender.send(());
+        }
+    }
+
+    /// The agent opened its stream: a newer one takes the place of an older one.
+    pub fn open_stream(&self, capacity: usize) -> mpsc::Receiver<Bytes> {
+        let (sender, receiver) = mpsc::channel(capacity.max(1));
+        *lock(&self.stream) = Some(sender);
+        receiver
+    }
+
+    /// Puts an event on the agent's stream, if one is open and has room.
+    pub fn push(&self, event: Bytes) -> bool {
+        lock(&self.stream).as_ref().is_some_and(|s| s.try_send(event).is_ok())
+    }
+
+    fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        let busy = !lock(&self.running).is_empty() || lock(&self.stream).as_ref().is_some_and(|s| !s.is_closed());
+        (!busy).then(|| *lock(&self.used))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        lock(&self.session.running).remove(&self.key);
+        self.session.touch();
+    }
+}
+
+/// All sessions.
+pub struct Store {
+    limits: config::Sessions,
+    sessions: Mutex<HashMap<Box<str>, Arc<Session>>>,
+    next: AtomicU64,
+}
+
+impl Store {
+    /// No sessions.
+    pub fn new(limits: config::Sessions) -> Self {
+        Self {
+            limits,
+            sessions: Mutex::new(HashMap::new()),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// Requests of one session at most.
+    pub fn max_requests(&self) -> usize {
+        self.limits.max_requests
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        lock(&self.sessions).len()
+    }
+
+    /// Opens a session and returns its secret id. Makes room by ending the longest idle one; `None` where all
+    /// are busy, or where the system has no randomness to make an id that cannot be guessed.
+    pub fn open(
+        &self,
+        version: Version,
+        endpoint: Arc<Endpoint>,
+        introduction: Introduction,
+    ) -> Option<(String, Arc<Session>)> {
+        let mut random = [0_u8; 16];
+        getrandom::fill(&mut random).ok()?;
+        let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
+        let known_list = *endpoint.version().borrow();
+        let session = Arc::new(Session {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            version,
+            endpoint,
+            introduction: Arc::new(introduction),
+            level: AtomicU8::new(DEFAULT_LEVEL),
+            level_asked: AtomicBool::new(false),
+            known_list: AtomicU64::new(known_list),
+            running: Mutex::default(),
+            stream: Mutex::default(),
+            used: Mutex::new(Instant::now()),
+        });
+        let mut sessions = lock(&self.sessions);
+        if sessions.len() >= self.limits.capacity {
+            let now = Instant::now();
+            sessions.retain(|_, s| {
+                s.idle_since()
+                    .is_none_or(|since| now.duration_since(since) < self.limits.idle)
+            });
+        }
+        if sessions.len() >= self.limits.capacity {
+            let oldest = sessions
+                .iter()
+                .filter_map(|(id, s)| s.idle_since().map(|since| (since, id.clone())))
+                .min()?;
+            sessions.remove(&oldest.1);
+        }
+        sessions.insert(id.clone().into_boxed_str(), Arc::clone(&session));
+        Some((id, session))
+    }
+
+    /// The session of that id, if it is not forgotten.
+    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
+        let mut sessions = lock(&self.sessions);
+        let session = sessions.get(id)?.clone();
+        if session
+            .idle_since()
+            .is_some_and(|since| since.elapsed() >= self.limits.idle)
+        {
+            sessions.remove(id);
+            return None;
+        }
+        drop(sessions);
+        session.touch();
+        Some(session)
+    }
+
+    /// Ends a session; false where there was none.
+    pub fn end(&self, id: &str) -> bool {
+        lock(&self.sessions).remove(id).is_some()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn store(capacity: usize) -> Store {
+        Store::new(config::Sessions {
+            capacity,
+            idle: Duration::from_secs(60),
+            max_requests: 2,
+        })
+    }
+
+    fn open(store: &Store) -> Option<(String, Arc<Session>)> {
+        let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new());
+        store.open(Version::V20250618, endpoint, Introduction::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_one_makes_room_and_the_unused_are_forgotten() {
+        let store = store(2);
+        let (a, _) = open(&store).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let (b, _) = open(&store).unwrap();
+        assert!(store.get(&a).is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let (c, session) = open(&store).unwrap();
+        assert!(
+            store.get(&b).is_none_or(|_| store.get(&a).is_none()),
+            "one of the two had to go"
+        );
+        let busy = session.begin(&RequestId::from_raw("1").unwrap(), 2).unwrap();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert!(store.get(&c).is_some(), "a running request keeps it");
+        drop(busy);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(store.get(&c).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_id_in_use_is_refused_and_a_cancel_meets_only_its_own_session() {
+        let store = store(9);
+        let ((_, a), (_, b)) = (open(&store).unwrap(), open(&store).unwrap());
+        let (one, same, two) = (
+            RequestId::from_raw("\"a\"").unwrap(),
+            RequestId::from_raw("\"\\u0061\"").unwrap(),
+            RequestId::from_raw("2").unwrap(),
+        );
+        let mut in_a = a.begin(&one, 2).unwrap();
+        let mut in_b = b.begin(&one, 2).unwrap();
+        assert!(a.begin(&same, 2).is_none(), "the same id, written otherwise");
+        let _second = a.begin(&two, 2).unwrap();
+        assert!(a.begin(&RequestId::from_raw("3").unwrap(), 2).is_none(), "too many");
+        a.cancel(&same);
+        assert!(in_a.cancelled.try_recv().is_ok() && in_b.cancelled.try_recv().is_err());
+    }
+}
