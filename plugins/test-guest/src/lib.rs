@@ -1,0 +1,252 @@
+//! A policy whose behaviour its configuration chooses: `{"do": "WORD", ...}`. For the host's tests only.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use json::Value;
+
+wit_bindgen::generate!({ path: "../../wit", world: "every-hook" });
+
+use exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
+use pointsman::policy::log::log;
+use pointsman::policy::types::{
+    Call, Candidates, Denial, Edit, Redirection, Response, RouteChoice, Selection, SetEdit, Targets,
+};
+
+/// Tells two builds of this guest apart.
+const LABEL: &str = env!("GUEST_LABEL");
+
+struct TestGuest;
+
+struct Config {
+    word: String,
+    text: String,
+    number: u64,
+}
+
+static CONFIG: OnceLock<Config> = OnceLock::new();
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+fn config() -> &'static Config {
+    static NONE: Config = Config {
+        word: String::new(),
+        text: String::new(),
+        number: 0,
+    };
+    CONFIG.get().unwrap_or(&NONE)
+}
+
+impl lifecycle::Guest for TestGuest {
+    fn init(config: String) -> Result<(), String> {
+        let value = json::parse(&config)?;
+        let text = |key| value.get(key).and_then(Value::text).unwrap_or_default().to_owned();
+        let config = Config {
+            word: text("do"),
+            text: text("text"),
+            number: value.get("number").and_then(Value::number).unwrap_or_default(),
+        };
+        match config.word.as_str() {
+            "init-error" => return Err(format!("guest {LABEL} does not want to")),
+            "init-loop" => spin(),
+            "init-panic" => panic!("in init"),
+            _ => {}
+        }
+        let _ = CONFIG.set(config);
+        Ok(())
+    }
+
+    fn shutdown() {
+        log("info", &format!("guest {LABEL} was shut down"));
+    }
+}
+
+fn spin() {
+    loop {
+        std::hint::black_box(());
+    }
+}
+
+/// What every hook can do wrong.
+fn misbehave() -> Result<(), String> {
+    let config = config();
+    match config.word.as_str() {
+        "loop" => spin(),
+        // Every other call, to see that the calls between work on a fresh store.
+        "loop-second" if CALLS.fetch_add(1, Ordering::Relaxed) % 2 == 1 => spin(),
+        "panic" => panic!("in a hook"),
+        "alloc" => {
+            let mut hoard: Vec<Vec<u8>> = Vec::new();
+            loop {
+                hoard.push(vec![1; 1 << 20]);
+                std::hint::black_box(&hoard);
+            }
+        }
+        "recurse" => {
+            std::hint::black_box(deeper(0));
+        }
+        "error" => return Err(format!("guest {LABEL} gave up")),
+        "chatter" => {
+            for n in 0..config.number {
+                log("info", &format!("line {n} {}", "x".repeat(10_000)));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+#[expect(unconditional_recursion, reason = "it is to overflow the stack")]
+fn deeper(n: u64) -> u64 {
+    std::hint::black_box(deeper(n + 1)) + n
+}
+
+fn object(key: &str, text: &str) -> String {
+    format!("{{{}:{}}}", json::quote(key), json::quote(text))
+}
+
+impl route::Guest for TestGuest {
+    fn route(call: &Call, candidates: &Candidates) -> Result<RouteChoice, String> {
+        misbehave()?;
+        let config = config();
+        let number = config.number as u32;
+        Ok(match config.word.as_str() {
+            "big" => RouteChoice::Answer("x".repeat(config.number as usize)),
+            "deny" => RouteChoice::Deny(Denial {
+                code: "test".into(),
+                message: config.text.clone(),
+            }),
+            "answer" => RouteChoice::Answer(config.text.clone()),
+            "tag" => RouteChoice::Answer(object("tag", LABEL)),
+            "count" => RouteChoice::Answer(format!("{{\"count\":{}}}", CALLS.fetch_add(1, Ordering::Relaxed) + 1)),
+            "beyond" => RouteChoice::Answer(object("backend", &candidates.backend(candidates.len()))),
+            "narrow" => RouteChoice::Narrow(vec![number]),
+            "narrow-to-none" => RouteChoice::Narrow(Vec::new()),
+            "redirect" => RouteChoice::Redirect(Redirection {
+                backend: config.text.clone(),
+                name: None,
+            }),
+            "names" => {
+                let names: Vec<String> = (0..candidates.len())
+                    .map(|n| {
+                        let c = candidates;
+                        format!(
+                            "{} {} {} {} {}",
+                            c.backend(n),
+                            c.offers(n),
+                            c.state(n),
+                            c.held(n),
+                            c.in_flight(n)
+                        )
+                    })
+                    .collect();
+                RouteChoice::Answer(object("names", &names.join(",")))
+            }
+            "describe" => RouteChoice::Answer(describe(call)?),
+            // Reads, and does not care whether it may: the host must.
+            "read" => {
+                let _ = call.param(&config.text);
+                RouteChoice::Next
+            }
+            "read-strict" => {
+                call.param(&config.text)?;
+                RouteChoice::Next
+            }
+            _ => RouteChoice::Next,
+        })
+    }
+}
+
+/// Everything that a call tells.
+fn describe(call: &Call) -> Result<String, String> {
+    let all = [
+        call.id().to_string(),
+        call.method(),
+        format!("{:?}", call.name()),
+        call.endpoint(),
+        format!("{:?}", call.path_backend()),
+        call.agent(),
+        call.era(),
+        format!("{:?}", call.header("x-one")),
+        format!("{:?}", call.meta("one")),
+        format!("{:?}", call.introduction_header("x-two")),
+        format!("{:?}", call.introduction_meta("two")),
+        format!("{:?}", call.param("/arguments/a~1b")?),
+        call.params_json()?,
+        call.params_size().to_string(),
+    ];
+    Ok(object("call", &all.join("|")))
+}
+
+impl select::Guest for TestGuest {
+    fn select(_: &Call, targets: &Targets) -> Result<Selection, String> {
+        misbehave()?;
+        let number = config().number as u32;
+        Ok(match config().word.as_str() {
+            "pick" => Selection::Pick(number),
+            "hold" => Selection::Hold(number),
+            "newest" => {
+                let newest = (0..targets.len()).max_by_key(|n| {
+                    assert_eq!(targets.backend(*n), "work", "the host's test has one backend");
+                    (targets.incarnation(*n), targets.replica(*n), targets.answered(*n))
+                });
+                newest.map_or(Selection::Any, Selection::Pick)
+            }
+            _ => Selection::Any,
+        })
+    }
+}
+
+/// `{"do": "set", "text": "/pointer value"}`; the value defaults to the label.
+fn edits() -> Vec<Edit> {
+    let config = config();
+    let (pointer, value) = config.text.split_once(' ').unwrap_or((&config.text, ""));
+    let json = if value.is_empty() {
+        json::quote(LABEL)
+    } else {
+        value.to_owned()
+    };
+    match config.word.as_str() {
+        "set" => vec![Edit::Set(SetEdit {
+            pointer: pointer.to_owned(),
+            json,
+        })],
+        "remove" => vec![Edit::Remove(pointer.to_owned())],
+        "big" => vec![Edit::Set(SetEdit {
+            pointer: pointer.to_owned(),
+            json: json::quote(&"x".repeat(config.number as usize)),
+        })],
+        _ => Vec::new(),
+    }
+}
+
+impl transform_request::Guest for TestGuest {
+    fn transform(call: &Call) -> Result<Vec<Edit>, String> {
+        misbehave()?;
+        if config().word == "append" {
+            // Sees what the plugin before it left, and adds its own mark.
+            let old = call.param(&config().text)?.unwrap_or_default();
+            let old = json::parse(&old)?;
+            return Ok(vec![Edit::Set(SetEdit {
+                pointer: config().text.clone(),
+                json: json::quote(&format!("{}+{LABEL}", old.text().unwrap_or_default())),
+            })]);
+        }
+        Ok(edits())
+    }
+}
+
+impl transform_response::Guest for TestGuest {
+    fn transform(_: &Call, response: &Response) -> Result<Vec<Edit>, String> {
+        misbehave()?;
+        if config().word == "look" {
+            let seen = format!("{} {} {:?}", response.is_error(), response.size(), response.get("/a")?);
+            return Ok(vec![Edit::Set(SetEdit {
+                pointer: "/seen".into(),
+                json: json::quote(&seen),
+            })]);
+        }
+        Ok(edits())
+    }
+}
+
+export!(TestGuest);
