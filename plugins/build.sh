@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds the policy components. Needs: rustup target add wasm32-unknown-unknown
 #   build.sh                 the default components, into plugins/dist/
-#   build.sh --into DIR      the same, into DIR (to compare with the committed ones)
-#   build.sh --test-guests   the test guest in two variants, into plugins/target/guests/
+#   build.sh --test-guests   the test guest in two variants, into plugins/target/guests/, and the default components
+#                            into plugins/target/rebuilt/, to compare with the committed ones
 set -eu
 cd "$(dirname "$0")"
 TARGET=wasm32-unknown-unknown
@@ -15,6 +15,7 @@ pack() { # module component
     mv "$2.tmp" "$2"
 }
 
+OUT=dist
 cargo build --quiet --locked -p pack
 
 if [ "${1:-}" = --test-guests ]; then
@@ -25,11 +26,9 @@ if [ "${1:-}" = --test-guests ]; then
     done
     # A core module, to test that it is refused with advice.
     cp "$CARGO_TARGET_DIR/$TARGET/release/test_guest.wasm" target/guests/core-module.wasm
-    exit 0
+    OUT=target/rebuilt
 fi
 
-OUT=dist
-if [ "${1:-}" = --into ]; then OUT=$2; fi
 mkdir -p "$OUT"
 cargo build --quiet --locked --release --target $TARGET -p default-route -p least-busy -p redact
 for name in default-route least-busy redact; do

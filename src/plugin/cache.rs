@@ -127,7 +127,12 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
     let data = fs::symlink_metadata(folder)?;
-    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {why}", folder.display())));
+    let refuse = |why: &str| {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{}: {why}", folder.display()),
+        ))
+    };
     if !data.is_dir() {
         return refuse("is not a folder");
     }
@@ -184,7 +189,12 @@ mod tests {
             let path = cache.entry("d", n);
             write_private(&path, b"x").unwrap();
             let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n);
-            File::options().append(true).open(&path).unwrap().set_modified(date).unwrap();
+            File::options()
+                .append(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(date)
+                .unwrap();
         }
         Cache::touch(&cache.entry("d", 0));
         cache.prune().unwrap();

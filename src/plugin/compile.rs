@@ -84,7 +84,9 @@ impl Workshop {
                     let code = compile(&bytes).map_err(Problem::Invalid)?;
                     Ok(write_private(&path, &code)?)
                 };
-                tokio::task::spawn_blocking(work).await.map_err(|e| Problem::Compile(e.to_string()))??;
+                tokio::task::spawn_blocking(work)
+                    .await
+                    .map_err(|e| Problem::Compile(e.to_string()))??;
             }
         }
         output.keep_as(&entry)?;

@@ -149,11 +149,7 @@ impl types::HostCall for State {
             meta.get(&key).map(str::to_owned)
         }))
     }
-    fn param(
-        &mut self,
-        _: Resource<CallHandle>,
-        pointer: String,
-    ) -> wasmtime::Result<Result<Option<String>, String>> {
+    fn param(&mut self, _: Resource<CallHandle>, pointer: String) -> wasmtime::Result<Result<Option<String>, String>> {
         let call = Arc::clone(self.call()?);
         Ok(match call.param(&pointer) {
             Ok(value) => Ok(value.map(str::to_owned)),

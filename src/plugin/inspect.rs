@@ -80,7 +80,10 @@ fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Problem> {
                 for export in section {
                     let export = export.map_err(|e| broken(&e))?;
                     // What stands here besides instances, such as types, is no interface.
-                    if matches!(export.kind, ComponentExternalKind::Instance | ComponentExternalKind::Func) {
+                    if matches!(
+                        export.kind,
+                        ComponentExternalKind::Instance | ComponentExternalKind::Func
+                    ) {
                         exports.push(export.name.name.to_owned());
                     }
                 }

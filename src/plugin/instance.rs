@@ -55,6 +55,11 @@ pub(super) struct Blueprint {
 /// CPU time for instantiation and `init`, in ticks: interpreters do their start-up work there.
 const INIT_TICKS: u64 = 1000;
 
+/// A hook of the right name has other types.
+#[derive(Debug, thiserror::Error)]
+#[error("a hook has other types than in the contract")]
+pub(super) struct ShapeMismatch;
+
 /// An instance, warm: `init` went well.
 pub(super) struct Instance {
     store: Store<State>,
@@ -70,19 +75,25 @@ pub(super) struct Instance {
 impl Instance {
     /// Makes one and runs its `init`.
     pub(super) async fn create(from: &Blueprint) -> Result<Self, Fault> {
-        let mut instance = Self::bare(from).await.map_err(|e| Fault::of_error(&e))?;
-        if let Some(lifecycle) = &instance.lifecycle {
-            arm(&mut instance.store, INIT_TICKS);
-            match lifecycle.call_init(&mut instance.store, &from.config).await {
+        let instance = Self::bare(from).await.map_err(|e| Fault::of_error(&e))?;
+        instance.init(from).await
+    }
+
+    /// Runs `init`.
+    pub(super) async fn init(mut self, from: &Blueprint) -> Result<Self, Fault> {
+        if let Some(lifecycle) = &self.lifecycle {
+            arm(&mut self.store, INIT_TICKS);
+            match lifecycle.call_init(&mut self.store, &from.config).await {
                 Ok(Ok(())) => {}
                 Ok(Err(message)) => return Err(Fault::of_plugin(FaultKind::Error, message)),
                 Err(error) => return Err(Fault::of_error(&error)),
             }
         }
-        Ok(instance)
+        Ok(self)
     }
 
-    async fn bare(from: &Blueprint) -> wasmtime::Result<Self> {
+    /// Makes one without `init`. An error that is a [`ShapeMismatch`] says that its hooks have other types.
+    pub(super) async fn bare(from: &Blueprint) -> wasmtime::Result<Self> {
         let limits = StoreLimitsBuilder::new()
             .memory_size(from.memory)
             .trap_on_grow_failure(true)
@@ -111,7 +122,7 @@ impl Instance {
         macro_rules! load {
             ($hook:ident) => {
                 match &at.$hook {
-                    Some(indices) => Some(indices.load(&mut store, &instance)?),
+                    Some(indices) => Some(indices.load(&mut store, &instance).context(ShapeMismatch)?),
                     None => None,
                 }
             };
@@ -166,12 +177,18 @@ impl Instance {
     }
 
     pub(super) fn transform_request(&mut self) -> wasmtime::Result<(&mut Store<State>, &transform_request::Guest)> {
-        let hook = self.transform_request.as_ref().context("has no transform-request hook")?;
+        let hook = self
+            .transform_request
+            .as_ref()
+            .context("has no transform-request hook")?;
         Ok((&mut self.store, hook))
     }
 
     pub(super) fn transform_response(&mut self) -> wasmtime::Result<(&mut Store<State>, &transform_response::Guest)> {
-        let hook = self.transform_response.as_ref().context("has no transform-response hook")?;
+        let hook = self
+            .transform_response
+            .as_ref()
+            .context("has no transform-response hook")?;
         Ok((&mut self.store, hook))
     }
 }
@@ -185,5 +202,7 @@ fn arm(store: &mut Store<State>, ticks: u64) {
 
 /// A budget of CPU time in ticks, at least one.
 pub(super) fn ticks(budget: Duration) -> u64 {
-    u64::try_from(budget.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX).max(1)
+    u64::try_from(budget.as_nanos().div_ceil(TICK.as_nanos()))
+        .unwrap_or(u64::MAX)
+        .max(1)
 }

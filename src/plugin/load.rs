@@ -17,9 +17,10 @@ use super::cache::Cache;
 use super::compile::{Compiler, Workshop};
 use super::engine::{MAX_MEMORY, engine};
 use super::error::{LoadError, Problem, SetupError};
+use super::fault::Fault;
 use super::host::State;
 use super::inspect::{Surface, inspect};
-use super::instance::{Blueprint, Indices, Instance, ticks};
+use super::instance::{Blueprint, Indices, Instance, ShapeMismatch, ticks};
 use super::loaded::{Loaded, before};
 use super::pool::Pool;
 use super::status::Counters;
@@ -132,11 +133,19 @@ impl Host {
         let until = tokio::time::Instant::now() + PROBE_WALL;
         let create = async {
             let _running = self.ticker.running();
-            Instance::create(&loaded.blueprint).await
+            let failed = |fault: Fault| Problem::Init(fault.kind, fault.message);
+            let bare = Instance::bare(&loaded.blueprint).await.map_err(|e| {
+                if e.is::<ShapeMismatch>() {
+                    Problem::Shape(e.root_cause().to_string())
+                } else {
+                    failed(Fault::of_error(&e))
+                }
+            })?;
+            bare.init(&loaded.blueprint).await.map_err(failed)
         };
         let instance = before(until, create).await.ok_or(Problem::ProbeTimeout(PROBE_WALL))?;
         // It is as good as any other: the first call need not wait for another one.
-        loaded.pool.put(instance.map_err(|fault| Problem::Init(fault.kind, fault.message))?);
+        loaded.pool.put(instance?);
         Ok(())
     }
 
@@ -192,7 +201,11 @@ fn config_text(plugin: &config::Plugin, indices: &Indices) -> Result<String, Pro
     if indices.lifecycle.is_none() && !empty {
         return Err(Problem::NoInit);
     }
-    Ok(if empty { "{}".to_owned() } else { plugin.config.to_string() })
+    Ok(if empty {
+        "{}".to_owned()
+    } else {
+        plugin.config.to_string()
+    })
 }
 
 /// The bytes of a file, or an error where it holds more than `most`.

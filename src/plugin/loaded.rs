@@ -93,7 +93,10 @@ impl Loaded {
         if self.troubled.load(Relaxed)
             && let Some(left) = self.breaker().off_for(Instant::now())
         {
-            let message = format!("switched off for another {:.1} s after faults in a row", left.as_secs_f64());
+            let message = format!(
+                "switched off for another {:.1} s after faults in a row",
+                left.as_secs_f64()
+            );
             return Err(Fault::of_others(FaultKind::Error, message));
         }
         self.counters.called();
@@ -112,9 +115,12 @@ impl Loaded {
 
     async fn ask_now<Q: Question>(&self, question: &Q) -> Result<Q::Answer, Fault> {
         let until = tokio::time::Instant::now() + self.settings.wall;
-        let permit = before(until, self.pool.permit())
-            .await
-            .unwrap_or_else(|| Err(Fault::of_others(FaultKind::Wall, "no instance was free within its wall-clock budget")))?;
+        let permit = before(until, self.pool.permit()).await.unwrap_or_else(|| {
+            Err(Fault::of_others(
+                FaultKind::Wall,
+                "no instance was free within its wall-clock budget",
+            ))
+        })?;
         let call = async {
             let _running = self.ticker.running();
             let mut taken = self.pool.take(permit, &self.blueprint).await?;
@@ -122,9 +128,12 @@ impl Loaded {
             taken.give_back();
             Ok(answer)
         };
-        before(until, call)
-            .await
-            .unwrap_or_else(|| Err(Fault::of_plugin(FaultKind::Wall, "took longer than its wall-clock budget")))
+        before(until, call).await.unwrap_or_else(|| {
+            Err(Fault::of_plugin(
+                FaultKind::Wall,
+                "took longer than its wall-clock budget",
+            ))
+        })
     }
 
     #[cold]

@@ -44,10 +44,7 @@ use crate::config::Pipeline;
 
 /// The default components, which are also the golden components of their contract.
 const EMBEDDED: [(&str, &[u8]); 3] = [
-    (
-        "default-route",
-        include_bytes!("../../plugins/dist/default-route.wasm"),
-    ),
+    ("default-route", include_bytes!("../../plugins/dist/default-route.wasm")),
     ("least-busy", include_bytes!("../../plugins/dist/least-busy.wasm")),
     ("redact", include_bytes!("../../plugins/dist/redact.wasm")),
 ];

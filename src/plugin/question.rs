@@ -230,7 +230,10 @@ impl Question for TransformResponse<'_> {
             return Ok(None);
         }
         let edits = edits(raw, limit)?;
-        let index = self.body.index().map_err(|why| unreadable(&format!("the response: {why}")))?;
+        let index = self
+            .body
+            .index()
+            .map_err(|why| unreadable(&format!("the response: {why}")))?;
         let text = edit::apply(self.body.raw.as_str(), index, &edits).or_else(bad)?;
         within_grown(text.len(), self.body.raw.len(), limit)?;
         if !text.trim_ascii_start().starts_with('{') {

@@ -11,9 +11,7 @@ use super::question::{Opinion, Route, Select, TransformRequest, TransformRespons
 use super::status::PluginStatus;
 use crate::call::{Call, Parts};
 use crate::config::{OnFault, Pipeline};
-use crate::policy::{
-    Candidate, FaultKind, Hook, Policy, PolicyFault, RouteChoice, Selection, TargetView, Verdict,
-};
+use crate::policy::{Candidate, FaultKind, Hook, Policy, PolicyFault, RouteChoice, Selection, TargetView, Verdict};
 use crate::wire::RawJson;
 
 /// Why a pipeline does not fit the plugins.

@@ -21,33 +21,40 @@ const LABEL: &str = match option_env!("GUEST_LABEL") {
 
 struct TestGuest;
 
-struct Config {
+#[derive(Clone)]
+struct Orders {
     word: String,
     text: String,
     number: u64,
 }
 
-static CONFIG: OnceLock<Config> = OnceLock::new();
+static CONFIG: OnceLock<Orders> = OnceLock::new();
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-fn config() -> &'static Config {
-    static NONE: Config = Config {
-        word: String::new(),
-        text: String::new(),
-        number: 0,
-    };
-    CONFIG.get().unwrap_or(&NONE)
+impl Orders {
+    fn read(json: &str) -> Result<Self, String> {
+        let value = json::parse(json)?;
+        let text = |key| value.get(key).and_then(Value::text).unwrap_or_default().to_owned();
+        Ok(Self {
+            word: text("do"),
+            text: text("text"),
+            number: value.get("number").and_then(Value::number).unwrap_or_default(),
+        })
+    }
+
+    /// What the call at hand orders in its `_meta`, else what the configuration does.
+    fn of(call: &Call) -> Result<Self, String> {
+        match (call.meta("test"), CONFIG.get()) {
+            (Some(json), _) => Self::read(&json),
+            (None, Some(config)) => Ok(config.clone()),
+            (None, None) => Err("init was not called".into()),
+        }
+    }
 }
 
 impl lifecycle::Guest for TestGuest {
     fn init(config: String) -> Result<(), String> {
-        let value = json::parse(&config)?;
-        let text = |key| value.get(key).and_then(Value::text).unwrap_or_default().to_owned();
-        let config = Config {
-            word: text("do"),
-            text: text("text"),
-            number: value.get("number").and_then(Value::number).unwrap_or_default(),
-        };
+        let config = Orders::read(&config)?;
         match config.word.as_str() {
             "init-error" => return Err(format!("guest {LABEL} does not want to")),
             "init-loop" => spin(),
@@ -70,12 +77,13 @@ fn spin() {
 }
 
 /// What every hook can do wrong.
-fn misbehave() -> Result<(), String> {
-    let config = config();
+fn misbehave(config: &Orders) -> Result<(), String> {
     match config.word.as_str() {
         "loop" => spin(),
-        // Every other call, to see that the calls between work on a fresh store.
-        "loop-second" if CALLS.fetch_add(1, Ordering::Relaxed) % 2 == 1 => spin(),
+        // Long enough to be interrupted a few times, and then it goes on.
+        "count-slowly" => (0..config.number).for_each(|n| {
+            std::hint::black_box(n);
+        }),
         "panic" => panic!("in a hook"),
         "alloc" => {
             let mut hoard: Vec<Vec<u8>> = Vec::new();
@@ -109,8 +117,8 @@ fn object(key: &str, text: &str) -> String {
 
 impl route::Guest for TestGuest {
     fn route(call: &Call, candidates: &Candidates) -> Result<RouteChoice, String> {
-        misbehave()?;
-        let config = config();
+        let config = Orders::of(call)?;
+        misbehave(&config)?;
         let number = config.number as u32;
         Ok(match config.word.as_str() {
             "big" => RouteChoice::Answer("x".repeat(config.number as usize)),
@@ -120,7 +128,9 @@ impl route::Guest for TestGuest {
             }),
             "answer" => RouteChoice::Answer(config.text.clone()),
             "tag" => RouteChoice::Answer(object("tag", LABEL)),
-            "count" => RouteChoice::Answer(format!("{{\"count\":{}}}", CALLS.fetch_add(1, Ordering::Relaxed) + 1)),
+            "count" | "count-slowly" => {
+                RouteChoice::Answer(format!("{{\"count\":{}}}", CALLS.fetch_add(1, Ordering::Relaxed) + 1))
+            }
             "beyond" => RouteChoice::Answer(object("backend", &candidates.backend(candidates.len()))),
             "narrow" => RouteChoice::Narrow(vec![number]),
             "narrow-to-none" => RouteChoice::Narrow(Vec::new()),
@@ -181,10 +191,11 @@ fn describe(call: &Call) -> Result<String, String> {
 }
 
 impl select::Guest for TestGuest {
-    fn select(_: &Call, targets: &Targets) -> Result<Selection, String> {
-        misbehave()?;
-        let number = config().number as u32;
-        Ok(match config().word.as_str() {
+    fn select(call: &Call, targets: &Targets) -> Result<Selection, String> {
+        let config = Orders::of(call)?;
+        misbehave(&config)?;
+        let number = config.number as u32;
+        Ok(match config.word.as_str() {
             "pick" => Selection::Pick(number),
             "hold" => Selection::Hold(number),
             "newest" => {
@@ -200,8 +211,7 @@ impl select::Guest for TestGuest {
 }
 
 /// `{"do": "set", "text": "/pointer value"}`; the value defaults to the label.
-fn edits() -> Vec<Edit> {
-    let config = config();
+fn edits(config: &Orders) -> Vec<Edit> {
     let (pointer, value) = config.text.split_once(' ').unwrap_or((&config.text, ""));
     let json = if value.is_empty() {
         json::quote(LABEL)
@@ -224,31 +234,33 @@ fn edits() -> Vec<Edit> {
 
 impl transform_request::Guest for TestGuest {
     fn transform(call: &Call) -> Result<Vec<Edit>, String> {
-        misbehave()?;
-        if config().word == "append" {
+        let config = Orders::of(call)?;
+        misbehave(&config)?;
+        if config.word == "append" {
             // Sees what the plugin before it left, and adds its own mark.
-            let old = call.param(&config().text)?.unwrap_or_default();
+            let old = call.param(&config.text)?.unwrap_or_default();
             let old = json::parse(&old)?;
             return Ok(vec![Edit::Set(SetEdit {
-                pointer: config().text.clone(),
+                pointer: config.text.clone(),
                 json: json::quote(&format!("{}+{LABEL}", old.text().unwrap_or_default())),
             })]);
         }
-        Ok(edits())
+        Ok(edits(&config))
     }
 }
 
 impl transform_response::Guest for TestGuest {
-    fn transform(_: &Call, response: &Response) -> Result<Vec<Edit>, String> {
-        misbehave()?;
-        if config().word == "look" {
+    fn transform(call: &Call, response: &Response) -> Result<Vec<Edit>, String> {
+        let config = Orders::of(call)?;
+        misbehave(&config)?;
+        if config.word == "look" {
             let seen = format!("{} {} {:?}", response.is_error(), response.size(), response.get("/a")?);
             return Ok(vec![Edit::Set(SetEdit {
                 pointer: "/seen".into(),
                 json: json::quote(&seen),
             })]);
         }
-        Ok(edits())
+        Ok(edits(&config))
     }
 }
 
