@@ -181,6 +181,11 @@ impl types::HostCandidates for State {
     fn offers(&mut self, _: Resource<CandidatesHandle>, position: u32) -> wasmtime::Result<bool> {
         Ok(self.candidate(position)?.offers)
     }
+    fn offering(&mut self, _: Resource<CandidatesHandle>) -> wasmtime::Result<Vec<u32>> {
+        let candidates = self.subject.candidates.as_deref().unwrap_or_default();
+        let offering = (0u32..).zip(candidates).filter(|(_, c)| c.offers);
+        Ok(offering.map(|(position, _)| position).collect())
+    }
     fn state(&mut self, _: Resource<CandidatesHandle>, position: u32) -> wasmtime::Result<String> {
         Ok(self.candidate(position)?.state.to_owned())
     }
@@ -210,6 +215,10 @@ impl types::HostTargets for State {
     }
     fn in_flight(&mut self, _: Resource<TargetsHandle>, position: u32) -> wasmtime::Result<u32> {
         Ok(self.target(position)?.in_flight)
+    }
+    fn loads(&mut self, _: Resource<TargetsHandle>) -> wasmtime::Result<Vec<u32>> {
+        let targets = self.subject.targets.as_deref().unwrap_or_default();
+        Ok(targets.iter().map(|t| t.in_flight).collect())
     }
     fn answered(&mut self, _: Resource<TargetsHandle>, position: u32) -> wasmtime::Result<u64> {
         Ok(self.target(position)?.answered)

@@ -10,14 +10,14 @@ use crate::policy::FaultKind;
 
 /// The instances that nobody uses now, and the right to use one.
 pub(super) struct Pool {
-    idle: Mutex<Vec<Box<Instance>>>,
+    idle: Mutex<Vec<Instance>>,
     permits: Semaphore,
     reuse: u32,
 }
 
 /// An instance out of the pool. Dropping it discards the instance: only `give_back` returns it.
 pub(super) struct Taken<'a> {
-    pub(super) instance: Box<Instance>,
+    pub(super) instance: Instance,
     pool: &'a Pool,
     // Given back after the instance is, so that whoever waited finds it.
     _permit: SemaphorePermit<'a>,
@@ -47,7 +47,7 @@ impl Pool {
         let warm = self.idle().pop();
         let instance = match warm {
             Some(instance) => instance,
-            None => Box::new(Instance::create(from).await?),
+            None => Instance::create(from).await?,
         };
         Ok(Taken {
             instance,
@@ -58,15 +58,15 @@ impl Pool {
 
     /// Puts a fresh instance in.
     pub(super) fn put(&self, instance: Instance) {
-        self.idle().push(Box::new(instance));
+        self.idle().push(instance);
     }
 
     /// Empties the pool.
-    pub(super) fn drain(&self) -> Vec<Box<Instance>> {
+    pub(super) fn drain(&self) -> Vec<Instance> {
         std::mem::take(&mut *self.idle())
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Box<Instance>>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
         // Nothing that runs under this lock can panic half-way.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

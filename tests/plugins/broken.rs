@@ -70,7 +70,7 @@ async fn damaged_files() {
 #[tokio::test]
 async fn foreign_imports_are_listed() {
     let (stage, problem, text) = refused(
-        &renamed("pointsman:policy/log@0.1.0", "wasi:clocks/monotonic@0.2"),
+        &renamed("pointsman:policy/log@0.1.0", "wasi:cli/environment@0.2.6"),
         json!({}),
     )
     .await;
@@ -78,12 +78,12 @@ async fn foreign_imports_are_listed() {
     let Problem::Imports(list) = problem else {
         panic!("{text}")
     };
-    assert_eq!(list, ["wasi:clocks/monotonic@0.2"]);
+    assert_eq!(list, ["wasi:cli/environment@0.2.6"]);
 }
 
 #[tokio::test]
 async fn another_contract_exports_no_hook() {
-    let bytes = renamed("pointsman:policy/", "somebody_:policy/");
+    let bytes = renamed("pointsman:policy/", "someoneee:policy/");
     let (stage, _, text) = refused(&bytes, json!({})).await;
     assert_eq!(stage, Stage::Inspect, "{text}");
     // An empty component.
@@ -95,17 +95,12 @@ async fn another_contract_exports_no_hook() {
 
 #[tokio::test]
 async fn another_shape_of_the_contract() {
-    for (from, to, word) in [
-        ("[method]call.header", "[method]call.heXder", "heXder"),
-        ("narrow", "narrov", "narrov"),
-    ] {
-        let Some(bytes) = (from.len() == to.len()).then(|| renamed(from, to)) else {
-            continue;
-        };
-        let (stage, problem, text) = refused(&bytes, json!({})).await;
+    // An accessor that is not offered, and a hook with another type.
+    for (from, to) in [("[method]call.header", "[method]call.headex"), ("narrow", "narrov")] {
+        let (stage, problem, text) = refused(&renamed(from, to), json!({})).await;
         assert_eq!(stage, Stage::Inspect, "{text}");
         assert!(matches!(problem, Problem::Shape(_)), "{text}");
-        assert!(text.contains(word), "{text}");
+        assert!(text.contains(to), "{text}");
     }
 }
 

@@ -48,10 +48,8 @@ impl route::Guest for DefaultRoute {
         if let Some(backend) = named(call) {
             return Ok(narrow_to(&backend, candidates));
         }
-        let count = candidates.len();
-        let offering: Vec<u32> = (0..count).filter(|position| candidates.offers(*position)).collect();
-        // All of them or none: nothing to narrow.
-        if offering.is_empty() || offering.len() == count as usize {
+        let offering = candidates.offering();
+        if offering.is_empty() {
             return Ok(RouteChoice::Next);
         }
         Ok(RouteChoice::Narrow(offering))

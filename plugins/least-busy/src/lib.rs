@@ -26,7 +26,7 @@ impl lifecycle::Guest for LeastBusy {
 
 impl select::Guest for LeastBusy {
     fn select(call: &Call, targets: &Targets) -> Result<Selection, String> {
-        let loads: Vec<u32> = (0..targets.len()).map(|position| targets.in_flight(position)).collect();
+        let loads = targets.loads();
         let Some(least) = loads.iter().min() else {
             return Ok(Selection::Any);
         };
