@@ -11,6 +11,7 @@ pub mod wire;
 pub mod call;
 pub mod config;
 pub mod error;
+pub mod plugin;
 pub mod policy;
 
 // Floor 2, mechanisms: blind to each other.
@@ -23,8 +24,12 @@ pub mod backend;
 pub mod catalog;
 pub mod router;
 pub mod session;
+pub mod reload;
 
 // Floor 4, wiring.
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod demo;
 pub mod shutdown;
 pub mod telemetry;

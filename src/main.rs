@@ -1,13 +1,7 @@
-//! Entry.
-use clap::Parser;
+//! The program: see the library for all of it.
 
-#[derive(Parser)]
-enum Cli {
-    #[command(after_long_help = pointsman::demo::EXAMPLES)]
-    DemoServer(pointsman::demo::Options),
-}
+use std::process::ExitCode;
 
-fn main() -> std::io::Result<()> {
-    let Cli::DemoServer(options) = Cli::parse();
-    pointsman::demo::run(options)
+fn main() -> ExitCode {
+    pointsman::cli::main()
 }

@@ -130,6 +130,9 @@ pub enum FaultKind {
     Output,
     /// Returned an error of its own.
     Error,
+    /// Not the plugin's: it read the params or the response, and they hold a key twice or nest too deep. The call
+    /// is refused whatever `on-fault` says, since policy and target could read different values.
+    Params,
     /// Its generation was retired while the call was running.
     Retired,
 }

@@ -75,6 +75,11 @@ pub(super) fn unescape(part: &str) -> Cow<'_, str> {
     }
 }
 
+/// The first step of a pointer, unescaped; `None` where it leads nowhere but to the whole.
+pub(crate) fn first_step(pointer: &str) -> Option<Cow<'_, str>> {
+    pointer.strip_prefix('/')?.split('/').next().map(unescape)
+}
+
 fn array_position(part: &str) -> Option<usize> {
     let plain = part == "0" || !part.starts_with('0');
     (plain && part.bytes().all(|b| b.is_ascii_digit()))

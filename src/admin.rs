@@ -1,0 +1,132 @@
+//! Administration: what the admin socket answers, and the pages of the TCP port, which show no process output
+//! and take no commands.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::backend::BackendStatus;
+use crate::reload::{Reload, ReloadStatus};
+use crate::router::Router;
+use crate::session::Agents;
+use crate::transport::{Front, HttpReply, HttpRequest, Page, Replying};
+
+/// Lines of each target's stderr in a full status.
+const STDERR_LINES: usize = 10;
+
+/// The state of the router.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The router's version.
+    pub version: &'static str,
+    /// Its process id.
+    pub pid: u32,
+    /// How long it runs, in seconds.
+    pub uptime_s: u64,
+    /// Where it listens.
+    pub address: String,
+    /// Legacy sessions.
+    pub sessions: usize,
+    /// Its backends.
+    pub backends: Vec<BackendStatus>,
+    /// Policies and configuration.
+    #[serde(flatten)]
+    pub reload: ReloadStatus,
+}
+
+/// Everything that can be asked about the router or of it.
+pub struct Admin {
+    router: Arc<Router>,
+    agents: Arc<Agents>,
+    reload: Reload,
+    address: SocketAddr,
+    started: Instant,
+}
+
+impl Admin {
+    /// Administration of these parts.
+    pub fn new(router: Arc<Router>, agents: Arc<Agents>, reload: Reload, address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self { router, agents, reload, address, started: Instant::now() })
+    }
+
+    /// The state now, with at most `lines` of each target's stderr.
+    pub fn status(&self, lines: usize) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs(),
+            address: self.address.to_string(),
+            sessions: self.agents.sessions(),
+            backends: self.router.backends().values().map(|b| b.status(lines)).collect(),
+            reload: self.reload.status(),
+        }
+    }
+
+    /// Answers one command of the admin socket.
+    pub async fn command(&self, command: Value) -> Value {
+        match command.get("command").and_then(Value::as_str) {
+            Some("status") => serde_json::to_value(self.status(STDERR_LINES)).unwrap_or_else(|e| json!({ "error": e.to_string() })),
+            Some("reload") => {
+                self.reload.now().await;
+                json!({ "done": true })
+            }
+            Some("restart") => {
+                let name = command.get("backend").and_then(Value::as_str).unwrap_or_default();
+                let backends = self.router.backends();
+                match backends.get(name) {
+                    Some(backend) => {
+                        backend.restart().await;
+                        json!({ "done": true })
+                    }
+                    None => {
+                        let names: Vec<&str> = backends.keys().map(String::as_str).collect();
+                        json!({ "error": format!("there is no backend {name:?}; there are: {}", names.join(", ")) })
+                    }
+                }
+            }
+            _ => json!({ "error": "unknown command; there are: status, reload, restart" }),
+        }
+    }
+
+    /// Ready: at least one backend takes calls, or there is none.
+    fn is_ready(&self) -> bool {
+        let backends = self.router.backends();
+        backends.is_empty() || backends.values().any(|b| b.state().0 == "ready")
+    }
+}
+
+/// What stands behind the HTTP port: agents, and the pages.
+pub struct Door {
+    /// Serves agents.
+    pub agents: Arc<Agents>,
+    /// Answers for the pages.
+    pub admin: Arc<Admin>,
+}
+
+impl Front for Door {
+    fn serve(self: Arc<Self>, request: HttpRequest) -> Replying {
+        let agents = Arc::clone(&self.agents);
+        Box::pin(async move {
+            let reply: HttpReply = agents.serve(request).await;
+            reply
+        })
+    }
+
+    fn page(&self, path: &str) -> Option<Page> {
+        let page = |status, content_type, body: String| Some(Page { status, content_type, body: body.into() });
+        let plain = "text/plain; charset=utf-8";
+        match path {
+            "/healthz" => page(http::StatusCode::OK, plain, "ok\n".to_owned()),
+            "/readyz" if self.admin.is_ready() => page(http::StatusCode::OK, plain, "ready\n".to_owned()),
+            "/readyz" => page(http::StatusCode::SERVICE_UNAVAILABLE, plain, "no backend is ready\n".to_owned()),
+            "/status" => {
+                let status = serde_json::to_string_pretty(&self.admin.status(0)).unwrap_or_default();
+                page(http::StatusCode::OK, "application/json", status + "\n")
+            }
+            _ => None,
+        }
+    }
+}

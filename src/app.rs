@@ -1,0 +1,194 @@
+//! The router put together: built from the bottom up, bound early, served late, stopped in reverse order.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tracing::{info, warn};
+
+use crate::admin::{Admin, Door};
+use crate::config;
+use crate::error::Reason;
+use crate::plugin::{Compiler, Host};
+use crate::policy::NoPolicy;
+use crate::process::{Native, Spawner};
+use crate::reload::{Reader, Reloader};
+use crate::router::{Policies, Router};
+use crate::session::Agents;
+use crate::shutdown::{Phase, Shutdown};
+use crate::transport::{self, local};
+use crate::watch::Watcher;
+
+/// What ends the program before it serves.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}: {error}; another router may run already (`pointsman status`), or set listen.address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The policy host cannot start.
+    #[error("the policy host cannot start: {0}")]
+    Policies(String),
+    /// A plugin cannot be loaded, and there is no earlier build of it to go on with.
+    #[error("{0}")]
+    Plugin(String),
+}
+
+/// A router that listens.
+pub struct App {
+    /// Where.
+    pub address: SocketAddr,
+    config: config::Config,
+    bound: transport::Bound,
+    router: Arc<Router>,
+    agents: Arc<Agents>,
+    admin: Arc<Admin>,
+    reloader: Reloader,
+}
+
+impl App {
+    /// Binds, loads the policies and starts the backends. `reader` reads the configuration that `loaded` is the
+    /// first reading of; `program` is this program, which compiles components in a child of its own.
+    pub async fn build(reader: Reader, loaded: config::Loaded, program: PathBuf) -> Result<Self, Fatal> {
+        let config = loaded.config.clone();
+        let listen_error = |error| Fatal::Listen { address: config.listen.address, error };
+        let bound = transport::bind(&config.listen).await.map_err(listen_error)?;
+        let address = bound.local_addr();
+        let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| Fatal::Policies(e.to_string()))?;
+        let router = Arc::new(Router::new(Policies::new(Arc::new(NoPolicy))));
+        let spawner: Arc<dyn Spawner> = Arc::new(Native);
+        let (reload, reloader) = Reloader::start(reader, loaded, host, Arc::clone(&router), spawner).await.map_err(Fatal::Plugin)?;
+        let agents = Agents::new(Arc::clone(&router), &config);
+        let admin = Admin::new(Arc::clone(&router), Arc::clone(&agents), reload, address);
+        Ok(Self { address, config, bound, router, agents, admin, reloader })
+    }
+
+    /// Serves until `shutdown` says stop, then drains and stops every backend.
+    pub async fn run(self, shutdown: &Shutdown) {
+        let Self { address, config, bound, router, agents, admin, reloader } = self;
+        let watcher = match Watcher::new() {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                warn!("files cannot be watched ({error}): changes are taken up at `pointsman reload` only");
+                None
+            }
+        };
+        let reloading = tokio::spawn(reloader.run(watcher));
+        let administration = tokio::spawn(administrate(config.router.admin_socket.clone(), address.port(), Arc::clone(&admin)));
+        let door = Arc::new(Door { agents: Arc::clone(&agents), admin });
+        let stop = {
+            let signals = shutdown.subscribe();
+            let agents = Arc::clone(&agents);
+            async move {
+                signals.draining().await;
+                info!("draining: no new connections, calls may finish");
+                agents.end_streams();
+            }
+        };
+        let grace = config.router.grace;
+        let deadline = {
+            let signals = shutdown.subscribe();
+            async move {
+                tokio::select! {
+                    () = tokio::time::sleep(grace) => {}
+                    () = signals.now() => {}
+                }
+            }
+        };
+        transport::serve(bound, config.listen.clone(), door, stop, deadline).await;
+        reloading.abort();
+        administration.abort();
+        stop_backends(&router, shutdown).await;
+        info!("stopped");
+    }
+}
+
+/// Stops every backend by its ladder, all at once; a second signal skips the rest of it.
+async fn stop_backends(router: &Router, shutdown: &Shutdown) {
+    let backends = router.backends();
+    for backend in backends.values() {
+        backend.refuse(Reason::ShuttingDown);
+    }
+    let signals = shutdown.subscribe();
+    let ladder = join_all(backends.values().map(|b| b.stop(Reason::ShuttingDown)));
+    tokio::select! {
+        biased;
+        () = signals.now() => {
+            join_all(backends.values().map(|b| b.kill())).await;
+        }
+        _ = ladder => {}
+    }
+    debug_assert!(shutdown.subscribe().phase() >= Phase::Draining, "backends stop only with the router");
+}
+
+/// Serves the admin socket. Without one the router still does its job.
+async fn administrate(path: Option<PathBuf>, port: u16, admin: Arc<Admin>) {
+    let path = match path.map_or_else(|| local::default_path(port), Ok) {
+        Ok(path) => path,
+        Err(error) => {
+            warn!("no admin socket: {error}");
+            return;
+        }
+    };
+    match local::LocalListener::bind(&path).await {
+        Ok(listener) => {
+            info!("admin socket {}", path.display());
+            let answer = move |command| {
+                let admin = Arc::clone(&admin);
+                async move { admin.command(command).await }
+            };
+            listener.serve(answer).await;
+        }
+        Err(error) => warn!("no admin socket at {}: {error}", path.display()),
+    }
+}
+
+/// What is printed once the router listens: where, how to connect, and something to try.
+pub fn welcome(address: SocketAddr, config: &config::Config, source: &str) -> String {
+    let url = format!("http://{address}/mcp");
+    let names: Vec<&str> = config.backends.keys().map(String::as_str).collect();
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "Pointsman {} listens on {url}\n", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(out, "  configuration  {source}");
+    let _ = writeln!(out, "  backends       {}", if names.is_empty() { "none yet".to_owned() } else { names.join(", ") });
+    let _ = writeln!(out, "\nConnect an agent:");
+    let _ = writeln!(out, "  Claude Code    claude mcp add --transport http pointsman {url}");
+    let _ = writeln!(out, "  Cursor         ~/.cursor/mcp.json: {{\"mcpServers\":{{\"pointsman\":{{\"url\":\"{url}\"}}}}}}");
+    let _ = writeln!(out, "  VS Code        code --add-mcp '{{\"name\":\"pointsman\",\"type\":\"http\",\"url\":\"{url}\"}}'");
+    let (method, name, params) = match names.first() {
+        Some(first) if source.starts_with("embedded") => {
+            let tool = format!("{first}__counter");
+            ("tools/call", Some(tool.clone()), format!("\"name\":\"{tool}\","))
+        }
+        _ => ("tools/list", None, String::new()),
+    };
+    let named = name.map(|n| format!(" -H 'mcp-name: {n}'")).unwrap_or_default();
+    let _ = writeln!(out, "\nTry it (kill a backend's process in between: `pointsman status` shows the pids):");
+    let _ = writeln!(
+        out,
+        "  curl -s {url} -H 'content-type: application/json' -H 'accept: application/json, text/event-stream' \\\n    \
+         -H 'mcp-protocol-version: 2026-07-28' -H 'mcp-method: {method}'{named} \\\n    \
+         -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{{{params}\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{{}}}}}}}}'"
+    );
+    out
+}
+
+/// Worker threads for `configured`: with none given one for every two cores, since waking another thread costs
+/// more than it brings on a small machine.
+pub fn workers(configured: usize) -> usize {
+    match configured {
+        0 => (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1),
+        n => n,
+    }
+}
+
+/// How long the runtime waits for blocking work at the end.
+pub const RUNTIME_END: Duration = Duration::from_secs(1);

@@ -1,0 +1,125 @@
+//! The command line.
+
+mod ask;
+mod run;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::demo;
+use crate::plugin::{COMPILE_COMMAND, compile_main};
+
+/// One stable MCP endpoint in front of many servers that crash, restart and change.
+#[derive(Debug, Parser)]
+#[command(name = "pointsman", version, about, long_about = None, after_help = "Examples:
+  pointsman run                              two demo backends, to see how it works
+  pointsman run --config pointsman.toml
+  pointsman run --mcp-servers ~/.cursor/mcp.json
+  pointsman status")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the router.
+    #[command(after_help = "Examples:
+  pointsman run
+  pointsman run --config pointsman.toml
+  pointsman run --mcp-servers claude_desktop_config.json
+  pointsman run --config pointsman.toml --log debug --log-format json
+
+The configuration is watched: an edit takes effect at once, a faulty one changes nothing and says why.
+SIGTERM or Ctrl-C drains; a second one stops at once.")]
+    Run(run::Run),
+    /// Check a configuration and print what is in effect.
+    #[command(after_help = "Examples:
+  pointsman check --config pointsman.toml
+  pointsman check --mcp-servers claude_desktop_config.json
+  pointsman check --config pointsman.toml --no-plugins
+
+Exit status: 0 when all is well, 1 when something is wrong. All problems are reported at once.")]
+    Check(run::Check),
+    /// Show the state of a running router.
+    #[command(after_help = "Examples:
+  pointsman status
+  pointsman status --json | jq '.backends[] | {name, state}'
+  pointsman status --port 7401")]
+    Status(ask::Status),
+    /// Restart a backend of a running router; its calls are held meanwhile.
+    #[command(after_help = "Examples:
+  pointsman restart git
+  pointsman restart git --port 7401")]
+    Restart(ask::Restart),
+    /// Make a running router look at its configuration and plugins now.
+    #[command(after_help = "Examples:
+  pointsman reload")]
+    Reload(ask::Reload),
+    /// A scripted MCP server, for trying things out and for tests.
+    #[command(after_help = demo::EXAMPLES)]
+    DemoServer(demo::Options),
+    /// Compile one component (the router calls this).
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    Compile { input: PathBuf, output: PathBuf },
+}
+
+/// Which configuration.
+#[derive(Args, Clone, Debug)]
+struct Source {
+    /// The configuration file. Without it `pointsman.toml` in this directory, else an embedded default.
+    #[arg(short, long, value_name = "FILE", env = "POINTSMAN_CONFIG", conflicts_with = "mcp_servers")]
+    config: Option<PathBuf>,
+    /// A file with `mcpServers`, as desktop clients have it; the rest is default.
+    #[arg(long, value_name = "FILE")]
+    mcp_servers: Option<PathBuf>,
+}
+
+/// Which running router.
+#[derive(Args, Clone, Debug)]
+struct Whom {
+    /// The port it listens on.
+    #[arg(long, default_value_t = 7400)]
+    port: u16,
+    /// Its admin socket, where that is not the usual one.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(run) => run.main(),
+        Command::Check(check) => check.main(),
+        Command::Status(status) => status.main(),
+        Command::Restart(restart) => restart.main(),
+        Command::Reload(reload) => reload.main(),
+        Command::DemoServer(options) => ended(demo::run(options).map_err(|e| e.to_string())),
+        Command::Compile { input, output } => ended(compile_main(&input, &output)),
+    }
+}
+
+fn ended(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Words for the person at the terminal.
+#[expect(clippy::print_stderr, reason = "this is where the program speaks to a person")]
+fn say(words: &str) {
+    eprintln!("pointsman: {words}");
+}
+
+/// What was asked for.
+#[expect(clippy::print_stdout, reason = "this is where the program speaks to a person")]
+fn print(text: &str) {
+    println!("{}", text.trim_end());
+}

@@ -1,0 +1,156 @@
+//! `pointsman run` and `pointsman check`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Source, ended, print, say};
+use crate::app::{self, App};
+use crate::config::{self, Problems, Secrets};
+use crate::plugin::{Compiler, Host};
+use crate::reload::Reader;
+use crate::shutdown::Shutdown;
+use crate::telemetry::{self, Format};
+
+/// The file that is taken where none is named.
+const USUAL_FILE: &str = "pointsman.toml";
+
+/// `pointsman run`.
+#[derive(Args, Debug)]
+pub(super) struct Run {
+    #[command(flatten)]
+    source: Source,
+    /// What is logged to stderr, as `error`, `warn`, `info`, `debug` or by module.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// Forms of the log.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Source {
+    /// How the configuration is read, and what it is called.
+    fn reader(&self, program: PathBuf) -> (Reader, String) {
+        let usual = PathBuf::from(USUAL_FILE);
+        match (&self.config, &self.mcp_servers) {
+            (Some(path), _) => file(path.clone()),
+            (None, Some(path)) => {
+                let path = path.clone();
+                let name = path.display().to_string();
+                (Arc::new(move || config::load_mcp_servers(&path)), name)
+            }
+            (None, None) if usual.exists() => file(usual),
+            (None, None) => {
+                let loaded = config::Loaded { config: config::embedded(&program), files: Vec::new(), warnings: Vec::new() };
+                (Arc::new(move || Ok::<_, Problems>(loaded.clone())), "embedded default (two demo backends); write a pointsman.toml for your own".to_owned())
+            }
+        }
+    }
+}
+
+fn file(path: PathBuf) -> (Reader, String) {
+    let name = path.display().to_string();
+    (Arc::new(move || config::load(&path)), name)
+}
+
+fn program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|e| format!("the path of this program cannot be found: {e}"))
+}
+
+impl Run {
+    pub(super) fn main(&self) -> ExitCode {
+        ended(self.run())
+    }
+
+    fn run(&self) -> Result<(), String> {
+        let format = match self.log_format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        };
+        telemetry::init(format, &self.log).map_err(|e| e.to_string())?;
+        let program = program()?;
+        let (reader, name) = self.source.reader(program.clone());
+        let loaded = reader().map_err(|problems| format!("the configuration is wrong:\n{problems}"))?;
+        let workers = app::workers(loaded.config.router.workers);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(|e| e.to_string())?;
+        let outcome = runtime.block_on(async {
+            let shutdown = Shutdown::new();
+            shutdown.listen_to_signals().map_err(|e| e.to_string())?;
+            let config = loaded.config.clone();
+            let app = App::build(reader, loaded, program).await.map_err(|e| e.to_string())?;
+            print(&app::welcome(app.address, &config, &name));
+            // In a task of the runtime: the thread that waits here is no worker.
+            tokio::spawn(async move { app.run(&shutdown).await }).await.map_err(|e| format!("the router ended by a bug: {e}"))
+        });
+        runtime.shutdown_timeout(app::RUNTIME_END);
+        outcome
+    }
+}
+
+/// `pointsman check`.
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    #[command(flatten)]
+    source: Source,
+    /// Print secrets as they are instead of masking them.
+    #[arg(long)]
+    show_secrets: bool,
+    /// Do not load the policy components.
+    #[arg(long)]
+    no_plugins: bool,
+}
+
+impl Check {
+    pub(super) fn main(&self) -> ExitCode {
+        ended(self.check())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let program = program()?;
+        let (reader, name) = self.source.reader(program.clone());
+        let loaded = reader().map_err(|problems| format!("the configuration is wrong:\n{problems}"))?;
+        for warning in &loaded.warnings {
+            say(&format!("warning: {warning}"));
+        }
+        if !self.no_plugins {
+            check_plugins(&loaded.config, program)?;
+        }
+        let secrets = if self.show_secrets { Secrets::Shown } else { Secrets::Masked };
+        print(&format!("# in effect from: {name}\n{}", config::show(&loaded.config, secrets)));
+        Ok(())
+    }
+}
+
+/// Loads every component as the router would, and reports all that fail.
+fn check_plugins(config: &config::Config, program: PathBuf) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let (mut loaded, mut problems) = (std::collections::BTreeMap::new(), Vec::new());
+        for (name, settings) in &config.plugins {
+            match host.load(name, settings).await {
+                Ok(build) => {
+                    loaded.insert(name.clone(), build);
+                }
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        if problems.is_empty()
+            && let Err(error) = host.generation(1, &config.pipeline, loaded)
+        {
+            problems.push(error.to_string());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+    })
+}

@@ -1,0 +1,16 @@
+//! The Rust side of `wit/`, generated.
+
+pub use super::host::{CallHandle, CandidatesHandle, ResponseHandle, TargetsHandle};
+
+wasmtime::component::bindgen!({
+    path: "wit",
+    world: "every-hook",
+    imports: { default: trappable },
+    exports: { default: async },
+    with: {
+        "pointsman:policy/types.call": CallHandle,
+        "pointsman:policy/types.candidates": CandidatesHandle,
+        "pointsman:policy/types.targets": TargetsHandle,
+        "pointsman:policy/types.response": ResponseHandle,
+    },
+});

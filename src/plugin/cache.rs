@@ -1,0 +1,204 @@
+//! Where compiled components are kept. What lies there is machine code that the router runs: the folder must be
+//! the user's own, and closed to everybody else.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+/// Compiled components kept at most; the longest unused ones go.
+const KEPT: usize = 64;
+
+/// A private folder.
+#[derive(Debug)]
+pub(super) struct Cache {
+    folder: PathBuf,
+}
+
+/// A file with a name of its own, removed when this is dropped, unless it was kept.
+pub(super) struct Scratch {
+    pub(super) path: PathBuf,
+}
+
+impl Cache {
+    /// Opens `folder`, or makes it. Refuses one that others own or may enter.
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        private(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// The user's cache folder for this program.
+    pub(super) fn default_folder() -> PathBuf {
+        let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let base = if cfg!(windows) {
+            variable("LOCALAPPDATA")
+        } else if cfg!(target_os = "macos") {
+            variable("HOME").map(|home| home.join("Library/Caches"))
+        } else {
+            variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))
+        };
+        match base {
+            Some(base) => base.join("pointsman").join("components"),
+            // No home: a folder that only this user can have made, or it is refused.
+            None => std::env::temp_dir().join(format!("pointsman-components-{}", user())),
+        }
+    }
+
+    /// Where the compiled form of a component stands, there or not.
+    pub(super) fn entry(&self, digest: &str, compatibility: u64) -> PathBuf {
+        self.folder.join(format!("{digest}-{compatibility:016x}.cwasm"))
+    }
+
+    /// A new name in the folder.
+    pub(super) fn scratch(&self, ending: &str) -> Scratch {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
+        Scratch {
+            path: self.folder.join(format!(".{}-{unique}.{ending}", std::process::id())),
+        }
+    }
+
+    /// Marks an entry as used, so that pruning spares it.
+    pub(super) fn touch(path: &Path) {
+        // A stale date only makes it go earlier.
+        let _ = File::options()
+            .append(true)
+            .open(path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    /// Removes all but the latest entries. A file in use stays usable: its mapping outlives its name.
+    pub(super) fn prune(&self) -> io::Result<()> {
+        let mut entries: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            if path.extension().is_some_and(|e| e == "cwasm") && !entry.file_name().as_encoded_bytes().starts_with(b".")
+            {
+                entries.push((entry.metadata()?.modified()?, path));
+            }
+        }
+        entries.sort();
+        let surplus = entries.len().saturating_sub(KEPT);
+        for (_, path) in entries.into_iter().take(surplus) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Scratch {
+    /// Puts the file in its place, at once and whole.
+    pub(super) fn keep_as(self, place: &Path) -> io::Result<()> {
+        fs::rename(&self.path, place)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Not there any more when it was kept, or never written.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Writes a new file that only this user can read.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(bytes)
+}
+
+#[cfg(unix)]
+fn private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let data = fs::symlink_metadata(folder)?;
+    let refuse = |why: &str| {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{}: {why}", folder.display()),
+        ))
+    };
+    if !data.is_dir() {
+        return refuse("is not a folder");
+    }
+    if data.uid() != user() {
+        return refuse("belongs to another user");
+    }
+    if data.mode() & 0o077 != 0 {
+        return refuse("is open to other users; its mode must be 0700");
+    }
+    Ok(())
+}
+
+/// The user's profile is private on Windows.
+#[cfg(not(unix))]
+fn private(folder: &Path) -> io::Result<()> {
+    fs::read_dir(folder).map(drop)
+}
+
+#[cfg(unix)]
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn user() -> u32 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_that_others_may_enter_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("a").join("b");
+        Cache::open(&folder).unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        Cache::open(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).unwrap();
+        assert!(Cache::open(&folder).unwrap_err().to_string().contains("0700"));
+        let link = home.path().join("link");
+        std::os::unix::fs::symlink(home.path(), &link).unwrap();
+        assert!(Cache::open(&link).unwrap_err().to_string().contains("not a folder"));
+    }
+
+    #[test]
+    fn old_entries_go() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&home.path().join("c")).unwrap();
+        for n in 0..KEPT as u64 + 3 {
+            let path = cache.entry("d", n);
+            write_private(&path, b"x").unwrap();
+            let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n);
+            File::options()
+                .append(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(date)
+                .unwrap();
+        }
+        Cache::touch(&cache.entry("d", 0));
+        cache.prune().unwrap();
+        assert!(cache.entry("d", 0).exists() && !cache.entry("d", 1).exists() && !cache.entry("d", 3).exists());
+        assert!(cache.entry("d", 4).exists());
+    }
+}

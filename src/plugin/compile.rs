@@ -1,0 +1,146 @@
+//! Component to machine code, in a child process of its own: a compiler needs a hundred times the memory of the
+//! router, and a hostile component may make it loop. The router itself only maps what the child wrote.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::cache::{Cache, write_private};
+use super::engine::compiling_engine;
+use super::error::Problem;
+
+/// The hidden subcommand that compiles one component: `pointsman compile-component IN OUT`.
+pub const COMPILE_COMMAND: &str = "compile-component";
+
+/// Who compiles.
+#[derive(Clone, Debug)]
+pub enum Compiler {
+    /// This program, called with [`COMPILE_COMMAND`], the input and the output.
+    Child(PathBuf),
+    /// The router's own process, on a thread: for tests.
+    InProcess,
+}
+
+/// Compiled components of one engine.
+pub(super) struct Workshop {
+    engine: Engine,
+    compiler: Compiler,
+    cache: Cache,
+    timeout: Duration,
+    compatibility: u64,
+}
+
+/// What the hidden subcommand does. Errors are for the parent to show.
+pub fn compile_main(input: &Path, output: &Path) -> Result<(), String> {
+    // The backends and the router come first.
+    #[cfg(unix)]
+    let _ = rustix::process::nice(10);
+    let bytes = std::fs::read(input).map_err(|e| format!("{}: {e}", input.display()))?;
+    let code = compile(&bytes)?;
+    write_private(output, &code).map_err(|e| format!("{}: {e}", output.display()))
+}
+
+fn compile(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let compiled = compiling_engine().and_then(|engine| engine.precompile_component(bytes));
+    compiled.map_err(|e| format!("{e:#}"))
+}
+
+impl Workshop {
+    pub(super) fn new(engine: Engine, compiler: Compiler, cache: Cache, timeout: Duration) -> Self {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Self {
+            compatibility: hasher.finish(),
+            engine,
+            compiler,
+            cache,
+            timeout,
+        }
+    }
+
+    /// The component of these bytes, from the cache where it has it.
+    pub(super) async fn component(&self, digest: &str, bytes: Vec<u8>) -> Result<Component, Problem> {
+        let entry = self.cache.entry(digest, self.compatibility);
+        if entry.exists() {
+            match self.map(entry.clone()).await {
+                Ok(component) => {
+                    Cache::touch(&entry);
+                    return Ok(component);
+                }
+                // Half a disk, another wasmtime: nothing that compiling anew would not mend.
+                Err(error) => tracing::warn!(%error, file = %entry.display(), "a compiled component is unusable"),
+            }
+        }
+        let output = self.cache.scratch("cwasm");
+        match &self.compiler {
+            Compiler::Child(program) => self.compile_in_child(program, bytes, &output.path).await?,
+            Compiler::InProcess => {
+                let path = output.path.clone();
+                let work = move || -> Result<(), Problem> {
+                    let code = compile(&bytes).map_err(Problem::Invalid)?;
+                    Ok(write_private(&path, &code)?)
+                };
+                tokio::task::spawn_blocking(work)
+                    .await
+                    .map_err(|e| Problem::Compile(e.to_string()))??;
+            }
+        }
+        output.keep_as(&entry)?;
+        if let Err(error) = self.cache.prune() {
+            tracing::warn!(%error, "old compiled components could not be removed");
+        }
+        self.map(entry).await
+    }
+
+    async fn compile_in_child(&self, program: &Path, bytes: Vec<u8>, output: &Path) -> Result<(), Problem> {
+        // The child reads the very bytes that the digest is of, whatever happens to the plugin's file meanwhile.
+        let input = self.cache.scratch("wasm");
+        let path = input.path.clone();
+        tokio::task::spawn_blocking(move || write_private(&path, &bytes))
+            .await
+            .map_err(|e| Problem::Compile(e.to_string()))??;
+        let child = tokio::process::Command::new(program)
+            .arg(COMPILE_COMMAND)
+            .arg(&input.path)
+            .arg(output)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .output();
+        let done = tokio::time::timeout(self.timeout, child)
+            .await
+            .map_err(|_| Problem::CompileTimeout(self.timeout))?
+            .map_err(|e| Problem::Compile(format!("{}: {e}", program.display())))?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&done.stderr);
+        let said = said.trim();
+        Err(match done.status.code() {
+            // It ran and had something to say: that is about the component.
+            Some(1) if !said.is_empty() => Problem::Invalid(said.to_owned()),
+            _ => Problem::Compile(format!("the compiler ended with {}: {said}", done.status)),
+        })
+    }
+
+    async fn map(&self, path: PathBuf) -> Result<Component, Problem> {
+        let engine = self.engine.clone();
+        let map = move || {
+            // SAFETY: the file is the output of `Engine::precompile_component`, written under a fresh name by our
+            // own child and then renamed, in a folder that only this user may enter (`Cache::open` refuses any
+            // other). Entries are replaced by renaming and removed by name, never written to, so the mapping
+            // stays as it is.
+            #[expect(unsafe_code, reason = "maps machine code of our own making")]
+            let component = unsafe { Component::deserialize_file(&engine, &path) };
+            component.map_err(|e| Problem::Compile(format!("{e:#}")))
+        };
+        tokio::task::spawn_blocking(map)
+            .await
+            .map_err(|e| Problem::Compile(e.to_string()))?
+    }
+}

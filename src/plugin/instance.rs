@@ -1,0 +1,208 @@
+//! One instance of a component in a store of its own. A store that saw a fault is never used again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::InstancePre;
+use wasmtime::error::Context;
+use wasmtime::{Store, StoreLimitsBuilder, UpdateDeadline};
+
+use super::bindings::exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
+use super::fault::Fault;
+use super::host::{State, Subject};
+use super::question::{Question, unreadable};
+use super::ticker::TICK;
+use super::voice::Voice;
+use crate::policy::{FaultKind, Hook};
+
+/// Where the exports of each hook stand in a component; `None` where it does not export the hook.
+#[derive(Clone, Default)]
+pub(super) struct Indices {
+    pub(super) lifecycle: Option<lifecycle::GuestIndices>,
+    pub(super) route: Option<route::GuestIndices>,
+    pub(super) select: Option<select::GuestIndices>,
+    pub(super) transform_request: Option<transform_request::GuestIndices>,
+    pub(super) transform_response: Option<transform_response::GuestIndices>,
+}
+
+impl Indices {
+    /// The hooks that are there.
+    pub(super) fn hooks(&self) -> Vec<Hook> {
+        let there = |hook: &Hook| match hook {
+            Hook::Lifecycle => self.lifecycle.is_some(),
+            Hook::Route => self.route.is_some(),
+            Hook::Select => self.select.is_some(),
+            Hook::TransformRequest => self.transform_request.is_some(),
+            Hook::TransformResponse => self.transform_response.is_some(),
+        };
+        Hook::ALL.into_iter().filter(there).collect()
+    }
+}
+
+/// What an instance is made from.
+pub(super) struct Blueprint {
+    pub(super) pre: InstancePre<State>,
+    pub(super) indices: Indices,
+    /// Given to `init`.
+    pub(super) config: String,
+    pub(super) memory: usize,
+    pub(super) output: usize,
+    /// CPU time of one hook call, in ticks.
+    pub(super) ticks: u64,
+    pub(super) voice: Arc<Voice>,
+}
+
+/// CPU time for instantiation and `init`, in ticks: interpreters do their start-up work there.
+const INIT_TICKS: u64 = 1000;
+
+/// A hook of the right name has other types.
+#[derive(Debug, thiserror::Error)]
+#[error("a hook has other types than in the contract")]
+pub(super) struct ShapeMismatch;
+
+/// An instance, warm: `init` went well.
+pub(super) struct Instance {
+    store: Store<State>,
+    lifecycle: Option<lifecycle::Guest>,
+    route: Option<route::Guest>,
+    select: Option<select::Guest>,
+    transform_request: Option<transform_request::Guest>,
+    transform_response: Option<transform_response::Guest>,
+    /// Hook calls answered so far.
+    pub(super) uses: u32,
+}
+
+impl Instance {
+    /// Makes one and runs its `init`.
+    pub(super) async fn create(from: &Blueprint) -> Result<Self, Fault> {
+        let instance = Self::bare(from).await.map_err(|e| Fault::of_error(&e))?;
+        instance.init(from).await
+    }
+
+    /// Runs `init`.
+    pub(super) async fn init(mut self, from: &Blueprint) -> Result<Self, Fault> {
+        if let Some(lifecycle) = &self.lifecycle {
+            arm(&mut self.store, INIT_TICKS);
+            match lifecycle.call_init(&mut self.store, &from.config).await {
+                Ok(Ok(())) => {}
+                Ok(Err(message)) => return Err(Fault::of_plugin(FaultKind::Error, message)),
+                Err(error) => return Err(Fault::of_error(&error)),
+            }
+        }
+        Ok(self)
+    }
+
+    /// Makes one without `init`. An error that is a [`ShapeMismatch`] says that its hooks have other types.
+    pub(super) async fn bare(from: &Blueprint) -> wasmtime::Result<Self> {
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(from.memory)
+            .trap_on_grow_failure(true)
+            .build();
+        let state = State {
+            limits,
+            subject: Subject::default(),
+            ticks: 0,
+            unreadable: None,
+            voice: Arc::clone(&from.voice),
+        };
+        let mut store = Store::new(from.pre.engine(), state);
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(from.output);
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            if state.ticks == 0 {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            state.ticks -= 1;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        arm(&mut store, INIT_TICKS);
+        let instance = from.pre.instantiate_async(&mut store).await?;
+        let at = &from.indices;
+        macro_rules! load {
+            ($hook:ident) => {
+                match &at.$hook {
+                    Some(indices) => Some(indices.load(&mut store, &instance).context(ShapeMismatch)?),
+                    None => None,
+                }
+            };
+        }
+        Ok(Self {
+            lifecycle: load!(lifecycle),
+            route: load!(route),
+            select: load!(select),
+            transform_request: load!(transform_request),
+            transform_response: load!(transform_response),
+            store,
+            uses: 0,
+        })
+    }
+
+    /// Puts a question. After an error the instance must not be used again.
+    pub(super) async fn ask<Q: Question>(&mut self, question: &Q, from: &Blueprint) -> Result<Q::Answer, Fault> {
+        self.store.data_mut().subject = question.subject();
+        // Armed just before the call, so that no time spent waiting is billed to the guest.
+        arm(&mut self.store, from.ticks);
+        let outcome = question.put(self).await;
+        let state = self.store.data_mut();
+        // A pooled instance must not keep a call's body alive.
+        state.subject = Subject::default();
+        if let Some(why) = state.unreadable.take() {
+            return Err(unreadable(&why));
+        }
+        match outcome {
+            Ok(Ok(raw)) => question.check(raw, from.output),
+            Ok(Err(message)) => Err(Fault::of_plugin(FaultKind::Error, message)),
+            Err(error) => Err(Fault::of_error(&error)),
+        }
+    }
+
+    /// Runs `shutdown`, as a last courtesy.
+    pub(super) async fn shutdown(mut self, ticks: u64, wall: Duration) {
+        if let Some(lifecycle) = &self.lifecycle {
+            arm(&mut self.store, ticks);
+            // Nobody is left to care how it ended.
+            let _ = tokio::time::timeout(wall, lifecycle.call_shutdown(&mut self.store)).await;
+        }
+    }
+
+    pub(super) fn route(&mut self) -> wasmtime::Result<(&mut Store<State>, &route::Guest)> {
+        let hook = self.route.as_ref().context("has no route hook")?;
+        Ok((&mut self.store, hook))
+    }
+
+    pub(super) fn select(&mut self) -> wasmtime::Result<(&mut Store<State>, &select::Guest)> {
+        let hook = self.select.as_ref().context("has no select hook")?;
+        Ok((&mut self.store, hook))
+    }
+
+    pub(super) fn transform_request(&mut self) -> wasmtime::Result<(&mut Store<State>, &transform_request::Guest)> {
+        let hook = self
+            .transform_request
+            .as_ref()
+            .context("has no transform-request hook")?;
+        Ok((&mut self.store, hook))
+    }
+
+    pub(super) fn transform_response(&mut self) -> wasmtime::Result<(&mut Store<State>, &transform_response::Guest)> {
+        let hook = self
+            .transform_response
+            .as_ref()
+            .context("has no transform-response hook")?;
+        Ok((&mut self.store, hook))
+    }
+}
+
+/// Gives the guest so many ticks from now on. It yields to other tasks at every one of them, so that it never
+/// pins a worker thread.
+fn arm(store: &mut Store<State>, ticks: u64) {
+    store.data_mut().ticks = ticks;
+    store.set_epoch_deadline(1);
+}
+
+/// A budget of CPU time in ticks, at least one.
+pub(super) fn ticks(budget: Duration) -> u64 {
+    u64::try_from(budget.as_nanos().div_ceil(TICK.as_nanos()))
+        .unwrap_or(u64::MAX)
+        .max(1)
+}

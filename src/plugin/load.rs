@@ -1,0 +1,233 @@
+//! From a component file to a build that is proven to start: discovered, verified, inspected, compiled, probed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+
+use super::bindings::EveryHook;
+use super::bindings::exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
+use super::breaker::Breaker;
+use super::cache::Cache;
+use super::compile::{Compiler, Workshop};
+use super::engine::{MAX_MEMORY, engine};
+use super::error::{LoadError, Problem, SetupError};
+use super::fault::Fault;
+use super::host::State;
+use super::inspect::{Surface, inspect};
+use super::instance::{Blueprint, Indices, Instance, ShapeMismatch, ticks};
+use super::loaded::{Loaded, before};
+use super::pool::Pool;
+use super::status::Counters;
+use super::ticker::Ticker;
+use super::voice::Voice;
+use crate::config::{self, Policies, Source};
+use crate::policy::Hook;
+
+/// Wall-clock time for the first `init` of a build.
+const PROBE_WALL: Duration = Duration::from_secs(5);
+
+/// The one host of all plugins: engine, clock, compiler.
+pub struct Host {
+    linker: Linker<State>,
+    ticker: Arc<Ticker>,
+    workshop: Workshop,
+    max_component: usize,
+    breaker: u32,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// What is remembered of a plugin name.
+#[derive(Default)]
+struct Known {
+    counters: Arc<Counters>,
+    latest: Weak<Loaded>,
+}
+
+impl Host {
+    /// Starts the engine and its clock, and opens the cache.
+    pub fn new(policies: &Policies, compiler: Compiler) -> Result<Arc<Self>, SetupError> {
+        let engine = engine().map_err(|e| SetupError::Engine(format!("{e:#}")))?;
+        let folder = policies.cache.clone().unwrap_or_else(Cache::default_folder);
+        let cache = Cache::open(&folder).map_err(|e| SetupError::Cache(folder, e))?;
+        let mut linker = Linker::new(&engine);
+        EveryHook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)
+            .map_err(|e| SetupError::Engine(format!("{e:#}")))?;
+        Ok(Arc::new(Self {
+            linker,
+            ticker: Arc::new(Ticker::start(engine.clone()).map_err(SetupError::Clock)?),
+            workshop: Workshop::new(engine, compiler, cache, policies.compile_timeout),
+            max_component: policies.max_component,
+            breaker: policies.breaker,
+            known: Mutex::new(BTreeMap::new()),
+        }))
+    }
+
+    /// Loads one plugin. Where neither its component nor its configuration changed since the last time, and that
+    /// build is still in use, this is that build, warm.
+    pub async fn load(&self, name: &str, plugin: &config::Plugin) -> Result<Arc<Loaded>, LoadError> {
+        self.try_load(name, plugin).await.map_err(|problem| LoadError {
+            plugin: name.to_owned(),
+            problem,
+        })
+    }
+
+    async fn try_load(&self, name: &str, plugin: &config::Plugin) -> Result<Arc<Loaded>, Problem> {
+        if plugin.memory > MAX_MEMORY {
+            return Err(Problem::MemoryLimit {
+                configured: plugin.memory,
+                most: MAX_MEMORY,
+            });
+        }
+        let bytes = self.read(&plugin.source).await?;
+        let verify = move || (hex(&Sha256::digest(&bytes)), inspect(&bytes), bytes);
+        let (digest, surface, bytes) = tokio::task::spawn_blocking(verify)
+            .await
+            .map_err(|e| Problem::Compile(e.to_string()))?;
+        let (counters, latest) = self.known(name);
+        if let Some(latest) = latest.filter(|l| l.digest == digest && l.settings == *plugin) {
+            return Ok(latest);
+        }
+        let surface = surface?;
+        for export in &surface.strangers {
+            tracing::info!(plugin = name, export, "the component exports something that is no hook");
+        }
+        let component = self.workshop.component(&digest, bytes).await?;
+        let (pre, indices) = self.link(&component, &surface)?;
+        let config = config_text(plugin, &indices)?;
+        let label: Arc<str> = name.into();
+        let loaded = Loaded {
+            digest,
+            hooks: indices.hooks(),
+            imports: surface.imports,
+            settings: plugin.clone(),
+            blueprint: Blueprint {
+                pre,
+                indices,
+                config,
+                memory: plugin.memory,
+                output: plugin.output,
+                ticks: ticks(plugin.cpu),
+                voice: Arc::new(Voice::new(Arc::clone(&label))),
+            },
+            pool: Pool::new(plugin.instances, plugin.reuse),
+            ticker: Arc::clone(&self.ticker),
+            counters,
+            breaker: Mutex::new(Breaker::new(self.breaker)),
+            troubled: AtomicBool::new(false),
+            name: label,
+        };
+        self.probe(&loaded).await?;
+        let loaded = Arc::new(loaded);
+        self.remember(name, &loaded);
+        Ok(loaded)
+    }
+
+    /// Proves that the build starts, in the very way in which it will be started.
+    async fn probe(&self, loaded: &Loaded) -> Result<(), Problem> {
+        let until = tokio::time::Instant::now() + PROBE_WALL;
+        let create = async {
+            let _running = self.ticker.running();
+            let failed = |fault: Fault| Problem::Init(fault.kind, fault.message);
+            let bare = Instance::bare(&loaded.blueprint).await.map_err(|e| {
+                if e.is::<ShapeMismatch>() {
+                    Problem::Shape(e.root_cause().to_string())
+                } else {
+                    failed(Fault::of_error(&e))
+                }
+            })?;
+            bare.init(&loaded.blueprint).await.map_err(failed)
+        };
+        let instance = before(until, create).await.ok_or(Problem::ProbeTimeout(PROBE_WALL))?;
+        // It is as good as any other: the first call need not wait for another one.
+        loaded.pool.put(instance?);
+        Ok(())
+    }
+
+    fn known(&self, name: &str) -> (Arc<Counters>, Option<Arc<Loaded>>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.entry(name.to_owned()).or_default();
+        (Arc::clone(&known.counters), known.latest.upgrade())
+    }
+
+    fn remember(&self, name: &str, loaded: &Arc<Loaded>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(name.to_owned()).or_default().latest = Arc::downgrade(loaded);
+    }
+
+    async fn read(&self, source: &Source) -> Result<Vec<u8>, Problem> {
+        let bytes = match source {
+            Source::Embedded(name) => super::embedded(name)
+                .ok_or_else(|| Problem::NotEmbedded(name.clone()))?
+                .to_vec(),
+            Source::File(path) => read_at_most(path, self.max_component).await?,
+        };
+        if bytes.len() > self.max_component {
+            return Err(Problem::TooLarge(self.max_component));
+        }
+        Ok(bytes)
+    }
+
+    /// Checks the component's types against the contract, hook by hook.
+    fn link(&self, component: &Component, surface: &Surface) -> Result<(InstancePre<State>, Indices), Problem> {
+        let shape = |e: wasmtime::Error| Problem::Shape(format!("{e:#}"));
+        let pre = self.linker.instantiate_pre(component).map_err(shape)?;
+        let mut indices = Indices::default();
+        for hook in &surface.hooks {
+            match hook {
+                Hook::Lifecycle => indices.lifecycle = Some(lifecycle::GuestIndices::new(&pre).map_err(shape)?),
+                Hook::Route => indices.route = Some(route::GuestIndices::new(&pre).map_err(shape)?),
+                Hook::Select => indices.select = Some(select::GuestIndices::new(&pre).map_err(shape)?),
+                Hook::TransformRequest => {
+                    indices.transform_request = Some(transform_request::GuestIndices::new(&pre).map_err(shape)?);
+                }
+                Hook::TransformResponse => {
+                    indices.transform_response = Some(transform_response::GuestIndices::new(&pre).map_err(shape)?);
+                }
+            }
+        }
+        Ok((pre, indices))
+    }
+}
+
+/// The configuration as `init` gets it. Without an `init` there must be none: it would be ignored in silence.
+fn config_text(plugin: &config::Plugin, indices: &Indices) -> Result<String, Problem> {
+    let empty = plugin.config.is_null() || plugin.config.as_object().is_some_and(serde_json::Map::is_empty);
+    if indices.lifecycle.is_none() && !empty {
+        return Err(Problem::NoInit);
+    }
+    Ok(if empty {
+        "{}".to_owned()
+    } else {
+        plugin.config.to_string()
+    })
+}
+
+/// The bytes of a file, or an error where it holds more than `most`.
+async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
+    let file = tokio::fs::File::open(path).await.map_err(Problem::Read)?;
+    if !file.metadata().await.map_err(Problem::Read)?.is_file() {
+        return Err(Problem::Read(std::io::Error::other("is not a file")));
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).await.map_err(Problem::Read)?;
+    if bytes.len() > most {
+        return Err(Problem::TooLarge(most));
+    }
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

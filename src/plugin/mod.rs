@@ -1,0 +1,67 @@
+//! Policy components: the only place that knows WebAssembly.
+//!
+//! ```text
+//!  file -> read -> inspect -> compile (child, cache) -> link -> probe -> Loaded        load.rs
+//!  Loaded = one build: Blueprint, Pool of warm Instances, Breaker, Counters            loaded.rs
+//!  Generation = chains of Loaded per hook; implements crate::policy::Policy            set.rs
+//!  a hook call: breaker -> permit -> Instance -> armed, asked, checked -> back         loaded.rs, instance.rs
+//! ```
+//!
+//! A guest is disposable: an instance is out of its pool while it is asked, and only a good answer puts it back.
+//! A fault, a timeout or a caller that went away drop it with its store.
+
+mod bindings;
+mod breaker;
+mod cache;
+mod compile;
+mod engine;
+mod error;
+mod fault;
+mod host;
+mod inspect;
+mod instance;
+mod load;
+mod loaded;
+mod pool;
+mod question;
+mod set;
+mod status;
+mod ticker;
+mod voice;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use compile::{COMPILE_COMMAND, Compiler, compile_main};
+pub use engine::MAX_MEMORY;
+pub use error::{LoadError, Problem, SetupError, Stage};
+pub use load::Host;
+pub use loaded::Loaded;
+pub use set::{Generation, PipelineError};
+pub use status::PluginStatus;
+
+use crate::config::Pipeline;
+
+/// The default components, which are also the golden components of their contract.
+const EMBEDDED: [(&str, &[u8]); 3] = [
+    ("default-route", include_bytes!("../../plugins/dist/default-route.wasm")),
+    ("least-busy", include_bytes!("../../plugins/dist/least-busy.wasm")),
+    ("redact", include_bytes!("../../plugins/dist/redact.wasm")),
+];
+
+/// A component that is embedded in the binary.
+pub fn embedded(name: &str) -> Option<&'static [u8]> {
+    EMBEDDED.into_iter().find(|(n, _)| *n == name).map(|(_, bytes)| bytes)
+}
+
+impl Host {
+    /// Strings loaded plugins together to the generation with this number.
+    pub fn generation(
+        &self,
+        number: u64,
+        pipeline: &Pipeline,
+        loaded: BTreeMap<String, Arc<Loaded>>,
+    ) -> Result<Arc<Generation>, PipelineError> {
+        Generation::new(number, pipeline, loaded).map(Arc::new)
+    }
+}

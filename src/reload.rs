@@ -1,0 +1,320 @@
+//! Reload: a changed file is loaded aside, proven and swapped in; what fails is reported and changes nothing.
+//!
+//! A bad plugin never holds up a good configuration, and a bad configuration never touches running plugins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+use crate::backend::Backend;
+use crate::catalog::Endpoint;
+use crate::config::{self, Config, Problems};
+use crate::error::Reason;
+use crate::plugin::{Generation, Host, Loaded, PluginStatus};
+use crate::policy::Policy;
+use crate::process::Spawner;
+use crate::router::Router;
+use crate::watch::{Hint, Watcher};
+
+/// Reads the configuration anew, from wherever it came.
+pub type Reader = Arc<dyn Fn() -> Result<config::Loaded, Problems> + Send + Sync>;
+
+/// What `pointsman status` shows of reloads.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ReloadStatus {
+    /// The active generation of policies.
+    pub generation: u64,
+    /// Generations that calls still use, the active one included.
+    pub live_generations: usize,
+    /// Its plugins.
+    pub plugins: Vec<PluginStatus>,
+    /// Plugins whose newest file was refused, and why; the last good one serves.
+    pub rejected: BTreeMap<String, String>,
+    /// How often a changed configuration was applied.
+    pub applied: u64,
+    /// Why the newest configuration was refused.
+    pub config_error: Option<String>,
+    /// What is odd about the present one.
+    pub warnings: Vec<String>,
+    /// Tables that changed and wait for a restart of the router.
+    pub needs_restart: Vec<String>,
+}
+
+/// A handle to the reloader.
+#[derive(Clone)]
+pub struct Reload {
+    asks: mpsc::Sender<oneshot::Sender<()>>,
+    status: Arc<Mutex<Shown>>,
+}
+
+#[derive(Default)]
+struct Shown {
+    status: ReloadStatus,
+    generation: Option<Arc<Generation>>,
+}
+
+impl Reload {
+    /// Looks at every file now; returns when that is done.
+    pub async fn now(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.asks.send(done).await.is_ok() {
+            // A reloader that ends meanwhile has nothing left to load.
+            let _ = finished.await;
+        }
+    }
+
+    /// What it did last.
+    pub fn status(&self) -> ReloadStatus {
+        let shown = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = shown.status.clone();
+        status.plugins = shown.generation.as_ref().map(|g| g.status()).unwrap_or_default();
+        status
+    }
+}
+
+/// The reloader: owns the configuration in force, the loaded plugins and the watcher.
+pub struct Reloader {
+    reader: Reader,
+    config: Config,
+    files: Vec<PathBuf>,
+    host: Arc<Host>,
+    loaded: BTreeMap<String, Arc<Loaded>>,
+    pipeline: config::Pipeline,
+    generations: Vec<Weak<Generation>>,
+    number: u64,
+    router: Arc<Router>,
+    spawner: Arc<dyn Spawner>,
+    status: Arc<Mutex<Shown>>,
+    asks: mpsc::Receiver<oneshot::Sender<()>>,
+}
+
+impl Reloader {
+    /// Takes over a configuration that was loaded: its plugins are proven first, then its backends start. An
+    /// error is a plugin that cannot be loaded, in words.
+    pub async fn start(reader: Reader, loaded: config::Loaded, host: Arc<Host>, router: Arc<Router>, spawner: Arc<dyn Spawner>) -> Result<(Reload, Self), String> {
+        let (asks_sender, asks) = mpsc::channel(4);
+        let status = Arc::new(Mutex::new(Shown::default()));
+        let mut reloader = Self {
+            reader,
+            config: Config { backends: BTreeMap::new(), ..loaded.config.clone() },
+            files: loaded.files,
+            host,
+            loaded: BTreeMap::new(),
+            pipeline: config::Pipeline::default(),
+            generations: Vec::new(),
+            number: 0,
+            router,
+            spawner,
+            status: Arc::clone(&status),
+            asks,
+        };
+        let rejected = reloader.load_plugins(&loaded.config, true).await;
+        if let Some((_, reason)) = rejected.into_iter().next() {
+            return Err(reason);
+        }
+        reloader.note_warnings(&loaded.warnings);
+        reloader.apply(loaded.config).await;
+        Ok((Reload { asks: asks_sender, status }, reloader))
+    }
+
+    /// Runs until the router ends. `hints` are the watcher's.
+    pub async fn run(mut self, mut watcher: Option<(Watcher, mpsc::Receiver<Hint>)>) {
+        loop {
+            if let Some((watcher, _)) = &mut watcher {
+                watcher.set(self.watched());
+            }
+            tokio::select! {
+                hint = async { match &mut watcher { Some((_, hints)) => hints.recv().await, None => std::future::pending().await } } => match hint {
+                    Some(hint) => self.reload(&hint).await,
+                    None => watcher = None,
+                },
+                ask = self.asks.recv() => match ask {
+                    Some(done) => {
+                        let all = self.watched();
+                        self.reload(&all).await;
+                        let _ = done.send(());
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn watched(&self) -> BTreeSet<PathBuf> {
+        let plugins = self.config.plugins.values().filter_map(|p| match &p.source {
+            config::Source::File(path) => Some(path.clone()),
+            config::Source::Embedded(_) => None,
+        });
+        self.files.iter().cloned().chain(plugins).collect()
+    }
+
+    async fn reload(&mut self, changed: &Hint) {
+        let plugin_files: BTreeSet<PathBuf> = self.config.plugins.values().filter_map(|p| match &p.source {
+            config::Source::File(path) => Some(path.clone()),
+            config::Source::Embedded(_) => None,
+        }).collect();
+        if changed.iter().any(|path| !plugin_files.contains(path)) {
+            self.reload_config().await;
+        }
+        let config = self.config.clone();
+        self.load_plugins(&config, false).await;
+    }
+
+    async fn reload_config(&mut self) {
+        let reader = Arc::clone(&self.reader);
+        let read = tokio::task::spawn_blocking(move || reader()).await;
+        let loaded = match read {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(problems)) => {
+                warn!("the changed configuration is refused and nothing was changed:\n{problems}");
+                self.show(|s| s.config_error = Some(problems.to_string()));
+                return;
+            }
+            Err(panic) => {
+                warn!("the changed configuration could not be read: {panic}");
+                return;
+            }
+        };
+        self.show(|s| s.config_error = None);
+        self.note_warnings(&loaded.warnings);
+        self.files = loaded.files;
+        if loaded.config == self.config {
+            return;
+        }
+        let waiting: Vec<String> = config::diff(&self.config, &loaded.config).needs_restart().into_iter().map(str::to_owned).collect();
+        if !waiting.is_empty() {
+            warn!("changed, and in force after a restart of the router: {}", waiting.join(", "));
+            self.show(|s| s.needs_restart.extend(waiting));
+        }
+        self.apply(loaded.config).await;
+        self.show(|s| s.applied += 1);
+    }
+
+    /// Brings backends and endpoints to `config`.
+    async fn apply(&mut self, config: Config) {
+        let changes = config::diff(&self.config, &config);
+        let mut backends = (*self.router.backends()).clone();
+        for name in &changes.backends_added {
+            if let Some(settings) = config.backends.get(name) {
+                info!(backend = name, "added");
+                backends.insert(name.clone(), Backend::start(name, settings.clone(), Arc::clone(&self.spawner)));
+            }
+        }
+        let removed: Vec<_> = changes.backends_removed.iter().filter_map(|name| backends.remove(name)).collect();
+        let touched: BTreeSet<&String> = changes.backends_respawn.iter().chain(&changes.backends_retuned).chain(&changes.replicas_changed).collect();
+        for name in touched {
+            if let (Some(settings), Some(backend)) = (config.backends.get(name), backends.get(name)) {
+                let respawn = changes.backends_respawn.contains(name);
+                info!(backend = name, respawn, "changed");
+                backend.reconfigure(settings.clone(), respawn).await;
+            }
+        }
+        self.router.set_backends(backends.clone());
+        self.set_endpoints(&config, &backends);
+        for backend in removed {
+            info!(backend = %backend.name(), "removed");
+            backend.refuse(Reason::Unavailable("it was removed from the configuration".into()));
+            tokio::spawn(async move { backend.stop(Reason::Unavailable("it was removed from the configuration".into())).await });
+        }
+        self.config = config;
+    }
+
+    fn set_endpoints(&self, config: &Config, backends: &BTreeMap<String, Arc<Backend>>) {
+        let default = config.endpoints.get("default").cloned().unwrap_or_default();
+        let members = |settings: &config::Endpoint| match &settings.backends {
+            None => backends.values().cloned().collect(),
+            Some(names) => names.iter().filter_map(|n| backends.get(n).cloned()).collect::<Vec<_>>(),
+        };
+        let mut wanted: Vec<(String, Option<&str>, config::Endpoint, Vec<Arc<Backend>>)> = vec![(String::new(), None, default.clone(), members(&default))];
+        for (name, settings) in config.endpoints.iter().filter(|(name, _)| *name != "default") {
+            wanted.push((name.clone(), None, settings.clone(), members(settings)));
+        }
+        for (name, backend) in backends {
+            let settings = config::Endpoint { backends: Some(vec![name.clone()]), ..default.clone() };
+            wanted.push((name.clone(), Some(name), settings, vec![Arc::clone(backend)]));
+        }
+        let old = self.router.endpoints();
+        let mut endpoints = BTreeMap::new();
+        for (name, backend, settings, members) in wanted {
+            // The same endpoint goes on under its name: sessions and streams hold on to it.
+            let endpoint = match old.get(&name).filter(|e| e.backend.as_deref() == backend) {
+                Some(endpoint) => {
+                    endpoint.update(settings, members);
+                    Arc::clone(endpoint)
+                }
+                None => Endpoint::new(&name, backend, settings, members),
+            };
+            endpoints.insert(name, endpoint);
+        }
+        self.router.set_endpoints(endpoints);
+    }
+
+    /// Loads what changed of the plugins of `config` and makes a new generation of it. Where a plugin is
+    /// refused its last good build goes on; the refusals are returned.
+    async fn load_plugins(&mut self, config: &Config, first: bool) -> BTreeMap<String, String> {
+        let (mut loaded, mut rejected) = (BTreeMap::new(), BTreeMap::new());
+        for (name, settings) in &config.plugins {
+            match self.host.load(name, settings).await {
+                Ok(build) => {
+                    loaded.insert(name.clone(), build);
+                }
+                Err(error) => {
+                    warn!(plugin = name, "refused: {error}");
+                    rejected.insert(name.clone(), error.to_string());
+                    if let Some(last_good) = self.loaded.get(name) {
+                        loaded.insert(name.clone(), Arc::clone(last_good));
+                    }
+                }
+            }
+        }
+        let same = loaded.len() == self.loaded.len() && loaded.iter().all(|(n, l)| self.loaded.get(n).is_some_and(|old| Arc::ptr_eq(old, l)));
+        if first || !same || config.pipeline != self.pipeline {
+            match self.host.generation(self.number + 1, &config.pipeline, loaded.clone()) {
+                Ok(generation) => self.activate(generation, loaded, config.pipeline.clone()),
+                Err(error) => {
+                    warn!("the policies stay as they are: {error}");
+                    rejected.insert("pipeline".to_owned(), error.to_string());
+                }
+            }
+        }
+        self.show(|s| s.rejected.clone_from(&rejected));
+        rejected
+    }
+
+    fn activate(&mut self, generation: Arc<Generation>, loaded: BTreeMap<String, Arc<Loaded>>, pipeline: config::Pipeline) {
+        self.number = generation.generation();
+        self.loaded = loaded;
+        self.pipeline = pipeline;
+        self.router.policies().swap(Arc::clone(&generation) as Arc<dyn Policy>);
+        self.generations.retain(|old| old.strong_count() > 0);
+        self.generations.push(Arc::downgrade(&generation));
+        let surplus = self.generations.len().saturating_sub(self.config.policies.generations.max(1));
+        for old in self.generations.drain(..surplus) {
+            if let Some(old) = old.upgrade() {
+                warn!(generation = old.generation(), "retired with calls still running: too many generations are alive");
+                old.retire();
+            }
+        }
+        info!(generation = self.number, "policies active");
+        let (number, alive) = (self.number, self.generations.len());
+        let mut shown = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.generation = Some(generation);
+        shown.status.generation = number;
+        shown.status.live_generations = alive;
+    }
+
+    fn note_warnings(&self, warnings: &[config::Problem]) {
+        for warning in warnings {
+            warn!("{warning}");
+        }
+        self.show(|s| s.warnings = warnings.iter().map(ToString::to_string).collect());
+    }
+
+    fn show(&self, change: impl FnOnce(&mut ReloadStatus)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner).status);
+    }
+}

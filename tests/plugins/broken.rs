@@ -1,0 +1,119 @@
+//! Files that are no good policy: each is refused at the right stage, with a reason that helps.
+
+use std::path::PathBuf;
+
+use pointsman::plugin::{Problem, Stage, embedded as embedded_bytes};
+use serde_json::{Value, json};
+
+use super::support::*;
+
+/// Loads these bytes and hands back why that failed.
+async fn refused(bytes: &[u8], config: Value) -> (Stage, Problem, String) {
+    let home = tempfile::tempdir().unwrap();
+    let path: PathBuf = home.path().join("plugin.wasm");
+    std::fs::write(&path, bytes).unwrap();
+    let error = host()
+        .load("p", &file(path, config))
+        .await
+        .err()
+        .expect("it was loaded");
+    let text = error.to_string();
+    assert!(text.starts_with("plugin p: rejected at "), "{text}");
+    (error.stage(), error.problem, text)
+}
+
+/// The test guest with one name changed to another of the same length, everywhere.
+fn renamed(from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(built("guests/guest-a.wasm")).unwrap();
+    let mut found = 0;
+    for at in 0..bytes.len() - from.len() {
+        if bytes[at..].starts_with(from.as_bytes()) {
+            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+            found += 1;
+        }
+    }
+    assert!(found > 0, "{from} does not occur");
+    bytes
+}
+
+#[tokio::test]
+async fn truncated_files() {
+    let whole = embedded_bytes("default-route").unwrap();
+    for length in [9, 100, whole.len() / 2, whole.len() - 1] {
+        let (stage, problem, text) = refused(&whole[..length], json!({})).await;
+        assert_eq!(stage, Stage::Verify, "{length}: {text}");
+        assert!(matches!(problem, Problem::Truncated(_)), "{length}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn other_files() {
+    let (stage, problem, _) = refused(b"#!/bin/sh\n", json!({})).await;
+    assert_eq!(stage, Stage::Verify);
+    assert!(matches!(problem, Problem::NotWasm));
+    let (stage, problem, text) = refused(&std::fs::read(built("guests/core-module.wasm")).unwrap(), json!({})).await;
+    assert_eq!(stage, Stage::Verify);
+    assert!(matches!(problem, Problem::CoreModule));
+    assert!(text.contains("wasm-tools component new"), "{text}");
+}
+
+#[tokio::test]
+async fn damaged_files() {
+    let mut bytes = embedded_bytes("default-route").unwrap().to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0xff);
+    let (stage, _, text) = refused(&bytes, json!({})).await;
+    assert_eq!(stage, Stage::Verify, "{text}");
+}
+
+#[tokio::test]
+async fn foreign_imports_are_listed() {
+    let (stage, problem, text) = refused(
+        &renamed("pointsman:policy/log@0.1.0", "wasi:cli/environment@0.2.6"),
+        json!({}),
+    )
+    .await;
+    assert_eq!(stage, Stage::Inspect, "{text}");
+    let Problem::Imports(list) = problem else {
+        panic!("{text}")
+    };
+    assert_eq!(list, ["wasi:cli/environment@0.2.6"]);
+}
+
+#[tokio::test]
+async fn another_contract_exports_no_hook() {
+    let bytes = renamed("pointsman:policy/", "someoneee:policy/");
+    let (stage, _, text) = refused(&bytes, json!({})).await;
+    assert_eq!(stage, Stage::Inspect, "{text}");
+    // An empty component.
+    let (stage, problem, text) = refused(b"\0asm\x0d\0\x01\0", json!({})).await;
+    assert_eq!(stage, Stage::Inspect);
+    assert!(matches!(problem, Problem::NoHook(_)));
+    assert!(text.contains("exports none of pointsman:policy/route@0.1"), "{text}");
+}
+
+#[tokio::test]
+async fn another_shape_of_the_contract() {
+    // An accessor that is not offered, and a hook with another type.
+    for (from, to) in [("[method]call.header", "[method]call.headex"), ("narrow", "narrov")] {
+        let (stage, problem, text) = refused(&renamed(from, to), json!({})).await;
+        assert_eq!(stage, Stage::Inspect, "{text}");
+        assert!(matches!(problem, Problem::Shape(_)), "{text}");
+        assert!(text.contains(to), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_init_that_fails() {
+    let bytes = std::fs::read(built("guests/guest-b.wasm")).unwrap();
+    for (word, reason) in [
+        ("init-error", "guest b does not want to"),
+        ("init-panic", "unreachable"),
+        ("init-loop", "CPU budget"),
+    ] {
+        let (stage, _, text) = refused(&bytes, json!({ "do": word })).await;
+        assert_eq!(stage, Stage::Probe, "{text}");
+        assert!(text.contains(reason), "{text}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Builds that replace each other while calls run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pointsman::config::{Pipeline, Plugin};
+use pointsman::plugin::{Compiler, Generation, Host};
+use pointsman::policy::{Policy, RouteChoice};
+use serde_json::json;
+
+use super::support::*;
+
+async fn tag(generation: &Arc<Generation>) -> String {
+    match generation.route(&call("{}"), candidates(&[])).await.unwrap() {
+        RouteChoice::Answer(json) => json.as_str().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn load(host: &Host, number: u64, plugin: &Plugin) -> Arc<Generation> {
+    let loaded = host.load("p", plugin).await.unwrap();
+    let pipeline = Pipeline {
+        route: vec!["p".into()],
+        ..Pipeline::default()
+    };
+    host.generation(number, &pipeline, BTreeMap::from([("p".into(), loaded)]))
+        .unwrap()
+}
+
+fn put(variant: &str, at: &Path) {
+    let next = at.with_extension("next");
+    std::fs::copy(built(&format!("guests/guest-{variant}.wasm")), &next).unwrap();
+    std::fs::rename(next, at).unwrap();
+}
+
+#[tokio::test]
+async fn a_swap_leaves_running_calls_on_the_generation_they_began_with() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("plugin.wasm");
+    let host = host();
+    let plugin = file(path.clone(), json!({ "do": "tag" }));
+    put("a", &path);
+    let first = load(&host, 1, &plugin).await;
+    assert_eq!(tag(&first).await, r#"{"tag":"a"}"#);
+    put("b", &path);
+    let second = load(&host, 2, &plugin).await;
+    assert_eq!(tag(&second).await, r#"{"tag":"b"}"#);
+    assert_eq!(tag(&first).await, r#"{"tag":"a"}"#);
+    assert_eq!((first.generation(), second.generation()), (1, 2));
+    let (first, second) = (first.status().remove(0), second.status().remove(0));
+    assert_ne!(first.digest, second.digest);
+    assert_eq!((first.calls, second.calls), (3, 3), "the counters belong to the name");
+    assert_eq!((first.generation, second.generation), (1, 2));
+}
+
+#[tokio::test]
+async fn an_unchanged_build_is_kept_warm() {
+    let host = host();
+    let plugin = guest(json!({ "do": "count" }));
+    let first = host.load("p", &plugin).await.unwrap();
+    let again = host.load("p", &plugin).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &again));
+    for other in [
+        guest(json!({ "do": "tag" })),
+        Plugin {
+            reuse: 5,
+            ..plugin.clone()
+        },
+        file(built("guests/guest-b.wasm"), json!({ "do": "count" })),
+    ] {
+        assert!(!Arc::ptr_eq(&first, &host.load("p", &other).await.unwrap()));
+    }
+    let elsewhere = host.load("q", &plugin).await.unwrap();
+    assert!(!Arc::ptr_eq(&first, &elsewhere));
+}
+
+#[tokio::test]
+async fn a_bad_build_leaves_the_good_one_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("plugin.wasm");
+    let host = host();
+    let plugin = file(path.clone(), json!({ "do": "tag" }));
+    put("a", &path);
+    let good = load(&host, 1, &plugin).await;
+    std::fs::write(&path, b"junk").unwrap();
+    assert!(host.load("p", &plugin).await.is_err());
+    assert_eq!(tag(&good).await, r#"{"tag":"a"}"#);
+    put("b", &path);
+    assert_eq!(tag(&load(&host, 2, &plugin).await).await, r#"{"tag":"b"}"#);
+}
+
+#[tokio::test]
+async fn a_damaged_cache_entry_is_compiled_anew_and_the_child_agrees_with_the_router() {
+    let home = tempfile::tempdir().unwrap();
+    let mut policies = policies();
+    policies.cache = Some(home.path().join("cache"));
+    let plugin = guest(json!({ "do": "tag" }));
+    let entries = || -> Vec<_> {
+        let all = std::fs::read_dir(home.path().join("cache")).unwrap();
+        all.map(|e| e.unwrap().path()).collect()
+    };
+    for compiler in [compiler(), Compiler::InProcess] {
+        let host = Host::new(&policies, compiler).unwrap();
+        assert_eq!(tag(&load(&host, 1, &plugin).await).await, r#"{"tag":"a"}"#);
+        let [entry] = entries().try_into().unwrap();
+        std::fs::remove_file(&entry).unwrap();
+        std::fs::write(&entry, b"not machine code").unwrap();
+        // Another host, since this one still has the build.
+    }
+    let host = Host::new(&policies, Compiler::Child("/nonexistent".into())).unwrap();
+    assert!(
+        host.load("p", &plugin).await.is_err(),
+        "there was nothing to fall back to"
+    );
+    let host = Host::new(&policies, Compiler::InProcess).unwrap();
+    load(&host, 1, &plugin).await;
+    // What is in the cache needs no compiler.
+    let host = Host::new(&policies, Compiler::Child("/nonexistent".into())).unwrap();
+    assert_eq!(tag(&load(&host, 1, &plugin).await).await, r#"{"tag":"a"}"#);
+    use std::os::unix::fs::PermissionsExt;
+    let [entry] = entries().try_into().unwrap();
+    assert_eq!(std::fs::metadata(entry).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn idle_instances_of_a_retired_build_say_good_bye() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let host = host();
+    let generation = load(&host, 1, &guest(json!({ "do": "tag" }))).await;
+    tag(&generation).await;
+    let text = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(!text().contains("was shut down"));
+    drop(generation);
+    for _ in 0..100 {
+        if text().contains("guest a was shut down") {
+            assert!(text().contains("plugin=\"p\""), "{}", text());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no good-bye in: {}", text());
+}

@@ -1,0 +1,175 @@
+//! What the tests of policy components share: a host, the guests, calls, candidates and targets.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pointsman::call::{AgentKey, Call, Introduction, Parts};
+use pointsman::config::{OnFault, Pipeline, Plugin, Policies, Source};
+use pointsman::plugin::{Compiler, Generation, Host, LoadError, Loaded};
+use pointsman::policy::{Candidate, TargetView};
+use pointsman::wire::{Era, RawJson};
+use serde_json::{Value, json};
+
+/// A file below `plugins/target/`, which only a build makes.
+pub fn built(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/target").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `make test` (or plugins/build.sh --test-guests)",
+        path.display()
+    );
+    path
+}
+
+/// The binary under test, as compiler.
+pub fn compiler() -> Compiler {
+    Compiler::Child(env!("CARGO_BIN_EXE_pointsman").into())
+}
+
+/// A cache that the tests share, so that each guest is compiled once.
+pub fn policies() -> Policies {
+    Policies {
+        cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("component-cache")),
+        ..Policies::default()
+    }
+}
+
+pub fn host() -> Arc<Host> {
+    Host::new(&policies(), compiler()).unwrap()
+}
+
+/// One of the default components with this configuration.
+pub fn embedded(name: &str, config: Value) -> Plugin {
+    Plugin {
+        source: Source::Embedded(name.to_owned()),
+        config,
+        ..Plugin::default()
+    }
+}
+
+/// A file with this configuration. Times are generous: the machine that runs the tests is busy.
+pub fn file(path: PathBuf, config: Value) -> Plugin {
+    Plugin {
+        source: Source::File(path),
+        config,
+        wall: std::time::Duration::from_secs(5),
+        ..Plugin::default()
+    }
+}
+
+/// The test guest with these orders.
+pub fn guest(orders: Value) -> Plugin {
+    file(built("guests/guest-a.wasm"), orders)
+}
+
+/// Fails closed.
+pub fn closed(plugin: Plugin) -> Plugin {
+    Plugin {
+        on_fault: Some(OnFault::Closed),
+        ..plugin
+    }
+}
+
+/// Fails open.
+pub fn open(plugin: Plugin) -> Plugin {
+    Plugin {
+        on_fault: Some(OnFault::Open),
+        ..plugin
+    }
+}
+
+/// Loads plugins and asks each for every hook it has, in this order.
+pub async fn generation(host: &Host, plugins: &[(&str, Plugin)]) -> Result<Arc<Generation>, LoadError> {
+    let mut loaded = BTreeMap::new();
+    for (name, plugin) in plugins {
+        loaded.insert((*name).to_owned(), host.load(name, plugin).await?);
+    }
+    let names: Vec<&str> = plugins.iter().map(|(name, _)| *name).collect();
+    Ok(host.generation(1, &everywhere(&names, &loaded), loaded).unwrap())
+}
+
+/// The pipeline that asks each plugin for every hook it has.
+pub fn everywhere(names: &[&str], loaded: &BTreeMap<String, Arc<Loaded>>) -> Pipeline {
+    use pointsman::policy::Hook;
+    let having = |hook: Hook| {
+        let with = names.iter().filter(|n| loaded[**n].hooks().contains(&hook));
+        with.map(|n| (*n).to_owned()).collect()
+    };
+    Pipeline {
+        route: having(Hook::Route),
+        select: having(Hook::Select),
+        transform_request: having(Hook::TransformRequest),
+        transform_response: having(Hook::TransformResponse),
+    }
+}
+
+/// One plugin, alone.
+pub async fn alone(plugin: Plugin) -> Arc<Generation> {
+    generation(&host(), &[("p", plugin)]).await.unwrap()
+}
+
+/// A call of a modern agent with these params.
+pub fn call(params: &str) -> Arc<Call> {
+    Arc::new(Call::from(parts(params)))
+}
+
+/// A call that tells the test guest what to do.
+pub fn order(orders: Value) -> Arc<Call> {
+    call(&json!({ "_meta": { "test": orders } }).to_string())
+}
+
+pub fn parts(params: &str) -> Parts {
+    Parts {
+        id: 7,
+        method: "tools/call".into(),
+        name: Some("tool".into()),
+        endpoint: "".into(),
+        path_backend: None,
+        agent: AgentKey::Connection(3),
+        era: Era::Modern,
+        headers: HeaderMap::new(),
+        initialize: None,
+        params: RawJson::parse(params.to_owned()).unwrap(),
+    }
+}
+
+pub fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    let pair =
+        |(name, value): &(&'static str, &'static str)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+    pairs.iter().map(pair).collect()
+}
+
+/// What a legacy session said at its beginning.
+pub fn introduction(pairs: &[(&'static str, &'static str)], meta: &str) -> Option<Arc<Introduction>> {
+    Some(Arc::new(Introduction {
+        headers: headers(pairs),
+        meta: Some(RawJson::parse(meta.to_owned()).unwrap()),
+        client: None,
+    }))
+}
+
+/// Candidates by name; those with a `+` offer the tool.
+pub fn candidates(names: &[&str]) -> Arc<[Candidate]> {
+    let candidate = |name: &&str| Candidate {
+        backend: name.trim_end_matches('+').into(),
+        offers: name.ends_with('+'),
+        state: "ready",
+        held: 0,
+        in_flight: 0,
+    };
+    names.iter().map(candidate).collect()
+}
+
+/// Targets of one backend by their load.
+pub fn targets(loads: &[u32]) -> Arc<[TargetView]> {
+    let target = |(replica, in_flight): (u32, &u32)| TargetView {
+        backend: "work".into(),
+        replica,
+        incarnation: 1,
+        in_flight: *in_flight,
+        answered: 0,
+    };
+    (0..).zip(loads).map(target).collect()
+}
