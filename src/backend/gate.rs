@@ -59,10 +59,7 @@ impl Inner {
                     let _ = waiter.send(Ok(()));
                 }
                 // Refused already, and its caller has not come by yet.
-                None => {
-                    self.queue.entered(&agent, ticket);
-                    self.queue.release();
-                }
+                None => self.queue.over(&agent, ticket),
             }
         }
     }
@@ -261,13 +258,9 @@ impl Drop for Held {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
         let mut inner = place.gate.lock();
-        let still_waiting = inner.waiting.remove(&place.ticket).is_some();
-        inner.queue.leave(&place.agent, place.ticket);
-        if !still_waiting && matches!(self.receiver.try_recv(), Ok(Ok(()))) {
-            // It was let go in the same moment: the slot is given back.
-            inner.queue.entered(&place.agent, place.ticket);
-            inner.queue.release();
-        }
+        inner.waiting.remove(&place.ticket);
+        // Where it was let go already, its slot is given back.
+        inner.queue.over(&place.agent, place.ticket);
         inner.pump();
     }
 }
@@ -308,22 +301,24 @@ impl Permit {
         }
     }
 
-    /// Back to the gate, to its old place, where a target that went down has put it already.
-    pub fn hold_again(mut self) -> Result<Held, CallError> {
-        let Some(place) = self.place.take() else {
+    /// Back to the gate, to its old place, where a target that went down has put it already. `replayed`: it was
+    /// sent once, and its waiting begins anew.
+    pub fn hold_again(mut self, replayed: bool) -> Result<Held, CallError> {
+        let Some(mut place) = self.place.take() else {
             return Err(CallError::from(Reason::Unavailable("it was removed".into())));
         };
         let (sender, receiver) = oneshot::channel();
         let mut inner = place.gate.lock();
-        if !inner.queue.holds(&place.agent, place.ticket) {
-            inner.queue.come_back(&place.agent, place.ticket, place.bytes);
-        }
+        inner.queue.come_back(&place.agent, place.ticket, place.bytes);
         if let Some(refusal) = inner.refusing.clone() {
-            inner.queue.leave(&place.agent, place.ticket);
+            inner.queue.over(&place.agent, place.ticket);
             inner.pump();
             return Err(refusal);
         }
         inner.waiting.insert(place.ticket, sender);
+        if replayed {
+            place.until = Instant::now() + inner.wait;
+        }
         drop(inner);
         Ok(Held {
             place: Some(place),
@@ -347,15 +342,10 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
         let mut inner = place.gate.lock();
-        if inner.queue.holds(&place.agent, place.ticket) {
-            // Its target went down and put it back; it will not go again.
-            inner.queue.leave(&place.agent, place.ticket);
-        } else {
-            if self.held {
-                inner.queue.entered(&place.agent, place.ticket);
-            }
-            inner.queue.release();
-        }
+        inner.queue.over(&place.agent, place.ticket);
         inner.pump();
     }
 }
+
+#[cfg(test)]
+mod tests;
