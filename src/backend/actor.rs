@@ -73,6 +73,15 @@ impl Actor {
         let mut armed = None;
         self.on(Event::Start);
         loop {
+            // Before the wait, for there may be something to write already.
+            if let Some(connection) = &mut self.connection {
+                let pending = &mut self.pending;
+                connection.fill(|id, end| {
+                    if let Some(entry) = pending.get_mut(id) {
+                        entry.end = Some(end);
+                    }
+                });
+            }
             let due = self.due();
             if let Some(due) = due
                 && armed != Some(due)
@@ -116,14 +125,6 @@ impl Actor {
                 )
             {
                 self.on(Event::Drained);
-            }
-            if let Some(connection) = &mut self.connection {
-                let pending = &mut self.pending;
-                connection.fill(|id, end| {
-                    if let Some(entry) = pending.get_mut(id) {
-                        entry.end = Some(end);
-                    }
-                });
             }
         }
     }
