@@ -15,6 +15,8 @@ mod shared;
 pub mod state;
 mod status;
 pub mod target;
+#[cfg(test)]
+mod tests;
 pub mod tools;
 
 use std::sync::{Arc, Mutex, PoisonError};

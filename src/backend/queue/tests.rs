@@ -280,7 +280,7 @@ proptest! {
             let went = model.calls.len();
             model.apply(op);
             // What is over is forgotten half of the time, so that old tickets are tried as well.
-            if went % 2 == 0 {
+            if went.is_multiple_of(2) {
                 model.calls.retain(|c| c.at != Where::Gone);
             }
             model.check();
