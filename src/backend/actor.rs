@@ -70,7 +70,7 @@ impl Actor {
         let mut batch = Vec::with_capacity(BATCH);
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
-        let mut armed = None;
+        let (mut armed, mut removed) = (None, false);
         self.on(Event::Start);
         loop {
             // Before the wait, for there may be something to write already.
@@ -89,10 +89,13 @@ impl Actor {
                 timer.as_mut().reset(due);
                 armed = Some(due);
             }
-            match self.wake(&mut batch, timer.as_mut(), due.is_some()).await {
+            match self.wake(&mut batch, timer.as_mut(), due.is_some(), !removed).await {
                 Wake::Control(Some(control)) => self.on_control(control),
                 // The backend was dropped without being stopped: nobody can call here any more.
-                Wake::Control(None) => self.on(Event::Stop),
+                Wake::Control(None) => {
+                    removed = true;
+                    self.on(Event::Stop);
+                }
                 Wake::Io(io) => self.on_io(io),
                 Wake::Work(0) => self.work.close(),
                 Wake::Work(_) => {
@@ -112,7 +115,7 @@ impl Actor {
                     self.on_time();
                 }
             }
-            if self.control.is_closed() && self.control.is_empty() && *self.life.state() == State::Stopped {
+            if removed && *self.life.state() == State::Stopped {
                 return;
             }
             if self.pending.is_empty()
@@ -129,7 +132,7 @@ impl Actor {
         }
     }
 
-    async fn wake(&mut self, batch: &mut Vec<Work>, timer: std::pin::Pin<&mut Sleep>, timed: bool) -> Wake {
+    async fn wake(&mut self, batch: &mut Vec<Work>, timer: std::pin::Pin<&mut Sleep>, timed: bool, wants_control: bool) -> Wake {
         let Self {
             connection,
             work,
@@ -137,8 +140,6 @@ impl Actor {
             ..
         } = self;
         let room = connection.as_ref().is_none_or(|c| c.backlog() < MAX_BACKLOG);
-        // A removed backend's channels stay closed; polling them again would spin.
-        let wants_control = !control.is_closed() || !control.is_empty();
         tokio::select! {
             biased;
             message = control.recv(), if wants_control => Wake::Control(message),
