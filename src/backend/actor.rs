@@ -140,8 +140,8 @@ impl Actor {
             ..
         } = self;
         let room = connection.as_ref().is_none_or(|c| c.backlog() < MAX_BACKLOG);
+        // Unbiased: a child that talks without end must starve neither the timer nor the calls.
         tokio::select! {
-            biased;
             message = control.recv(), if wants_control => Wake::Control(message),
             io = async { match connection { Some(c) => c.io().await, None => std::future::pending().await } } => Wake::Io(io),
             n = work.recv_many(batch, BATCH), if room && !work.is_closed() => Wake::Work(n),

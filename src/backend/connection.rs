@@ -136,8 +136,8 @@ impl Connection {
             exited,
             ..
         } = self;
+        // Unbiased: a child that talks without end must not starve its own input, nor hide its end.
         tokio::select! {
-            biased;
             read = async { match stdout { Some(out) => out.read_buf(lines.buffer()).await, None => std::future::pending().await } } => match read {
                 Ok(0) => { *stdout = None; Io::Closed("it closed its stdout".to_owned()) }
                 Ok(_) => Io::Read,
