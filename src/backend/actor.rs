@@ -222,9 +222,7 @@ impl Actor {
         if reply.is_closed() {
             return;
         }
-        let takes = matches!(self.life.state(), State::Ready { .. })
-            && incarnation == self.incarnation
-            && self.closed.is_none();
+        let takes = self.life.takes_calls() && incarnation == self.incarnation && self.closed.is_none();
         match &mut self.connection {
             Some(connection) if takes => {
                 connection.push(Some(id), line);
@@ -256,6 +254,7 @@ impl Actor {
                 if self.closed.is_none() {
                     self.shared.set_condition(self.replica, Condition::Down, &[]);
                     self.closed = Some((Instant::now() + EXIT_WAIT, why));
+                    self.publish();
                 }
             }
             Io::Exited(exit) => {
@@ -447,11 +446,10 @@ impl Actor {
     fn publish(&self) {
         let mut starts: Vec<_> = self.starts.iter().copied().collect();
         starts.sort_unstable();
-        let ready = matches!(self.life.state(), State::Ready { .. });
         let live = self
             .facts
             .as_ref()
-            .filter(|_| ready && self.closed.is_none())
+            .filter(|_| self.life.takes_calls() && self.closed.is_none())
             .map(|facts| Live {
                 incarnation: self.incarnation,
                 era: facts.era,
