@@ -27,7 +27,6 @@ impl Actor {
                     // Whose answer it was cannot be known, so its caller could wait for ever: start afresh.
                     let why = format!("it sent a message over the limit ({error:?})");
                     self.on(super::state::Event::Broken { why });
-                    return;
                 }
             }
         }
