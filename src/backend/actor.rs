@@ -26,7 +26,7 @@ const PROBE_WAIT: Duration = Duration::from_secs(3);
 /// Calls taken from the inbox at once.
 const BATCH: usize = 128;
 /// Output that waits to be written; beyond it the inbox waits.
-const MAX_BACKLOG: usize = 8 * 1024 * 1024;
+pub(super) const MAX_BACKLOG: usize = 8 * 1024 * 1024;
 /// Time for the exit to follow the end of the output, so that the exit is what is reported.
 const EXIT_WAIT: Duration = Duration::from_secs(1);
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::actor::Actor;
+use super::actor::{Actor, MAX_BACKLOG};
 use super::handshake::{Fetch, FetchStep, modern_meta};
 use super::target::Settled;
 use crate::wire::message::write_request;
@@ -112,7 +112,8 @@ impl Actor {
                 json!({ "code": codes::METHOD_NOT_FOUND, "message": format!("Method not found: {}", request.method) });
             write_response(request.id.as_raw(), Err(&error.to_string()))
         };
-        if let Some(connection) = &mut self.connection {
+        // One that asks without end and does not read must not fill the memory.
+        if let Some(connection) = self.connection.as_mut().filter(|c| c.backlog() < MAX_BACKLOG) {
             connection.push_own(&answer);
         }
     }
