@@ -132,7 +132,13 @@ impl Actor {
         }
     }
 
-    async fn wake(&mut self, batch: &mut Vec<Work>, timer: std::pin::Pin<&mut Sleep>, timed: bool, wants_control: bool) -> Wake {
+    async fn wake(
+        &mut self,
+        batch: &mut Vec<Work>,
+        timer: std::pin::Pin<&mut Sleep>,
+        timed: bool,
+        wants_control: bool,
+    ) -> Wake {
         let Self {
             connection,
             work,
@@ -366,6 +372,9 @@ impl Actor {
                     self.starts.push_back(started.elapsed());
                 }
                 self.begin_listening();
+                if std::mem::take(&mut self.fetch_again) {
+                    self.refresh_tools();
+                }
                 self.send_level();
                 self.on(Event::Ready);
             }

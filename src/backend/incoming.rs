@@ -85,7 +85,9 @@ impl Actor {
                 }
             }
             (method::MESSAGE, Some(params)) => self.on_log(line, params),
-            (method::TOOLS_CHANGED, _) if self.shake.is_none() => self.refresh_tools(),
+            // During the handshake: the page that was answered already may be stale.
+            (method::TOOLS_CHANGED, _) if self.shake.is_some() => self.fetch_again = true,
+            (method::TOOLS_CHANGED, _) => self.refresh_tools(),
             (other, _) => debug!(backend = %self.shared.name, "{other} is not relayed"),
         }
     }
@@ -119,7 +121,7 @@ impl Actor {
     }
 
     /// The list changed: fetch it anew, once more if it changes meanwhile.
-    fn refresh_tools(&mut self) {
+    pub(super) fn refresh_tools(&mut self) {
         if self.fetch.is_some() {
             self.fetch_again = true;
             return;
@@ -146,6 +148,10 @@ impl Actor {
             FetchStep::Failed(why) => {
                 self.fetch = None;
                 warn!(backend = %self.shared.name, "the changed tool list could not be fetched: {why}");
+                // A cursor may be refused for the very reason that the list changed again.
+                if std::mem::take(&mut self.fetch_again) {
+                    self.refresh_tools();
+                }
             }
         }
     }
