@@ -166,12 +166,16 @@ impl Handshake {
             Some((version, capabilities)) => {
                 self.discover = Greeting::Accepted;
                 let capabilities = RawJson::from(capabilities);
-                if self.initialize == Greeting::Sent {
+                match self.initialize {
                     // Both greetings are out: the answer to the other one decides.
-                    self.discovered = Some((version, capabilities));
-                    return Step::Wait;
+                    Greeting::Sent => {
+                        self.discovered = Some((version, capabilities));
+                        Step::Wait
+                    }
+                    // It has decided.
+                    Greeting::Accepted => Step::Wait,
+                    Greeting::Unsent | Greeting::Refused => self.agreed(Era::Modern, version, capabilities),
                 }
-                self.agreed(Era::Modern, version, capabilities)
             }
             None => {
                 self.discover = Greeting::Refused;
