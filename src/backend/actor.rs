@@ -34,6 +34,7 @@ const EXIT_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Actor {
     pub(super) shared: Arc<Shared>,
     pub(super) replica: u32,
+    pub(super) seat: u64,
     pub(super) settings: Arc<config::Backend>,
     pub(super) counters: Arc<Counters>,
     pub(super) stderr: StderrRing,
@@ -181,7 +182,7 @@ impl Actor {
         match control {
             Control::Restart => {
                 info!(backend = %self.shared.name, replica = self.replica, "restart asked for");
-                self.shared.forgive(self.replica);
+                self.shared.forgive(self.seat);
                 self.on(Event::Restart);
             }
             Control::Stop => self.on(Event::Stop),
@@ -190,7 +191,7 @@ impl Actor {
                 self.settings = settings;
                 if respawn {
                     self.remembered = None;
-                    self.shared.forgive(self.replica);
+                    self.shared.forgive(self.seat);
                     self.on(Event::Restart);
                 }
             }
@@ -258,7 +259,7 @@ impl Actor {
             Io::Wrote => {}
             Io::Closed(why) => {
                 if self.closed.is_none() {
-                    self.shared.set_condition(self.replica, Condition::Down, &[]);
+                    self.shared.set_condition(self.seat, Condition::Down, &[]);
                     self.closed = Some((Instant::now() + EXIT_WAIT, why));
                     self.publish();
                 }
@@ -295,7 +296,7 @@ impl Actor {
         match effect {
             Effect::Spawn => self.spawn(),
             Effect::Open => self.open(),
-            Effect::Close => self.shared.set_condition(self.replica, Condition::Down, &[]),
+            Effect::Close => self.shared.set_condition(self.seat, Condition::Down, &[]),
             Effect::Settle { why } => self.settle(&why),
             Effect::GiveUp { why } => self.give_up(why),
             Effect::CloseStdin => {
@@ -394,7 +395,7 @@ impl Actor {
                 .fail_held(&CallError::from(Reason::StateLost).at(&self.shared.name));
         }
         self.publish();
-        self.shared.set_condition(self.replica, Condition::Ready, &[]);
+        self.shared.set_condition(self.seat, Condition::Ready, &[]);
     }
 
     /// The incarnation is gone: every call it had goes back to the gate or is lost.
@@ -425,7 +426,7 @@ impl Actor {
         }
         // The places first, the callers then: nothing may overtake those that go back.
         self.publish_down();
-        self.shared.set_condition(self.replica, Condition::Down, &returning);
+        self.shared.set_condition(self.seat, Condition::Down, &returning);
         for (reply, outcome) in settled {
             let _ = reply.send(outcome);
         }
@@ -442,7 +443,7 @@ impl Actor {
         error.incarnation = Some(self.incarnation);
         warn!(backend = %self.shared.name, replica = self.replica, "{}", error.message());
         self.shared
-            .set_condition(self.replica, Condition::GivenUp(Box::new(error)), &[]);
+            .set_condition(self.seat, Condition::GivenUp(Box::new(error)), &[]);
     }
 
     fn publish_down(&self) {

@@ -53,6 +53,7 @@ pub struct Backend {
 /// A target and its last words.
 #[derive(Clone)]
 struct Running {
+    seat: u64,
     target: Target,
     stderr: StderrRing,
 }
@@ -221,7 +222,7 @@ impl Backend {
                 .await;
         }
         for running in gone {
-            self.shared.forget(running.target.replica);
+            self.shared.forget(running.seat);
             running.target.control(Control::Stop).await;
         }
     }
@@ -256,6 +257,7 @@ impl Backend {
 }
 
 fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backend>, level: Option<u8>) -> Running {
+    let seat = shared.join();
     let stderr = StderrRing::new(settings.stderr_bytes);
     let counters = Arc::new(Counters::default());
     // Room for all calls that the gate can let pass, so that handing one over never waits for long.
@@ -265,6 +267,7 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
     let actor = Actor {
         shared: Arc::clone(shared),
         replica,
+        seat,
         settings: Arc::clone(settings),
         counters: Arc::clone(&counters),
         stderr: stderr.clone(),
@@ -289,6 +292,7 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
     };
     tokio::spawn(actor.run());
     Running {
+        seat,
         target: Target {
             replica,
             counters,
