@@ -263,7 +263,12 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
     // Room for all calls that the gate can let pass, so that handing one over never waits for long.
     let (work_sender, work) = mpsc::channel(settings.max_in_flight.saturating_mul(2).clamp(64, 65_536));
     let (control_sender, control) = mpsc::channel(16);
-    let (phase, phase_receiver) = watch::channel(Phase::default());
+    // It is wanted from the beginning: nobody may take it for stopped before it has begun.
+    let until = Instant::now() + settings.start_timeout;
+    let (phase, phase_receiver) = watch::channel(Phase {
+        state: State::Starting { until },
+        ..Phase::default()
+    });
     let actor = Actor {
         shared: Arc::clone(shared),
         replica,
