@@ -27,6 +27,8 @@ struct Inner {
     queue: Queue,
     waiting: HashMap<Ticket, oneshot::Sender<Result<(), CallError>>>,
     refusing: Option<CallError>,
+    /// Refusing whatever the targets do.
+    shut: bool,
     wait: Duration,
     progress: Duration,
     pace: Pace,
@@ -49,6 +51,13 @@ impl Pace {
 }
 
 impl Inner {
+    fn refuse(&mut self, error: &CallError) {
+        self.refusing = Some(error.clone());
+        for (_, waiter) in self.waiting.drain() {
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+
     /// Lets go whoever may go.
     fn pump(&mut self) {
         while let Some((agent, ticket)) = self.queue.next_to_go() {
@@ -81,6 +90,7 @@ impl Gate {
                 queue: Queue::new(limits.clone()),
                 waiting: HashMap::new(),
                 refusing: None,
+                shut: false,
                 wait: limits.wait,
                 progress: limits.progress,
                 pace: Pace::default(),
@@ -154,7 +164,7 @@ impl Gate {
     /// old places back before anything else can pass. Opens a gate that refused, where there is room again.
     pub fn targets_changed(&self, slots: usize, returning: &[(AgentKey, Ticket, usize)]) {
         let mut inner = self.lock();
-        if slots > 0 {
+        if slots > 0 && !inner.shut {
             inner.refusing = None;
         }
         inner.queue.set_slots(slots);
@@ -167,9 +177,23 @@ impl Gate {
     /// Refuses everything, held calls at once, until there are slots again or [`Self::reopen`].
     pub fn refuse(&self, error: &CallError) {
         let mut inner = self.lock();
-        inner.refusing = Some(error.clone());
-        for (_, waiter) in inner.waiting.drain() {
-            let _ = waiter.send(Err(error.clone()));
+        if !inner.shut {
+            inner.refuse(error);
+        }
+    }
+
+    /// Refuses everything, held calls at once, whatever the targets do, until [`Self::unshut`].
+    pub fn shut(&self, error: &CallError) {
+        let mut inner = self.lock();
+        inner.shut = true;
+        inner.refuse(error);
+    }
+
+    /// Lets the targets decide again.
+    pub fn unshut(&self) {
+        let mut inner = self.lock();
+        if std::mem::take(&mut inner.shut) {
+            inner.refusing = None;
         }
     }
 
@@ -182,7 +206,10 @@ impl Gate {
 
     /// Holds again instead of refusing.
     pub fn reopen(&self) {
-        self.lock().refusing = None;
+        let mut inner = self.lock();
+        if !inner.shut {
+            inner.refusing = None;
+        }
     }
 
     /// Calls held, their bytes, and calls past the gate.

@@ -193,8 +193,9 @@ impl Backend {
         }
     }
 
-    /// Stops and starts every target.
+    /// Stops and starts every target, also after [`Self::stop`].
     pub async fn restart(&self) {
+        self.shared.gate.unshut();
         for running in self.targets.load_full().iter() {
             running.target.control(Control::Restart).await;
         }
@@ -229,6 +230,7 @@ impl Backend {
 
     /// Refuses calls and stops every target by the ladder; returns when all processes are gone.
     pub async fn stop(&self, reason: Reason) {
+        self.refuse(reason);
         let targets = self.targets.load_full();
         for running in targets.iter() {
             running.target.control(Control::Stop).await;
@@ -236,12 +238,11 @@ impl Backend {
         for running in targets.iter() {
             running.target.stopped().await;
         }
-        self.shared.gate.refuse(&CallError::from(reason).at(&self.shared.name));
     }
 
     /// Refuses calls from now on, held ones included; those in flight go on.
     pub fn refuse(&self, reason: Reason) {
-        self.shared.gate.refuse(&CallError::from(reason).at(&self.shared.name));
+        self.shared.gate.shut(&CallError::from(reason).at(&self.shared.name));
     }
 
     /// Kills every target now.
