@@ -388,7 +388,8 @@ impl Actor {
     }
 
     fn open(&mut self) {
-        if self.settings.state == config::StateKind::Volatile && self.incarnation > 1 {
+        // The start that led here is counted already; with none before it no state was lost.
+        if self.settings.state == config::StateKind::Volatile && self.starts.len() > 1 {
             // Whoever was held meant the state of the incarnation that is gone.
             self.shared
                 .gate

@@ -27,6 +27,8 @@ struct Inner {
     queue: Queue,
     waiting: HashMap<Ticket, oneshot::Sender<Result<(), CallError>>>,
     refusing: Option<CallError>,
+    /// Calls before this one were failed, wherever they were then.
+    failed: Option<(Ticket, CallError)>,
     /// Refusing whatever the targets do.
     shut: bool,
     wait: Duration,
@@ -90,6 +92,7 @@ impl Gate {
                 queue: Queue::new(limits.clone()),
                 waiting: HashMap::new(),
                 refusing: None,
+                failed: None,
                 shut: false,
                 wait: limits.wait,
                 progress: limits.progress,
@@ -197,9 +200,11 @@ impl Gate {
         }
     }
 
-    /// Fails what is held now, but not what comes.
+    /// Fails what is held now, what is past the gate and would be held again, but not what comes.
     pub fn fail_held(&self, error: &CallError) {
-        for (_, waiter) in self.lock().waiting.drain() {
+        let mut inner = self.lock();
+        inner.failed = Some((inner.queue.coming(), error.clone()));
+        for (_, waiter) in inner.waiting.drain() {
             let _ = waiter.send(Err(error.clone()));
         }
     }
@@ -337,7 +342,9 @@ impl Permit {
         let (sender, receiver) = oneshot::channel();
         let mut inner = place.gate.lock();
         inner.queue.come_back(&place.agent, place.ticket, place.bytes);
-        if let Some(refusal) = inner.refusing.clone() {
+        let failed = inner.failed.as_ref().filter(|(before, _)| place.ticket < *before);
+        let failed = failed.map(|(_, error)| error.clone());
+        if let Some(refusal) = inner.refusing.clone().or(failed) {
             inner.queue.over(&place.agent, place.ticket);
             inner.pump();
             return Err(refusal);

@@ -77,6 +77,11 @@ impl Queue {
         self.slots = slots;
     }
 
+    /// The ticket that the next call gets.
+    pub fn coming(&self) -> Ticket {
+        Ticket(self.next)
+    }
+
     /// Calls held.
     pub fn held(&self) -> usize {
         self.held
