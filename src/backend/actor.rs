@@ -26,7 +26,7 @@ const PROBE_WAIT: Duration = Duration::from_secs(3);
 /// Calls taken from the inbox at once.
 const BATCH: usize = 128;
 /// Output that waits to be written; beyond it the inbox waits.
-const MAX_BACKLOG: usize = 8 * 1024 * 1024;
+pub(super) const MAX_BACKLOG: usize = 8 * 1024 * 1024;
 /// Time for the exit to follow the end of the output, so that the exit is what is reported.
 const EXIT_WAIT: Duration = Duration::from_secs(1);
 
@@ -34,6 +34,7 @@ const EXIT_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Actor {
     pub(super) shared: Arc<Shared>,
     pub(super) replica: u32,
+    pub(super) seat: u64,
     pub(super) settings: Arc<config::Backend>,
     pub(super) counters: Arc<Counters>,
     pub(super) stderr: StderrRing,
@@ -70,9 +71,18 @@ impl Actor {
         let mut batch = Vec::with_capacity(BATCH);
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
-        let mut armed = None;
+        let (mut armed, mut removed) = (None, false);
         self.on(Event::Start);
         loop {
+            // Before the wait, for there may be something to write already.
+            if let Some(connection) = &mut self.connection {
+                let pending = &mut self.pending;
+                connection.fill(|id, end| {
+                    if let Some(entry) = pending.get_mut(id) {
+                        entry.end = Some(end);
+                    }
+                });
+            }
             let due = self.due();
             if let Some(due) = due
                 && armed != Some(due)
@@ -80,10 +90,13 @@ impl Actor {
                 timer.as_mut().reset(due);
                 armed = Some(due);
             }
-            match self.wake(&mut batch, timer.as_mut(), due.is_some()).await {
+            match self.wake(&mut batch, timer.as_mut(), due.is_some(), !removed).await {
                 Wake::Control(Some(control)) => self.on_control(control),
                 // The backend was dropped without being stopped: nobody can call here any more.
-                Wake::Control(None) => self.on(Event::Stop),
+                Wake::Control(None) => {
+                    removed = true;
+                    self.on(Event::Stop);
+                }
                 Wake::Io(io) => self.on_io(io),
                 Wake::Work(0) => self.work.close(),
                 Wake::Work(_) => {
@@ -103,7 +116,7 @@ impl Actor {
                     self.on_time();
                 }
             }
-            if self.control.is_closed() && self.control.is_empty() && *self.life.state() == State::Stopped {
+            if removed && *self.life.state() == State::Stopped {
                 return;
             }
             if self.pending.is_empty()
@@ -117,18 +130,16 @@ impl Actor {
             {
                 self.on(Event::Drained);
             }
-            if let Some(connection) = &mut self.connection {
-                let pending = &mut self.pending;
-                connection.fill(|id, end| {
-                    if let Some(entry) = pending.get_mut(id) {
-                        entry.end = Some(end);
-                    }
-                });
-            }
         }
     }
 
-    async fn wake(&mut self, batch: &mut Vec<Work>, timer: std::pin::Pin<&mut Sleep>, timed: bool) -> Wake {
+    async fn wake(
+        &mut self,
+        batch: &mut Vec<Work>,
+        timer: std::pin::Pin<&mut Sleep>,
+        timed: bool,
+        wants_control: bool,
+    ) -> Wake {
         let Self {
             connection,
             work,
@@ -136,10 +147,8 @@ impl Actor {
             ..
         } = self;
         let room = connection.as_ref().is_none_or(|c| c.backlog() < MAX_BACKLOG);
-        // A removed backend's channels stay closed; polling them again would spin.
-        let wants_control = !control.is_closed() || !control.is_empty();
+        // Unbiased: a child that talks without end must starve neither the timer nor the calls.
         tokio::select! {
-            biased;
             message = control.recv(), if wants_control => Wake::Control(message),
             io = async { match connection { Some(c) => c.io().await, None => std::future::pending().await } } => Wake::Io(io),
             n = work.recv_many(batch, BATCH), if room && !work.is_closed() => Wake::Work(n),
@@ -173,7 +182,7 @@ impl Actor {
         match control {
             Control::Restart => {
                 info!(backend = %self.shared.name, replica = self.replica, "restart asked for");
-                self.shared.forgive(self.replica);
+                self.shared.forgive(self.seat);
                 self.on(Event::Restart);
             }
             Control::Stop => self.on(Event::Stop),
@@ -182,7 +191,7 @@ impl Actor {
                 self.settings = settings;
                 if respawn {
                     self.remembered = None;
-                    self.shared.forgive(self.replica);
+                    self.shared.forgive(self.seat);
                     self.on(Event::Restart);
                 }
             }
@@ -220,9 +229,7 @@ impl Actor {
         if reply.is_closed() {
             return;
         }
-        let takes = matches!(self.life.state(), State::Ready { .. })
-            && incarnation == self.incarnation
-            && self.closed.is_none();
+        let takes = self.life.takes_calls() && incarnation == self.incarnation && self.closed.is_none();
         match &mut self.connection {
             Some(connection) if takes => {
                 connection.push(Some(id), line);
@@ -252,8 +259,9 @@ impl Actor {
             Io::Wrote => {}
             Io::Closed(why) => {
                 if self.closed.is_none() {
-                    self.shared.set_condition(self.replica, Condition::Down, &[]);
+                    self.shared.set_condition(self.seat, Condition::Down, &[]);
                     self.closed = Some((Instant::now() + EXIT_WAIT, why));
+                    self.publish();
                 }
             }
             Io::Exited(exit) => {
@@ -288,7 +296,7 @@ impl Actor {
         match effect {
             Effect::Spawn => self.spawn(),
             Effect::Open => self.open(),
-            Effect::Close => self.shared.set_condition(self.replica, Condition::Down, &[]),
+            Effect::Close => self.shared.set_condition(self.seat, Condition::Down, &[]),
             Effect::Settle { why } => self.settle(&why),
             Effect::GiveUp { why } => self.give_up(why),
             Effect::CloseStdin => {
@@ -365,6 +373,9 @@ impl Actor {
                     self.starts.push_back(started.elapsed());
                 }
                 self.begin_listening();
+                if std::mem::take(&mut self.fetch_again) {
+                    self.refresh_tools();
+                }
                 self.send_level();
                 self.on(Event::Ready);
             }
@@ -377,14 +388,15 @@ impl Actor {
     }
 
     fn open(&mut self) {
-        if self.settings.state == config::StateKind::Volatile && self.incarnation > 1 {
+        // The start that led here is counted already; with none before it no state was lost.
+        if self.settings.state == config::StateKind::Volatile && self.starts.len() > 1 {
             // Whoever was held meant the state of the incarnation that is gone.
             self.shared
                 .gate
                 .fail_held(&CallError::from(Reason::StateLost).at(&self.shared.name));
         }
         self.publish();
-        self.shared.set_condition(self.replica, Condition::Ready, &[]);
+        self.shared.set_condition(self.seat, Condition::Ready, &[]);
     }
 
     /// The incarnation is gone: every call it had goes back to the gate or is lost.
@@ -415,7 +427,7 @@ impl Actor {
         }
         // The places first, the callers then: nothing may overtake those that go back.
         self.publish_down();
-        self.shared.set_condition(self.replica, Condition::Down, &returning);
+        self.shared.set_condition(self.seat, Condition::Down, &returning);
         for (reply, outcome) in settled {
             let _ = reply.send(outcome);
         }
@@ -432,7 +444,7 @@ impl Actor {
         error.incarnation = Some(self.incarnation);
         warn!(backend = %self.shared.name, replica = self.replica, "{}", error.message());
         self.shared
-            .set_condition(self.replica, Condition::GivenUp(Box::new(error)), &[]);
+            .set_condition(self.seat, Condition::GivenUp(Box::new(error)), &[]);
     }
 
     fn publish_down(&self) {
@@ -445,11 +457,10 @@ impl Actor {
     fn publish(&self) {
         let mut starts: Vec<_> = self.starts.iter().copied().collect();
         starts.sort_unstable();
-        let ready = matches!(self.life.state(), State::Ready { .. });
         let live = self
             .facts
             .as_ref()
-            .filter(|_| ready && self.closed.is_none())
+            .filter(|_| self.life.takes_calls() && self.closed.is_none())
             .map(|facts| Live {
                 incarnation: self.incarnation,
                 era: facts.era,

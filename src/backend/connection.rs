@@ -6,6 +6,7 @@ use std::io;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::coop::unconstrained;
 
 use crate::process::{BoxRead, BoxWrite, Child, Control, Exit};
 use crate::wire::{LineError, Lines};
@@ -136,8 +137,8 @@ impl Connection {
             exited,
             ..
         } = self;
+        // Unbiased: a child that talks without end must not starve its own input, nor hide its end.
         tokio::select! {
-            biased;
             read = async { match stdout { Some(out) => out.read_buf(lines.buffer()).await, None => std::future::pending().await } } => match read {
                 Ok(0) => { *stdout = None; Io::Closed("it closed its stdout".to_owned()) }
                 Ok(_) => Io::Read,
@@ -156,7 +157,8 @@ impl Connection {
     /// After the exit: takes in what the pipe still holds, without waiting for whoever else may hold it open.
     pub fn read_rest(&mut self) {
         while let Some(out) = &mut self.stdout {
-            match out.read_buf(self.lines.buffer()).now_or_never() {
+            // Unconstrained: a task that has used up its turn is told that nothing is there.
+            match unconstrained(out.read_buf(self.lines.buffer())).now_or_never() {
                 Some(Ok(n)) if n > 0 => {}
                 _ => return,
             }

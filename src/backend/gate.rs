@@ -27,6 +27,10 @@ struct Inner {
     queue: Queue,
     waiting: HashMap<Ticket, oneshot::Sender<Result<(), CallError>>>,
     refusing: Option<CallError>,
+    /// Calls before this one were failed, wherever they were then.
+    failed: Option<(Ticket, CallError)>,
+    /// Refusing whatever the targets do.
+    shut: bool,
     wait: Duration,
     progress: Duration,
     pace: Pace,
@@ -49,6 +53,13 @@ impl Pace {
 }
 
 impl Inner {
+    fn refuse(&mut self, error: &CallError) {
+        self.refusing = Some(error.clone());
+        for (_, waiter) in self.waiting.drain() {
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+
     /// Lets go whoever may go.
     fn pump(&mut self) {
         while let Some((agent, ticket)) = self.queue.next_to_go() {
@@ -59,10 +70,7 @@ impl Inner {
                     let _ = waiter.send(Ok(()));
                 }
                 // Refused already, and its caller has not come by yet.
-                None => {
-                    self.queue.entered(&agent, ticket);
-                    self.queue.release();
-                }
+                None => self.queue.over(&agent, ticket),
             }
         }
     }
@@ -84,6 +92,8 @@ impl Gate {
                 queue: Queue::new(limits.clone()),
                 waiting: HashMap::new(),
                 refusing: None,
+                failed: None,
+                shut: false,
                 wait: limits.wait,
                 progress: limits.progress,
                 pace: Pace::default(),
@@ -157,7 +167,7 @@ impl Gate {
     /// old places back before anything else can pass. Opens a gate that refused, where there is room again.
     pub fn targets_changed(&self, slots: usize, returning: &[(AgentKey, Ticket, usize)]) {
         let mut inner = self.lock();
-        if slots > 0 {
+        if slots > 0 && !inner.shut {
             inner.refusing = None;
         }
         inner.queue.set_slots(slots);
@@ -170,22 +180,41 @@ impl Gate {
     /// Refuses everything, held calls at once, until there are slots again or [`Self::reopen`].
     pub fn refuse(&self, error: &CallError) {
         let mut inner = self.lock();
-        inner.refusing = Some(error.clone());
-        for (_, waiter) in inner.waiting.drain() {
-            let _ = waiter.send(Err(error.clone()));
+        if !inner.shut {
+            inner.refuse(error);
         }
     }
 
-    /// Fails what is held now, but not what comes.
+    /// Refuses everything, held calls at once, whatever the targets do, until [`Self::unshut`].
+    pub fn shut(&self, error: &CallError) {
+        let mut inner = self.lock();
+        inner.shut = true;
+        inner.refuse(error);
+    }
+
+    /// Lets the targets decide again.
+    pub fn unshut(&self) {
+        let mut inner = self.lock();
+        if std::mem::take(&mut inner.shut) {
+            inner.refusing = None;
+        }
+    }
+
+    /// Fails what is held now, what is past the gate and would be held again, but not what comes.
     pub fn fail_held(&self, error: &CallError) {
-        for (_, waiter) in self.lock().waiting.drain() {
+        let mut inner = self.lock();
+        inner.failed = Some((inner.queue.coming(), error.clone()));
+        for (_, waiter) in inner.waiting.drain() {
             let _ = waiter.send(Err(error.clone()));
         }
     }
 
     /// Holds again instead of refusing.
     pub fn reopen(&self) {
-        self.lock().refusing = None;
+        let mut inner = self.lock();
+        if !inner.shut {
+            inner.refusing = None;
+        }
     }
 
     /// Calls held, their bytes, and calls past the gate.
@@ -261,13 +290,9 @@ impl Drop for Held {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
         let mut inner = place.gate.lock();
-        let still_waiting = inner.waiting.remove(&place.ticket).is_some();
-        inner.queue.leave(&place.agent, place.ticket);
-        if !still_waiting && matches!(self.receiver.try_recv(), Ok(Ok(()))) {
-            // It was let go in the same moment: the slot is given back.
-            inner.queue.entered(&place.agent, place.ticket);
-            inner.queue.release();
-        }
+        inner.waiting.remove(&place.ticket);
+        // Where it was let go already, its slot is given back.
+        inner.queue.over(&place.agent, place.ticket);
         inner.pump();
     }
 }
@@ -316,11 +341,11 @@ impl Permit {
         };
         let (sender, receiver) = oneshot::channel();
         let mut inner = place.gate.lock();
-        if !inner.queue.holds(&place.agent, place.ticket) {
-            inner.queue.come_back(&place.agent, place.ticket, place.bytes);
-        }
-        if let Some(refusal) = inner.refusing.clone() {
-            inner.queue.leave(&place.agent, place.ticket);
+        inner.queue.come_back(&place.agent, place.ticket, place.bytes);
+        let failed = inner.failed.as_ref().filter(|(before, _)| place.ticket < *before);
+        let failed = failed.map(|(_, error)| error.clone());
+        if let Some(refusal) = inner.refusing.clone().or(failed) {
+            inner.queue.over(&place.agent, place.ticket);
             inner.pump();
             return Err(refusal);
         }
@@ -351,15 +376,10 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
         let mut inner = place.gate.lock();
-        if inner.queue.holds(&place.agent, place.ticket) {
-            // Its target went down and put it back; it will not go again.
-            inner.queue.leave(&place.agent, place.ticket);
-        } else {
-            if self.held {
-                inner.queue.entered(&place.agent, place.ticket);
-            }
-            inner.queue.release();
-        }
+        inner.queue.over(&place.agent, place.ticket);
         inner.pump();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,12 +166,16 @@ impl Handshake {
             Some((version, capabilities)) => {
                 self.discover = Greeting::Accepted;
                 let capabilities = RawJson::from(capabilities);
-                if self.initialize == Greeting::Sent {
+                match self.initialize {
                     // Both greetings are out: the answer to the other one decides.
-                    self.discovered = Some((version, capabilities));
-                    return Step::Wait;
+                    Greeting::Sent => {
+                        self.discovered = Some((version, capabilities));
+                        Step::Wait
+                    }
+                    // It has decided.
+                    Greeting::Accepted => Step::Wait,
+                    Greeting::Unsent | Greeting::Refused => self.agreed(Era::Modern, version, capabilities),
                 }
-                self.agreed(Era::Modern, version, capabilities)
             }
             None => {
                 self.discover = Greeting::Refused;
@@ -213,7 +217,11 @@ impl Handshake {
         let code = Object::parse(error)
             .ok()
             .and_then(|e| e.get("code").and_then(|c| c.parse::<i64>().ok()));
-        let maybe_modern = matches!(code, Some(codes::UNSUPPORTED_VERSION | codes::METHOD_NOT_FOUND));
+        // A modern server may find the method wrong, or first of all that its `_meta` is missing.
+        let maybe_modern = matches!(
+            code,
+            Some(codes::UNSUPPORTED_VERSION | codes::METHOD_NOT_FOUND | codes::INVALID_PARAMS | codes::INVALID_REQUEST)
+        );
         match (self.choice, self.discover) {
             (_, Greeting::Sent) => Step::Wait,
             // A remembered legacy server that was replaced by a modern one.

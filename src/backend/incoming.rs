@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::actor::Actor;
+use super::actor::{Actor, MAX_BACKLOG};
 use super::handshake::{Fetch, FetchStep, modern_meta};
 use super::target::Settled;
 use crate::wire::message::write_request;
@@ -27,7 +27,6 @@ impl Actor {
                     // Whose answer it was cannot be known, so its caller could wait for ever: start afresh.
                     let why = format!("it sent a message over the limit ({error:?})");
                     self.on(super::state::Event::Broken { why });
-                    return;
                 }
             }
         }
@@ -86,7 +85,9 @@ impl Actor {
                 }
             }
             (method::MESSAGE, Some(params)) => self.on_log(line, params),
-            (method::TOOLS_CHANGED, _) if self.shake.is_none() => self.refresh_tools(),
+            // During the handshake: the page that was answered already may be stale.
+            (method::TOOLS_CHANGED, _) if self.shake.is_some() => self.fetch_again = true,
+            (method::TOOLS_CHANGED, _) => self.refresh_tools(),
             (other, _) => debug!(backend = %self.shared.name, "{other} is not relayed"),
         }
     }
@@ -113,13 +114,14 @@ impl Actor {
                 json!({ "code": codes::METHOD_NOT_FOUND, "message": format!("Method not found: {}", request.method) });
             write_response(request.id.as_raw(), Err(&error.to_string()))
         };
-        if let Some(connection) = &mut self.connection {
+        // One that asks without end and does not read must not fill the memory.
+        if let Some(connection) = self.connection.as_mut().filter(|c| c.backlog() < MAX_BACKLOG) {
             connection.push_own(&answer);
         }
     }
 
     /// The list changed: fetch it anew, once more if it changes meanwhile.
-    fn refresh_tools(&mut self) {
+    pub(super) fn refresh_tools(&mut self) {
         if self.fetch.is_some() {
             self.fetch_again = true;
             return;
@@ -146,6 +148,10 @@ impl Actor {
             FetchStep::Failed(why) => {
                 self.fetch = None;
                 warn!(backend = %self.shared.name, "the changed tool list could not be fetched: {why}");
+                // A cursor may be refused for the very reason that the list changed again.
+                if std::mem::take(&mut self.fetch_again) {
+                    self.refresh_tools();
+                }
             }
         }
     }

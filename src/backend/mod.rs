@@ -15,6 +15,8 @@ mod shared;
 pub mod state;
 mod status;
 pub mod target;
+#[cfg(test)]
+mod tests;
 pub mod tools;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +53,7 @@ pub struct Backend {
 /// A target and its last words.
 #[derive(Clone)]
 struct Running {
+    seat: u64,
     target: Target,
     stderr: StderrRing,
 }
@@ -195,8 +198,9 @@ impl Backend {
         }
     }
 
-    /// Stops and starts every target.
+    /// Stops and starts every target, also after [`Self::stop`].
     pub async fn restart(&self) {
+        self.shared.gate.unshut();
         for running in self.targets.load_full().iter() {
             running.target.control(Control::Restart).await;
         }
@@ -224,13 +228,14 @@ impl Backend {
                 .await;
         }
         for running in gone {
-            self.shared.forget(running.target.replica);
+            self.shared.forget(running.seat);
             running.target.control(Control::Stop).await;
         }
     }
 
     /// Refuses calls and stops every target by the ladder; returns when all processes are gone.
     pub async fn stop(&self, reason: Reason) {
+        self.refuse(reason);
         let targets = self.targets.load_full();
         for running in targets.iter() {
             running.target.control(Control::Stop).await;
@@ -238,12 +243,11 @@ impl Backend {
         for running in targets.iter() {
             running.target.stopped().await;
         }
-        self.shared.gate.refuse(&CallError::from(reason).at(&self.shared.name));
     }
 
     /// Refuses calls from now on, held ones included; those in flight go on.
     pub fn refuse(&self, reason: Reason) {
-        self.shared.gate.refuse(&CallError::from(reason).at(&self.shared.name));
+        self.shared.gate.shut(&CallError::from(reason).at(&self.shared.name));
     }
 
     /// Kills every target now.
@@ -259,15 +263,22 @@ impl Backend {
 }
 
 fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backend>, level: Option<u8>) -> Running {
+    let seat = shared.join();
     let stderr = StderrRing::new(settings.stderr_bytes);
     let counters = Arc::new(Counters::default());
     // Room for all calls that the gate can let pass, so that handing one over never waits for long.
     let (work_sender, work) = mpsc::channel(settings.max_in_flight.saturating_mul(2).clamp(64, 65_536));
     let (control_sender, control) = mpsc::channel(16);
-    let (phase, phase_receiver) = watch::channel(Phase::default());
+    // It is wanted from the beginning: nobody may take it for stopped before it has begun.
+    let until = Instant::now() + settings.start_timeout;
+    let (phase, phase_receiver) = watch::channel(Phase {
+        state: State::Starting { until },
+        ..Phase::default()
+    });
     let actor = Actor {
         shared: Arc::clone(shared),
         replica,
+        seat,
         settings: Arc::clone(settings),
         counters: Arc::clone(&counters),
         stderr: stderr.clone(),
@@ -292,6 +303,7 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
     };
     tokio::spawn(actor.run());
     Running {
+        seat,
         target: Target {
             replica,
             counters,

@@ -3,7 +3,7 @@
 //! Fair between agents (each has a lane, lanes take turns), in order within one lane. A call of a lane goes
 //! only after the one before it has entered its target, so that held calls cannot overtake each other.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::call::AgentKey;
 use crate::config::Gate;
@@ -47,7 +47,8 @@ pub struct Queue {
     held: usize,
     bytes: usize,
     slots: usize,
-    used: usize,
+    /// The calls past the gate. By name, not by number: a call that is over must not come back.
+    past: HashSet<Ticket>,
     next: u64,
 }
 
@@ -61,7 +62,7 @@ impl Queue {
             held: 0,
             bytes: 0,
             slots: 0,
-            used: 0,
+            past: HashSet::new(),
             next: 1,
         }
     }
@@ -76,6 +77,11 @@ impl Queue {
         self.slots = slots;
     }
 
+    /// The ticket that the next call gets.
+    pub fn coming(&self) -> Ticket {
+        Ticket(self.next)
+    }
+
     /// Calls held.
     pub fn held(&self) -> usize {
         self.held
@@ -88,15 +94,15 @@ impl Queue {
 
     /// Calls past the gate.
     pub fn used(&self) -> usize {
-        self.used
+        self.past.len()
     }
 
     /// A call of `bytes` arrives.
     pub fn arrive(&mut self, agent: &AgentKey, bytes: usize) -> Result<Arrival, Bound> {
         let ticket = Ticket(self.next);
-        if self.used < self.slots && self.turns.is_empty() && !self.lanes.contains_key(agent) {
+        if self.past.len() < self.slots && self.turns.is_empty() && !self.lanes.contains_key(agent) {
             self.next += 1;
-            self.used += 1;
+            self.past.insert(ticket);
             return Ok(Arrival::Pass(ticket));
         }
         let (lane_calls, lane_bytes) = self.lanes.get(agent).map_or((0, 0), |l| (l.calls.len(), l.bytes));
@@ -127,9 +133,11 @@ impl Queue {
     }
 
     /// A call that was past the gate comes back to its old place, whatever the bounds say: it was admitted
-    /// once. It does not go again before [`Self::willing`].
+    /// once. It does not go again before [`Self::willing`]. Nothing happens where it is back or over already.
     pub fn come_back(&mut self, agent: &AgentKey, ticket: Ticket, bytes: usize) {
-        self.used = self.used.saturating_sub(1);
+        if !self.past.remove(&ticket) {
+            return;
+        }
         self.put(
             agent,
             Held {
@@ -158,7 +166,7 @@ impl Queue {
 
     /// The next call that goes now, if any. Lanes take turns.
     pub fn next_to_go(&mut self) -> Option<(AgentKey, Ticket)> {
-        if self.used >= self.slots {
+        if self.past.len() >= self.slots {
             return None;
         }
         for _ in 0..self.turns.len() {
@@ -173,7 +181,7 @@ impl Queue {
                 lane.entering = Some(gone.ticket);
                 self.held -= 1;
                 self.bytes -= gone.bytes;
-                self.used += 1;
+                self.past.insert(gone.ticket);
             }
             if !lane.calls.is_empty() {
                 self.turns.push_back(agent.clone());
@@ -197,13 +205,16 @@ impl Queue {
         }
     }
 
-    /// A call past the gate is over.
-    pub fn release(&mut self) {
-        self.used = self.used.saturating_sub(1);
+    /// A call is over, wherever it is: past the gate, or held and cancelled, expired or refused.
+    pub fn over(&mut self, agent: &AgentKey, ticket: Ticket) {
+        if self.past.remove(&ticket) {
+            self.entered(agent, ticket);
+        } else {
+            self.leave(agent, ticket);
+        }
     }
 
-    /// A held call leaves: cancelled, expired or refused.
-    pub fn leave(&mut self, agent: &AgentKey, ticket: Ticket) {
+    fn leave(&mut self, agent: &AgentKey, ticket: Ticket) {
         let Some(lane) = self.lanes.get_mut(agent) else { return };
         if let Some(at) = lane.calls.iter().position(|h| h.ticket == ticket)
             && let Some(gone) = lane.calls.remove(at)
@@ -254,3 +265,6 @@ impl Queue {
         lane.calls.insert(at, held);
     }
 }
+
+#[cfg(test)]
+mod tests;

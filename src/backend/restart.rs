@@ -53,10 +53,12 @@ impl Restarts {
         }
         let ceiling = doubled(backoff.base, self.attempt, backoff.max);
         self.attempt = self.attempt.saturating_add(1);
+        // Never at once, whatever is configured: a start that fails at once would be repeated without end.
         Verdict::Retry(
             ceiling
                 .mul_f64(jitter.clamp(0.0, 1.0))
-                .clamp(backoff.min.min(backoff.max), backoff.max),
+                .clamp(backoff.min.min(backoff.max), backoff.max)
+                .max(Duration::from_millis(1)),
         )
     }
 

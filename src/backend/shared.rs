@@ -35,14 +35,17 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct Conditions {
-    by_replica: BTreeMap<u32, Condition>,
+    /// By seat, not by replica: one that is on its way out must not speak for its successor.
+    by_seat: BTreeMap<u64, Condition>,
+    last_seat: u64,
     room: usize,
 }
 
 impl Shared {
     pub(super) fn new(name: Arc<str>, gate: Gate, spawner: Arc<dyn Spawner>, room: usize) -> Self {
         let conditions = Mutex::new(Conditions {
-            by_replica: BTreeMap::new(),
+            by_seat: BTreeMap::new(),
+            last_seat: 0,
             room,
         });
         Self {
@@ -74,29 +77,41 @@ impl Shared {
         });
     }
 
+    /// A target is there, not ready yet. Its seat is how it is known from now on.
+    pub(super) fn join(&self) -> u64 {
+        let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.last_seat += 1;
+        let seat = conditions.last_seat;
+        conditions.by_seat.insert(seat, Condition::Down);
+        self.apply(&conditions, &[]);
+        seat
+    }
+
     /// A target changed; `returning` are its calls that go back to the gate.
-    pub(super) fn set_condition(&self, replica: u32, condition: Condition, returning: &[(AgentKey, Ticket, usize)]) {
+    pub(super) fn set_condition(&self, seat: u64, condition: Condition, returning: &[(AgentKey, Ticket, usize)]) {
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         // A target that is down again after it was given up is only being probed: calls stay refused.
-        let probing = matches!(condition, Condition::Down)
-            && matches!(conditions.by_replica.get(&replica), Some(Condition::GivenUp(_)));
-        if !probing {
-            conditions.by_replica.insert(replica, condition);
+        if let Some(known) = conditions.by_seat.get_mut(&seat)
+            && !(matches!(condition, Condition::Down) && matches!(known, Condition::GivenUp(_)))
+        {
+            *known = condition;
         }
         self.apply(&conditions, returning);
     }
 
     /// An operator or a new configuration gives the target a fresh start: calls are held for it again.
-    pub(super) fn forgive(&self, replica: u32) {
+    pub(super) fn forgive(&self, seat: u64) {
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.by_replica.insert(replica, Condition::Down);
+        if let Some(known) = conditions.by_seat.get_mut(&seat) {
+            *known = Condition::Down;
+        }
         self.apply(&conditions, &[]);
     }
 
     /// A target is gone for good.
-    pub(super) fn forget(&self, replica: u32) {
+    pub(super) fn forget(&self, seat: u64) {
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.by_replica.remove(&replica);
+        conditions.by_seat.remove(&seat);
         self.apply(&conditions, &[]);
     }
 
@@ -115,7 +130,7 @@ impl Shared {
 
     fn apply(&self, conditions: &Conditions, returning: &[(AgentKey, Ticket, usize)]) {
         let ready = conditions
-            .by_replica
+            .by_seat
             .values()
             .filter(|c| matches!(c, Condition::Ready))
             .count();
@@ -124,7 +139,7 @@ impl Shared {
             return;
         }
         let mut refusal = None;
-        for condition in conditions.by_replica.values() {
+        for condition in conditions.by_seat.values() {
             match condition {
                 Condition::GivenUp(error) => refusal = Some(error),
                 Condition::Ready | Condition::Down => return self.gate.reopen(),

@@ -163,6 +163,11 @@ impl Life {
         &self.state
     }
 
+    /// Whether calls may be written to it: it is ready, and nothing has gone wrong with it.
+    pub fn takes_calls(&self) -> bool {
+        matches!(self.state, State::Ready { .. }) && self.broken.is_none()
+    }
+
     /// How often it was started again.
     pub fn restarted(&self) -> u64 {
         self.restarted
@@ -184,7 +189,8 @@ impl Life {
         use State as S;
         match (event, self.state.clone()) {
             (Event::Start, S::Stopped) => self.spawn(now, rules),
-            (Event::Ready, S::Starting { .. }) => {
+            // One that was given up meanwhile is on its way out, whatever it still says.
+            (Event::Ready, S::Starting { .. }) if self.broken.is_none() => {
                 self.state = S::Ready { since: now };
                 vec![Effect::Open]
             }
@@ -364,3 +370,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
