@@ -49,7 +49,13 @@ pub struct Admin {
 impl Admin {
     /// Administration of these parts.
     pub fn new(router: Arc<Router>, agents: Arc<Agents>, reload: Reload, address: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { router, agents, reload, address, started: Instant::now() })
+        Arc::new(Self {
+            router,
+            agents,
+            reload,
+            address,
+            started: Instant::now(),
+        })
     }
 
     /// The state now, with at most `lines` of each target's stderr.
@@ -68,7 +74,9 @@ impl Admin {
     /// Answers one command of the admin socket.
     pub async fn command(&self, command: Value) -> Value {
         match command.get("command").and_then(Value::as_str) {
-            Some("status") => serde_json::to_value(self.status(STDERR_LINES)).unwrap_or_else(|e| json!({ "error": e.to_string() })),
+            Some("status") => {
+                serde_json::to_value(self.status(STDERR_LINES)).unwrap_or_else(|e| json!({ "error": e.to_string() }))
+            }
             Some("reload") => {
                 self.reload.now().await;
                 json!({ "done": true })
@@ -116,12 +124,22 @@ impl Front for Door {
     }
 
     fn page(&self, path: &str) -> Option<Page> {
-        let page = |status, content_type, body: String| Some(Page { status, content_type, body: body.into() });
+        let page = |status, content_type, body: String| {
+            Some(Page {
+                status,
+                content_type,
+                body: body.into(),
+            })
+        };
         let plain = "text/plain; charset=utf-8";
         match path {
             "/healthz" => page(http::StatusCode::OK, plain, "ok\n".to_owned()),
             "/readyz" if self.admin.is_ready() => page(http::StatusCode::OK, plain, "ready\n".to_owned()),
-            "/readyz" => page(http::StatusCode::SERVICE_UNAVAILABLE, plain, "no backend is ready\n".to_owned()),
+            "/readyz" => page(
+                http::StatusCode::SERVICE_UNAVAILABLE,
+                plain,
+                "no backend is ready\n".to_owned(),
+            ),
             "/status" => {
                 let status = serde_json::to_string_pretty(&self.admin.status(0)).unwrap_or_default();
                 page(http::StatusCode::OK, "application/json", status + "\n")

@@ -26,7 +26,9 @@ use crate::watch::Watcher;
 #[derive(Debug, thiserror::Error)]
 pub enum Fatal {
     /// The address is taken, or not ours.
-    #[error("cannot listen on {address}: {error}; another router may run already (`pointsman status`), or set listen.address")]
+    #[error(
+        "cannot listen on {address}: {error}; another router may run already (`pointsman status`), or set listen.address"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -58,21 +60,42 @@ impl App {
     /// first reading of; `program` is this program, which compiles components in a child of its own.
     pub async fn build(reader: Reader, loaded: config::Loaded, program: PathBuf) -> Result<Self, Fatal> {
         let config = loaded.config.clone();
-        let listen_error = |error| Fatal::Listen { address: config.listen.address, error };
+        let listen_error = |error| Fatal::Listen {
+            address: config.listen.address,
+            error,
+        };
         let bound = transport::bind(&config.listen).await.map_err(listen_error)?;
         let address = bound.local_addr();
         let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| Fatal::Policies(e.to_string()))?;
         let router = Arc::new(Router::new(Policies::new(Arc::new(NoPolicy))));
         let spawner: Arc<dyn Spawner> = Arc::new(Native);
-        let (reload, reloader) = Reloader::start(reader, loaded, host, Arc::clone(&router), spawner).await.map_err(Fatal::Plugin)?;
+        let (reload, reloader) = Reloader::start(reader, loaded, host, Arc::clone(&router), spawner)
+            .await
+            .map_err(Fatal::Plugin)?;
         let agents = Agents::new(Arc::clone(&router), &config);
         let admin = Admin::new(Arc::clone(&router), Arc::clone(&agents), reload, address);
-        Ok(Self { address, config, bound, router, agents, admin, reloader })
+        Ok(Self {
+            address,
+            config,
+            bound,
+            router,
+            agents,
+            admin,
+            reloader,
+        })
     }
 
     /// Serves until `shutdown` says stop, then drains and stops every backend.
     pub async fn run(self, shutdown: &Shutdown) {
-        let Self { address, config, bound, router, agents, admin, reloader } = self;
+        let Self {
+            address,
+            config,
+            bound,
+            router,
+            agents,
+            admin,
+            reloader,
+        } = self;
         let watcher = match Watcher::new() {
             Ok(watcher) => Some(watcher),
             Err(error) => {
@@ -81,8 +104,15 @@ impl App {
             }
         };
         let reloading = tokio::spawn(reloader.run(watcher));
-        let administration = tokio::spawn(administrate(config.router.admin_socket.clone(), address.port(), Arc::clone(&admin)));
-        let door = Arc::new(Door { agents: Arc::clone(&agents), admin });
+        let administration = tokio::spawn(administrate(
+            config.router.admin_socket.clone(),
+            address.port(),
+            Arc::clone(&admin),
+        ));
+        let door = Arc::new(Door {
+            agents: Arc::clone(&agents),
+            admin,
+        });
         let stop = {
             let signals = shutdown.subscribe();
             let agents = Arc::clone(&agents);
@@ -125,7 +155,10 @@ async fn stop_backends(router: &Router, shutdown: &Shutdown) {
         }
         _ = ladder => {}
     }
-    debug_assert!(shutdown.subscribe().phase() >= Phase::Draining, "backends stop only with the router");
+    debug_assert!(
+        shutdown.subscribe().phase() >= Phase::Draining,
+        "backends stop only with the router"
+    );
 }
 
 /// Serves the admin socket. Without one the router still does its job.
@@ -158,11 +191,25 @@ pub fn welcome(address: SocketAddr, config: &config::Config, source: &str) -> St
     // Writing to a string cannot fail.
     let _ = writeln!(out, "Pointsman {} listens on {url}\n", env!("CARGO_PKG_VERSION"));
     let _ = writeln!(out, "  configuration  {source}");
-    let _ = writeln!(out, "  backends       {}", if names.is_empty() { "none yet".to_owned() } else { names.join(", ") });
+    let _ = writeln!(
+        out,
+        "  backends       {}",
+        if names.is_empty() {
+            "none yet".to_owned()
+        } else {
+            names.join(", ")
+        }
+    );
     let _ = writeln!(out, "\nConnect an agent:");
     let _ = writeln!(out, "  Claude Code    claude mcp add --transport http pointsman {url}");
-    let _ = writeln!(out, "  Cursor         ~/.cursor/mcp.json: {{\"mcpServers\":{{\"pointsman\":{{\"url\":\"{url}\"}}}}}}");
-    let _ = writeln!(out, "  VS Code        code --add-mcp '{{\"name\":\"pointsman\",\"type\":\"http\",\"url\":\"{url}\"}}'");
+    let _ = writeln!(
+        out,
+        "  Cursor         ~/.cursor/mcp.json: {{\"mcpServers\":{{\"pointsman\":{{\"url\":\"{url}\"}}}}}}"
+    );
+    let _ = writeln!(
+        out,
+        "  VS Code        code --add-mcp '{{\"name\":\"pointsman\",\"type\":\"http\",\"url\":\"{url}\"}}'"
+    );
     let (method, name, params) = match names.first() {
         Some(first) if source.starts_with("embedded") => {
             let tool = format!("{first}__counter");
@@ -171,7 +218,10 @@ pub fn welcome(address: SocketAddr, config: &config::Config, source: &str) -> St
         _ => ("tools/list", None, String::new()),
     };
     let named = name.map(|n| format!(" -H 'mcp-name: {n}'")).unwrap_or_default();
-    let _ = writeln!(out, "\nTry it (kill a backend's process in between: `pointsman status` shows the pids):");
+    let _ = writeln!(
+        out,
+        "\nTry it (kill a backend's process in between: `pointsman status` shows the pids):"
+    );
     let _ = writeln!(
         out,
         "  curl -s {url} -H 'content-type: application/json' -H 'accept: application/json, text/event-stream' \\\n    \

@@ -22,9 +22,9 @@ pub mod watch;
 // Floor 3, actors.
 pub mod backend;
 pub mod catalog;
+pub mod reload;
 pub mod router;
 pub mod session;
-pub mod reload;
 
 // Floor 4, wiring.
 pub mod admin;

@@ -95,12 +95,21 @@ pub struct Reloader {
 impl Reloader {
     /// Takes over a configuration that was loaded: its plugins are proven first, then its backends start. An
     /// error is a plugin that cannot be loaded, in words.
-    pub async fn start(reader: Reader, loaded: config::Loaded, host: Arc<Host>, router: Arc<Router>, spawner: Arc<dyn Spawner>) -> Result<(Reload, Self), String> {
+    pub async fn start(
+        reader: Reader,
+        loaded: config::Loaded,
+        host: Arc<Host>,
+        router: Arc<Router>,
+        spawner: Arc<dyn Spawner>,
+    ) -> Result<(Reload, Self), String> {
         let (asks_sender, asks) = mpsc::channel(4);
         let status = Arc::new(Mutex::new(Shown::default()));
         let mut reloader = Self {
             reader,
-            config: Config { backends: BTreeMap::new(), ..loaded.config.clone() },
+            config: Config {
+                backends: BTreeMap::new(),
+                ..loaded.config.clone()
+            },
             files: loaded.files,
             host,
             loaded: BTreeMap::new(),
@@ -118,7 +127,13 @@ impl Reloader {
         }
         reloader.note_warnings(&loaded.warnings);
         reloader.apply(loaded.config).await;
-        Ok((Reload { asks: asks_sender, status }, reloader))
+        Ok((
+            Reload {
+                asks: asks_sender,
+                status,
+            },
+            reloader,
+        ))
     }
 
     /// Runs until the router ends. `hints` are the watcher's.
@@ -153,10 +168,15 @@ impl Reloader {
     }
 
     async fn reload(&mut self, changed: &Hint) {
-        let plugin_files: BTreeSet<PathBuf> = self.config.plugins.values().filter_map(|p| match &p.source {
-            config::Source::File(path) => Some(path.clone()),
-            config::Source::Embedded(_) => None,
-        }).collect();
+        let plugin_files: BTreeSet<PathBuf> = self
+            .config
+            .plugins
+            .values()
+            .filter_map(|p| match &p.source {
+                config::Source::File(path) => Some(path.clone()),
+                config::Source::Embedded(_) => None,
+            })
+            .collect();
         if changed.iter().any(|path| !plugin_files.contains(path)) {
             self.reload_config().await;
         }
@@ -185,9 +205,16 @@ impl Reloader {
         if loaded.config == self.config {
             return;
         }
-        let waiting: Vec<String> = config::diff(&self.config, &loaded.config).needs_restart().into_iter().map(str::to_owned).collect();
+        let waiting: Vec<String> = config::diff(&self.config, &loaded.config)
+            .needs_restart()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         if !waiting.is_empty() {
-            warn!("changed, and in force after a restart of the router: {}", waiting.join(", "));
+            warn!(
+                "changed, and in force after a restart of the router: {}",
+                waiting.join(", ")
+            );
             self.show(|s| s.needs_restart.extend(waiting));
         }
         self.apply(loaded.config).await;
@@ -201,11 +228,23 @@ impl Reloader {
         for name in &changes.backends_added {
             if let Some(settings) = config.backends.get(name) {
                 info!(backend = name, "added");
-                backends.insert(name.clone(), Backend::start(name, settings.clone(), Arc::clone(&self.spawner)));
+                backends.insert(
+                    name.clone(),
+                    Backend::start(name, settings.clone(), Arc::clone(&self.spawner)),
+                );
             }
         }
-        let removed: Vec<_> = changes.backends_removed.iter().filter_map(|name| backends.remove(name)).collect();
-        let touched: BTreeSet<&String> = changes.backends_respawn.iter().chain(&changes.backends_retuned).chain(&changes.replicas_changed).collect();
+        let removed: Vec<_> = changes
+            .backends_removed
+            .iter()
+            .filter_map(|name| backends.remove(name))
+            .collect();
+        let touched: BTreeSet<&String> = changes
+            .backends_respawn
+            .iter()
+            .chain(&changes.backends_retuned)
+            .chain(&changes.replicas_changed)
+            .collect();
         for name in touched {
             if let (Some(settings), Some(backend)) = (config.backends.get(name), backends.get(name)) {
                 let respawn = changes.backends_respawn.contains(name);
@@ -218,7 +257,11 @@ impl Reloader {
         for backend in removed {
             info!(backend = %backend.name(), "removed");
             backend.refuse(Reason::Unavailable("it was removed from the configuration".into()));
-            tokio::spawn(async move { backend.stop(Reason::Unavailable("it was removed from the configuration".into())).await });
+            tokio::spawn(async move {
+                backend
+                    .stop(Reason::Unavailable("it was removed from the configuration".into()))
+                    .await
+            });
         }
         self.config = config;
     }
@@ -227,14 +270,21 @@ impl Reloader {
         let default = config.endpoints.get("default").cloned().unwrap_or_default();
         let members = |settings: &config::Endpoint| match &settings.backends {
             None => backends.values().cloned().collect(),
-            Some(names) => names.iter().filter_map(|n| backends.get(n).cloned()).collect::<Vec<_>>(),
+            Some(names) => names
+                .iter()
+                .filter_map(|n| backends.get(n).cloned())
+                .collect::<Vec<_>>(),
         };
-        let mut wanted: Vec<(String, Option<&str>, config::Endpoint, Vec<Arc<Backend>>)> = vec![(String::new(), None, default.clone(), members(&default))];
+        let mut wanted: Vec<(String, Option<&str>, config::Endpoint, Vec<Arc<Backend>>)> =
+            vec![(String::new(), None, default.clone(), members(&default))];
         for (name, settings) in config.endpoints.iter().filter(|(name, _)| *name != "default") {
             wanted.push((name.clone(), None, settings.clone(), members(settings)));
         }
         for (name, backend) in backends {
-            let settings = config::Endpoint { backends: Some(vec![name.clone()]), ..default.clone() };
+            let settings = config::Endpoint {
+                backends: Some(vec![name.clone()]),
+                ..default.clone()
+            };
             wanted.push((name.clone(), Some(name), settings, vec![Arc::clone(backend)]));
         }
         let old = self.router.endpoints();
@@ -271,7 +321,10 @@ impl Reloader {
                 }
             }
         }
-        let same = loaded.len() == self.loaded.len() && loaded.iter().all(|(n, l)| self.loaded.get(n).is_some_and(|old| Arc::ptr_eq(old, l)));
+        let same = loaded.len() == self.loaded.len()
+            && loaded
+                .iter()
+                .all(|(n, l)| self.loaded.get(n).is_some_and(|old| Arc::ptr_eq(old, l)));
         if first || !same || config.pipeline != self.pipeline {
             match self.host.generation(self.number + 1, &config.pipeline, loaded.clone()) {
                 Ok(generation) => self.activate(generation, loaded, config.pipeline.clone()),
@@ -285,17 +338,28 @@ impl Reloader {
         rejected
     }
 
-    fn activate(&mut self, generation: Arc<Generation>, loaded: BTreeMap<String, Arc<Loaded>>, pipeline: config::Pipeline) {
+    fn activate(
+        &mut self,
+        generation: Arc<Generation>,
+        loaded: BTreeMap<String, Arc<Loaded>>,
+        pipeline: config::Pipeline,
+    ) {
         self.number = generation.generation();
         self.loaded = loaded;
         self.pipeline = pipeline;
         self.router.policies().swap(Arc::clone(&generation) as Arc<dyn Policy>);
         self.generations.retain(|old| old.strong_count() > 0);
         self.generations.push(Arc::downgrade(&generation));
-        let surplus = self.generations.len().saturating_sub(self.config.policies.generations.max(1));
+        let surplus = self
+            .generations
+            .len()
+            .saturating_sub(self.config.policies.generations.max(1));
         for old in self.generations.drain(..surplus) {
             if let Some(old) = old.upgrade() {
-                warn!(generation = old.generation(), "retired with calls still running: too many generations are alive");
+                warn!(
+                    generation = old.generation(),
+                    "retired with calls still running: too many generations are alive"
+                );
                 old.retire();
             }
         }

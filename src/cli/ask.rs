@@ -40,10 +40,17 @@ impl Whom {
             Some(path) => path.clone(),
             None => local::default_path(self.port).map_err(|e| e.to_string())?,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        let answer = runtime
-            .block_on(local::ask(&path, command.clone()))
-            .map_err(|e| format!("no router answers at {} ({e}); is one running on port {}?", path.display(), self.port))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| e.to_string())?;
+        let answer = runtime.block_on(local::ask(&path, command.clone())).map_err(|e| {
+            format!(
+                "no router answers at {} ({e}); is one running on port {}?",
+                path.display(),
+                self.port
+            )
+        })?;
         match answer.get("error").and_then(Value::as_str) {
             Some(error) => Err(error.to_owned()),
             None => Ok(answer),
@@ -66,12 +73,21 @@ impl Status {
 impl Restart {
     pub(super) fn main(&self) -> ExitCode {
         let command = json!({ "command": "restart", "backend": self.backend });
-        ended(self.whom.ask(&command).map(|_| print(&format!("{} restarts; its calls are held until it is ready", self.backend))))
+        ended(self.whom.ask(&command).map(|_| {
+            print(&format!(
+                "{} restarts; its calls are held until it is ready",
+                self.backend
+            ))
+        }))
     }
 }
 
 impl Reload {
     pub(super) fn main(&self) -> ExitCode {
-        ended(self.whom.ask(&json!({ "command": "reload" })).map(|_| print("looked at all files; `pointsman status` shows the outcome")))
+        ended(
+            self.whom
+                .ask(&json!({ "command": "reload" }))
+                .map(|_| print("looked at all files; `pointsman status` shows the outcome")),
+        )
     }
 }

@@ -71,7 +71,13 @@ Exit status: 0 when all is well, 1 when something is wrong. All problems are rep
 #[derive(Args, Clone, Debug)]
 struct Source {
     /// The configuration file. Without it `pointsman.toml` in this directory, else an embedded default.
-    #[arg(short, long, value_name = "FILE", env = "POINTSMAN_CONFIG", conflicts_with = "mcp_servers")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "POINTSMAN_CONFIG",
+        conflicts_with = "mcp_servers"
+    )]
     config: Option<PathBuf>,
     /// A file with `mcpServers`, as desktop clients have it; the rest is default.
     #[arg(long, value_name = "FILE")]

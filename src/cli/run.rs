@@ -52,8 +52,15 @@ impl Source {
             }
             (None, None) if usual.exists() => file(usual),
             (None, None) => {
-                let loaded = config::Loaded { config: config::embedded(&program), files: Vec::new(), warnings: Vec::new() };
-                (Arc::new(move || Ok::<_, Problems>(loaded.clone())), "embedded default (two demo backends); write a pointsman.toml for your own".to_owned())
+                let loaded = config::Loaded {
+                    config: config::embedded(&program),
+                    files: Vec::new(),
+                    warnings: Vec::new(),
+                };
+                (
+                    Arc::new(move || Ok::<_, Problems>(loaded.clone())),
+                    "embedded default (two demo backends); write a pointsman.toml for your own".to_owned(),
+                )
             }
         }
     }
@@ -83,7 +90,11 @@ impl Run {
         let (reader, name) = self.source.reader(program.clone());
         let loaded = reader().map_err(|problems| format!("the configuration is wrong:\n{problems}"))?;
         let workers = app::workers(loaded.config.router.workers);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(|e| e.to_string())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .enable_all()
+            .build()
+            .map_err(|e| e.to_string())?;
         let outcome = runtime.block_on(async {
             let shutdown = Shutdown::new();
             shutdown.listen_to_signals().map_err(|e| e.to_string())?;
@@ -91,7 +102,9 @@ impl Run {
             let app = App::build(reader, loaded, program).await.map_err(|e| e.to_string())?;
             print(&app::welcome(app.address, &config, &name));
             // In a task of the runtime: the thread that waits here is no worker.
-            tokio::spawn(async move { app.run(&shutdown).await }).await.map_err(|e| format!("the router ended by a bug: {e}"))
+            tokio::spawn(async move { app.run(&shutdown).await })
+                .await
+                .map_err(|e| format!("the router ended by a bug: {e}"))
         });
         runtime.shutdown_timeout(app::RUNTIME_END);
         outcome
@@ -126,15 +139,25 @@ impl Check {
         if !self.no_plugins {
             check_plugins(&loaded.config, program)?;
         }
-        let secrets = if self.show_secrets { Secrets::Shown } else { Secrets::Masked };
-        print(&format!("# in effect from: {name}\n{}", config::show(&loaded.config, secrets)));
+        let secrets = if self.show_secrets {
+            Secrets::Shown
+        } else {
+            Secrets::Masked
+        };
+        print(&format!(
+            "# in effect from: {name}\n{}",
+            config::show(&loaded.config, secrets)
+        ));
         Ok(())
     }
 }
 
 /// Loads every component as the router would, and reports all that fail.
 fn check_plugins(config: &config::Config, program: PathBuf) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
     let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| e.to_string())?;
     runtime.block_on(async {
         let (mut loaded, mut problems) = (std::collections::BTreeMap::new(), Vec::new());
@@ -151,6 +174,10 @@ fn check_plugins(config: &config::Config, program: PathBuf) -> Result<(), String
         {
             problems.push(error.to_string());
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems.join("\n"))
+        }
     })
 }

@@ -20,19 +20,37 @@ pub(super) fn status(status: &Value) -> String {
     for backend in items(status, "backends") {
         backend_lines(&mut out, backend);
     }
-    let _ = writeln!(out, "\npolicies: generation {}, {} in use", text(status, "generation"), text(status, "live_generations"));
+    let _ = writeln!(
+        out,
+        "\npolicies: generation {}, {} in use",
+        text(status, "generation"),
+        text(status, "live_generations")
+    );
     for plugin in items(status, "plugins") {
         let _ = writeln!(
             out,
             "  {:<16} {}  {}  calls {}  faults {}  breaker {}",
             text(plugin, "name"),
             text(plugin, "digest").chars().take(12).collect::<String>(),
-            items(plugin, "hooks").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            items(plugin, "hooks")
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(" "),
             text(plugin, "calls"),
             text(plugin, "faults"),
             text(plugin, "breaker")
         );
-        let _ = writeln!(out, "    from {}; imports {}", text(plugin, "source"), items(plugin, "imports").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+        let _ = writeln!(
+            out,
+            "    from {}; imports {}",
+            text(plugin, "source"),
+            items(plugin, "imports")
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
         if let Some(error) = plugin["last_error"].as_str() {
             let _ = writeln!(out, "    last error: {error}");
         }
@@ -53,8 +71,14 @@ pub(super) fn status(status: &Value) -> String {
 }
 
 fn backend_lines(out: &mut String, backend: &Value) {
-    let eta = backend["eta_ms"].as_f64().filter(|ms| *ms > 0.0).map(|ms| format!(", ETA {:.1} s", ms / 1000.0)).unwrap_or_default();
-    let tools = backend["tools"].as_u64().map_or_else(|| "tools unknown".to_owned(), |n| format!("{n} tools"));
+    let eta = backend["eta_ms"]
+        .as_f64()
+        .filter(|ms| *ms > 0.0)
+        .map(|ms| format!(", ETA {:.1} s", ms / 1000.0))
+        .unwrap_or_default();
+    let tools = backend["tools"]
+        .as_u64()
+        .map_or_else(|| "tools unknown".to_owned(), |n| format!("{n} tools"));
     let _ = writeln!(
         out,
         "\n{:<16} {:<11} {tools}, held {}, in flight {}{eta}",

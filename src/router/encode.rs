@@ -139,7 +139,11 @@ mod tests {
         let params = r#"{"name":"a__echo","arguments":{"x": 1.0 ,"é":"\u00e9"},"_meta":{"progressToken":"t","k": [1, 2]},"more":1e5}"#;
         insta::assert_snapshot!(encoded(Era::Legacy, params, &shape), @r#"{"jsonrpc":"2.0","id":42,"method":"tools/call","params":{"name":"echo","arguments":{"x": 1.0 ,"é":"\u00e9"},"_meta":{"progressToken":42,"k":[1, 2]},"more":1e5}}"#);
         let spread = "{\"name\":\"a__echo\",\r\n \"arguments\":{}}";
-        let plain = Shape { name: None, progress: false, ..shape };
+        let plain = Shape {
+            name: None,
+            progress: false,
+            ..shape
+        };
         assert_eq!(
             encoded(Era::Legacy, spread, &plain),
             "{\"jsonrpc\":\"2.0\",\"id\":42,\"method\":\"tools/call\",\"params\":{\"name\":\"a__echo\",   \"arguments\":{}}}\n"
