@@ -75,6 +75,61 @@ impl Actor {
         self.on(Event::Start);
         loop {
             // Before the wait, for there may be something to write already.
+            if let Some(connection) = &mut self.connection {
+                let pending = &mut self.pending;
+                connection.fill(|id, end| {
+                    if let Some(entry) = pending.get_mut(id) {
+                        entry.end = Some(end);
+                    }
+                });
+            }
+            let due = self.due();
+            if let Some(due) = due
+                && armed != Some(due)
+            {
+                timer.as_mut().reset(due);
+                armed = Some(due);
+            }
+            match self.wake(&mut batch, timer.as_mut(), due.is_some(), !removed).await {
+                Wake::Control(Some(control)) => self.on_control(control),
+                // The backend was dropped without being stopped: nobody can call here any more.
+                Wake::Control(None) => {
+                    removed = true;
+                    self.on(Event::Stop);
+                }
+                Wake::Io(io) => self.on_io(io),
+                Wake::Work(0) => self.work.close(),
+                Wake::Work(_) => {
+                    // One turn for the others: callers that are ready now share this write.
+                    tokio::task::yield_now().await;
+                    while batch.len() < BATCH
+                        && let Ok(work) = self.work.try_recv()
+                    {
+                        batch.push(work);
+                    }
+                    for work in batch.drain(..) {
+                        self.on_work(work);
+                    }
+                }
+                Wake::Time => {
+                    armed = None;
+                    self.on_time();
+                }
+            }
+            if removed && *self.life.state() == State::Stopped {
+                return;
+            }
+            if self.pending.is_empty()
+                && matches!(
+                    self.life.state(),
+                    State::Stopping {
+                        rung: super::state::Rung::Drain,
+                        ..
+                    }
+                )
+            {
+                self.on(Event::Drained);
+            }
         }
     }
 
