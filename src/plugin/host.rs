@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use wasmtime::StoreLimits;
 use wasmtime::component::Resource;
 use wasmtime::error::{Context, format_err};
 
 use super::bindings::pointsman::policy::{log, types};
+use super::limiter::Limiter;
 use super::voice::Voice;
 use crate::call::Call;
 use crate::policy::{Candidate, TargetView};
@@ -59,7 +59,7 @@ impl Body {
 
 /// The data of one store.
 pub(super) struct State {
-    pub(super) limits: StoreLimits,
+    pub(super) limiter: Limiter,
     pub(super) subject: Subject,
     /// Ticks of CPU time left before the guest is interrupted.
     pub(super) ticks: u64,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use wasmtime::component::InstancePre;
 use wasmtime::error::Context;
-use wasmtime::{Store, StoreLimitsBuilder, UpdateDeadline};
+use wasmtime::{Store, UpdateDeadline};
 
 use super::bindings::exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
 use super::fault::Fault;
 use super::host::{State, Subject};
+use super::limiter::Limiter;
 use super::question::{Question, unreadable};
 use super::ticker::TICK;
 use super::voice::Voice;
@@ -94,19 +95,15 @@ impl Instance {
 
     /// Makes one without `init`. An error that is a [`ShapeMismatch`] says that its hooks have other types.
     pub(super) async fn bare(from: &Blueprint) -> wasmtime::Result<Self> {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(from.memory)
-            .trap_on_grow_failure(true)
-            .build();
         let state = State {
-            limits,
+            limiter: Limiter::new(from.memory),
             subject: Subject::default(),
             ticks: 0,
             unreadable: None,
             voice: Arc::clone(&from.voice),
         };
         let mut store = Store::new(from.pre.engine(), state);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(from.output);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
