@@ -34,7 +34,7 @@ async fn cpu() {
         assert_eq!(ask(&generation, json!({ "do": "loop" })).await, Err(FaultKind::Cpu));
         began.elapsed()
     };
-    assert!(spent(Duration::from_millis(5)).await < Duration::from_millis(150));
+    assert!(spent(Duration::from_millis(5)).await < Duration::from_millis(500));
     assert!(spent(Duration::from_millis(200)).await >= Duration::from_millis(190));
 }
 
