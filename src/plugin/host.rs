@@ -135,7 +135,11 @@ impl types::HostCall for State {
         Ok(self.call()?.header(&name).map(str::to_owned))
     }
     fn meta(&mut self, _: Resource<CallHandle>, key: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.call()?.meta(&key))
+        let found = self.call()?.read_meta(&key);
+        // An absent key and an unreadable one look the same to the guest; the call ends here anyway.
+        Ok(found
+            .or_else(|why| self.refuse(format!("params: {why}")))
+            .unwrap_or_default())
     }
     fn introduction_header(&mut self, _: Resource<CallHandle>, name: String) -> wasmtime::Result<Option<String>> {
         let introduction = self.call()?.initialize.as_ref();
