@@ -56,6 +56,9 @@ pub(super) struct Blueprint {
 /// CPU time for instantiation and `init`, in ticks: interpreters do their start-up work there.
 const INIT_TICKS: u64 = 1000;
 
+/// Growth that an idle instance may keep besides twice what it began with.
+const SWELLING: usize = 1 << 20;
+
 /// A hook of the right name has other types.
 #[derive(Debug, thiserror::Error)]
 #[error("a hook has other types than in the contract")]
@@ -71,6 +74,8 @@ pub(super) struct Instance {
     transform_response: Option<transform_response::Guest>,
     /// Hook calls answered so far.
     pub(super) uses: u32,
+    /// Memory held when `init` was over.
+    born_with: usize,
 }
 
 impl Instance {
@@ -90,6 +95,7 @@ impl Instance {
                 Err(error) => return Err(Fault::of_error(&error)),
             }
         }
+        self.born_with = self.store.data().limiter.held();
         Ok(self)
     }
 
@@ -132,6 +138,7 @@ impl Instance {
             transform_response: load!(transform_response),
             store,
             uses: 0,
+            born_with: 0,
         })
     }
 
@@ -152,6 +159,11 @@ impl Instance {
             Ok(Err(message)) => Err(Fault::of_plugin(FaultKind::Error, message)),
             Err(error) => Err(Fault::of_error(&error)),
         }
+    }
+
+    /// True where a large call made it grow. Linear memory never shrinks, so it had better be replaced than kept.
+    pub(super) fn is_swollen(&self) -> bool {
+        self.store.data().limiter.held() > self.born_with.saturating_mul(2).saturating_add(SWELLING)
     }
 
     /// Runs `shutdown`, as a last courtesy.

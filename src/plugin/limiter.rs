@@ -21,6 +21,11 @@ impl Limiter {
             elements: 0,
         }
     }
+
+    /// Bytes of linear memory held now; they never become fewer.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
 }
 
 impl ResourceLimiter for Limiter {

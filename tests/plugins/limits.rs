@@ -208,6 +208,22 @@ async fn reuse() {
 }
 
 #[tokio::test]
+async fn an_instance_that_a_large_call_made_grow_is_replaced() {
+    let generation = alone(guest(json!({}))).await;
+    let mut counts = Vec::new();
+    for number in [0, 100_000, 6 << 20] {
+        assert!(
+            ask(&generation, json!({ "do": "swell", "number": number }))
+                .await
+                .is_ok()
+        );
+        counts.push(ask(&generation, json!({ "do": "count" })).await);
+    }
+    let expected = [1, 2, 1].map(|n| answer(json!({ "count": n })));
+    assert_eq!(counts, expected);
+}
+
+#[tokio::test]
 async fn breaker() {
     let host = Host::new(
         &Policies {
