@@ -165,6 +165,28 @@ async fn instances() {
 }
 
 #[tokio::test]
+async fn slots_of_the_whole_router() {
+    let plugin = Plugin {
+        instances: 1000,
+        cpu: Duration::from_secs(60),
+        wall: Duration::from_secs(60),
+        ..closed(guest(json!({})))
+    };
+    let generation = alone(plugin).await;
+    let looping = order(json!({ "do": "loop" }));
+    let mut stuck: Vec<_> = (0..256).map(|_| generation.route(&looping, candidates(&[]))).collect();
+    for call in &mut stuck {
+        begin(call).await;
+    }
+    let call = order(json!({ "do": "count" }));
+    let fault = generation.route(&call, candidates(&[])).await.unwrap_err();
+    assert!(fault.message.contains("no slot left"), "{fault}");
+    assert_eq!(generation.status()[0].faults, 0, "that is not the plugin's fault");
+    stuck.pop();
+    assert!(generation.route(&call, candidates(&[])).await.is_ok());
+}
+
+#[tokio::test]
 async fn one_who_waits_gets_the_instance_as_it_was_left() {
     let plugin = Plugin {
         instances: 1,
