@@ -129,7 +129,12 @@ impl Call {
 
     /// The JSON text of one member of `params._meta`.
     pub fn meta(&self, key: &str) -> Option<String> {
-        member_of_meta(self.params.as_str(), key)
+        self.read_meta(key).ok().flatten()
+    }
+
+    /// The same, with an error where the params or their `_meta` hold a key twice.
+    pub fn read_meta(&self, key: &str) -> Result<Option<String>, String> {
+        member_of_meta(self.params.as_str(), key).map_err(|e| e.to_string())
     }
 
     /// A header of this request, where it is text.
@@ -139,10 +144,43 @@ impl Call {
 }
 
 /// The JSON text of `_meta[key]` in `params`.
-fn member_of_meta(params: &str, key: &str) -> Option<String> {
-    // Nearly every call carries none of the keys that are asked for: do not parse to find that out.
-    memchr::memmem::find(params.as_bytes(), key.as_bytes())?;
-    let params = Object::parse(params).ok()?;
-    let meta = Object::parse(params.get("_meta")?).ok()?;
-    meta.get(key).map(str::to_owned)
+fn member_of_meta(params: &str, key: &str) -> Result<Option<String>, serde_json::Error> {
+    // Nearly every call carries none of the keys that are asked for: do not parse to find that out. A key may be
+    // written with escapes, though, and the target would read it.
+    let bytes = params.as_bytes();
+    if memchr::memmem::find(bytes, key.as_bytes()).is_none() && memchr::memchr(b'\\', bytes).is_none() {
+        return Ok(None);
+    }
+    let params = Object::parse(params)?;
+    let Some(meta) = params.get("_meta").filter(|m| m.starts_with('{')) else {
+        return Ok(None);
+    };
+    Ok(Object::parse(meta)?.get(key).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_meta_are_found_however_they_are_written() {
+        for (params, value) in [
+            (r#"{"_meta":{"a/b":{"x":1}}}"#, Ok(Some(r#"{"x":1}"#))),
+            (r#"{"_meta":{"a\/b":2}}"#, Ok(Some("2"))),
+            (r#"{"_\u006deta":{"a/b":2}}"#, Ok(Some("2"))),
+            (r#"{"_meta":{"c":2},"a/b":1}"#, Ok(None)),
+            (r#"{"_meta":"a/b"}"#, Ok(None)),
+            ("{}", Ok(None)),
+            ("[\"a/b\"]", Err(())),
+            (r#"{"_meta":{"a/b":1,"a/b":2}}"#, Err(())),
+            (r#"{"_meta":{"a/b":1},"_meta":{}}"#, Err(())),
+        ] {
+            let found = member_of_meta(params, "a/b").map_err(drop);
+            assert_eq!(
+                found.as_ref().map(Option::as_deref),
+                value.as_ref().copied(),
+                "{params}"
+            );
+        }
+    }
 }

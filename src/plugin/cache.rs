@@ -27,6 +27,7 @@ impl Cache {
         if let Some(parent) = folder.parent() {
             fs::create_dir_all(parent)?;
         }
+        #[cfg_attr(not(unix), expect(unused_mut, reason = "modes are of Unix"))]
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

@@ -34,14 +34,33 @@ pub(super) struct Workshop {
     compatibility: u64,
 }
 
-/// What the hidden subcommand does. Errors are for the parent to show.
+/// What the child's words begin with when it is the component's fault.
+const INVALID: &str = "invalid component: ";
+
+/// Address space of the child at most. Eighteen megabytes of Python need less than half of it.
+#[cfg(unix)]
+const CHILD_MEMORY: u64 = 4 << 30;
+
+/// What the hidden subcommand does. Its error goes to stderr, with exit status 1, for the parent to read.
 pub fn compile_main(input: &Path, output: &Path) -> Result<(), String> {
-    // The backends and the router come first.
     #[cfg(unix)]
-    let _ = rustix::process::nice(10);
+    restrain();
     let bytes = std::fs::read(input).map_err(|e| format!("{}: {e}", input.display()))?;
-    let code = compile(&bytes)?;
+    let code = compile(&bytes).map_err(|e| format!("{INVALID}{e}"))?;
     write_private(output, &code).map_err(|e| format!("{}: {e}", output.display()))
+}
+
+/// Makes this process a quiet neighbour: the backends and the router come first. Where it cannot be had, it is
+/// not worth failing for.
+#[cfg(unix)]
+fn restrain() {
+    use rustix::process::{Resource, Rlimit, nice, setrlimit};
+    let _ = nice(10);
+    let most = Rlimit {
+        current: Some(CHILD_MEMORY),
+        maximum: Some(CHILD_MEMORY),
+    };
+    let _ = setrlimit(Resource::As, most);
 }
 
 fn compile(bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -103,7 +122,12 @@ impl Workshop {
         tokio::task::spawn_blocking(move || write_private(&path, &bytes))
             .await
             .map_err(|e| Problem::Compile(e.to_string()))??;
-        let child = tokio::process::Command::new(program)
+        let mut child = tokio::process::Command::new(program);
+        // It needs nothing of the environment, and there may be secrets in it. Windows cannot start one without.
+        if cfg!(unix) {
+            child.env_clear();
+        }
+        let child = child
             .arg(COMPILE_COMMAND)
             .arg(&input.path)
             .arg(output)
@@ -121,10 +145,9 @@ impl Workshop {
         }
         let said = String::from_utf8_lossy(&done.stderr);
         let said = said.trim();
-        Err(match done.status.code() {
-            // It ran and had something to say: that is about the component.
-            Some(1) if !said.is_empty() => Problem::Invalid(said.to_owned()),
-            _ => Problem::Compile(format!("the compiler ended with {}: {said}", done.status)),
+        Err(match said.strip_prefix(INVALID) {
+            Some(why) => Problem::Invalid(why.to_owned()),
+            None => Problem::Compile(format!("the compiler ended with {}: {said}", done.status)),
         })
     }
 

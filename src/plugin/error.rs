@@ -47,7 +47,6 @@ pub struct LoadError {
     /// Its name in the configuration.
     pub plugin: String,
     /// What is wrong.
-    #[source]
     pub problem: Problem,
 }
 

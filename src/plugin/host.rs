@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use wasmtime::StoreLimits;
 use wasmtime::component::Resource;
 use wasmtime::error::{Context, format_err};
 
 use super::bindings::pointsman::policy::{log, types};
+use super::limiter::Limiter;
 use super::voice::Voice;
 use crate::call::Call;
 use crate::policy::{Candidate, TargetView};
@@ -59,7 +59,7 @@ impl Body {
 
 /// The data of one store.
 pub(super) struct State {
-    pub(super) limits: StoreLimits,
+    pub(super) limiter: Limiter,
     pub(super) subject: Subject,
     /// Ticks of CPU time left before the guest is interrupted.
     pub(super) ticks: u64,
@@ -135,7 +135,11 @@ impl types::HostCall for State {
         Ok(self.call()?.header(&name).map(str::to_owned))
     }
     fn meta(&mut self, _: Resource<CallHandle>, key: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.call()?.meta(&key))
+        let found = self.call()?.read_meta(&key);
+        // An absent key and an unreadable one look the same to the guest; the call ends here anyway.
+        Ok(found
+            .or_else(|why| self.refuse(format!("params: {why}")))
+            .unwrap_or_default())
     }
     fn introduction_header(&mut self, _: Resource<CallHandle>, name: String) -> wasmtime::Result<Option<String>> {
         let introduction = self.call()?.initialize.as_ref();

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use wasmtime::component::InstancePre;
 use wasmtime::error::Context;
-use wasmtime::{Store, StoreLimitsBuilder, UpdateDeadline};
+use wasmtime::{Store, UpdateDeadline};
 
 use super::bindings::exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
 use super::fault::Fault;
 use super::host::{State, Subject};
+use super::limiter::Limiter;
 use super::question::{Question, unreadable};
 use super::ticker::TICK;
 use super::voice::Voice;
@@ -55,6 +56,9 @@ pub(super) struct Blueprint {
 /// CPU time for instantiation and `init`, in ticks: interpreters do their start-up work there.
 const INIT_TICKS: u64 = 1000;
 
+/// Growth that an idle instance may keep besides twice what it began with.
+const SWELLING: usize = 1 << 20;
+
 /// A hook of the right name has other types.
 #[derive(Debug, thiserror::Error)]
 #[error("a hook has other types than in the contract")]
@@ -70,6 +74,8 @@ pub(super) struct Instance {
     transform_response: Option<transform_response::Guest>,
     /// Hook calls answered so far.
     pub(super) uses: u32,
+    /// Memory held when `init` was over.
+    born_with: usize,
 }
 
 impl Instance {
@@ -89,24 +95,21 @@ impl Instance {
                 Err(error) => return Err(Fault::of_error(&error)),
             }
         }
+        self.born_with = self.store.data().limiter.held();
         Ok(self)
     }
 
     /// Makes one without `init`. An error that is a [`ShapeMismatch`] says that its hooks have other types.
     pub(super) async fn bare(from: &Blueprint) -> wasmtime::Result<Self> {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(from.memory)
-            .trap_on_grow_failure(true)
-            .build();
         let state = State {
-            limits,
+            limiter: Limiter::new(from.memory),
             subject: Subject::default(),
             ticks: 0,
             unreadable: None,
             voice: Arc::clone(&from.voice),
         };
         let mut store = Store::new(from.pre.engine(), state);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(from.output);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
@@ -135,6 +138,7 @@ impl Instance {
             transform_response: load!(transform_response),
             store,
             uses: 0,
+            born_with: 0,
         })
     }
 
@@ -155,6 +159,11 @@ impl Instance {
             Ok(Err(message)) => Err(Fault::of_plugin(FaultKind::Error, message)),
             Err(error) => Err(Fault::of_error(&error)),
         }
+    }
+
+    /// True where a large call made it grow. Linear memory never shrinks, so it had better be replaced than kept.
+    pub(super) fn is_swollen(&self) -> bool {
+        self.store.data().limiter.held() > self.born_with.saturating_mul(2).saturating_add(SWELLING)
     }
 
     /// Runs `shutdown`, as a last courtesy.

@@ -20,6 +20,7 @@ mod fault;
 mod host;
 mod inspect;
 mod instance;
+mod limiter;
 mod load;
 mod loaded;
 mod pool;

@@ -73,10 +73,10 @@ impl Pool {
 }
 
 impl Taken<'_> {
-    /// Returns the instance after a call that went well, unless it has served long enough.
+    /// Returns the instance after a call that went well, unless it has served long enough or grown too large.
     pub(super) fn give_back(mut self) {
         self.instance.uses += 1;
-        if self.instance.uses < self.pool.reuse {
+        if self.instance.uses < self.pool.reuse && !self.instance.is_swollen() {
             self.pool.idle().push(self.instance);
         }
     }

@@ -243,6 +243,11 @@ async fn keys_that_stand_twice_matter_only_to_those_who_read() {
             "{word}: even a guest that ignores it, even where faults are forgiven"
         );
     }
+    let meta = call(r#"{"_meta":{"test":{},"test":{}}}"#);
+    assert_eq!(
+        generation.route(&meta, among()).await.unwrap_err().kind,
+        FaultKind::Params
+    );
     assert_eq!(
         generation.status()[0].faults,
         0,

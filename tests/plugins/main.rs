@@ -1,4 +1,6 @@
 //! Policy components from file to verdict: the defaults, faults, limits, broken files, reloads.
+// Compilers that misbehave are shell scripts here.
+#![cfg(unix)]
 
 mod broken;
 mod chains;

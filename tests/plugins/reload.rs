@@ -161,3 +161,39 @@ async fn idle_instances_of_a_retired_build_say_good_bye() {
     }
     panic!("no good-bye in: {}", text());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_fails_while_builds_are_swapped() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("plugin.wasm");
+    let host = host();
+    let plugin = file(path.clone(), json!({ "do": "tag" }));
+    put("a", &path);
+    let current = Arc::new(Mutex::new(load(&host, 1, &plugin).await));
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let current = Arc::clone(&current);
+            tokio::spawn(async move {
+                let mut seen = std::collections::BTreeSet::new();
+                for _ in 0..300 {
+                    let generation = Arc::clone(&current.lock().unwrap());
+                    seen.insert(tag(&generation).await);
+                    tokio::task::yield_now().await;
+                }
+                seen
+            })
+        })
+        .collect();
+    let mut number = 1;
+    while callers.iter().any(|c| !c.is_finished()) {
+        number += 1;
+        put(if number % 2 == 0 { "b" } else { "a" }, &path);
+        let next = load(&host, number, &plugin).await;
+        *current.lock().unwrap() = next;
+    }
+    for caller in callers {
+        assert!(!caller.await.unwrap().is_empty());
+    }
+    assert!(number > 3, "only {number} builds were seen");
+    assert_eq!(current.lock().unwrap().status()[0].faults, 0);
+}

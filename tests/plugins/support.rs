@@ -40,16 +40,18 @@ pub fn host() -> Arc<Host> {
     Host::new(&policies(), compiler()).unwrap()
 }
 
-/// One of the default components with this configuration.
+/// One of the default components with this configuration. Times are generous: the machine that runs the tests is
+/// busy.
 pub fn embedded(name: &str, config: Value) -> Plugin {
     Plugin {
         source: Source::Embedded(name.to_owned()),
         config,
+        wall: std::time::Duration::from_secs(5),
         ..Plugin::default()
     }
 }
 
-/// A file with this configuration. Times are generous: the machine that runs the tests is busy.
+/// A file with this configuration.
 pub fn file(path: PathBuf, config: Value) -> Plugin {
     Plugin {
         source: Source::File(path),

@@ -95,6 +95,9 @@ fn misbehave(config: &Orders) -> Result<(), String> {
         "recurse" => {
             std::hint::black_box(deeper(0));
         }
+        "swell" => {
+            std::hint::black_box(vec![1u8; config.number as usize]);
+        }
         "error" => return Err(format!("guest {LABEL} gave up")),
         "chatter" => {
             for n in 0..config.number {
