@@ -161,10 +161,11 @@ async fn an_agent_whose_caller_went_while_its_target_died_is_not_blocked() {
         )
         .await;
     server.expect("tools/call").await;
-    // In the same moment: the actor hears of the end before it hears that the call is not wanted.
+    // In the same moment: the actor may hear of the end before it hears that the call is not wanted.
     server.die();
     drop(replayable.flight);
     drop(replayable.permit);
+    idle().await;
     let next = world.caller(1, "next");
     let mut server = world.ready_child().await;
     assert_eq!(server.serve().await, "next");
