@@ -275,8 +275,7 @@ impl Reloader {
                 .filter_map(|n| backends.get(n).cloned())
                 .collect::<Vec<_>>(),
         };
-        let mut wanted: Vec<(String, Option<&str>, config::Endpoint, Vec<Arc<Backend>>)> =
-            vec![(String::new(), None, default.clone(), members(&default))];
+        let mut wanted = vec![(String::new(), None, default.clone(), members(&default))];
         for (name, settings) in config.endpoints.iter().filter(|(name, _)| *name != "default") {
             wanted.push((name.clone(), None, settings.clone(), members(settings)));
         }
@@ -285,7 +284,7 @@ impl Reloader {
                 backends: Some(vec![name.clone()]),
                 ..default.clone()
             };
-            wanted.push((name.clone(), Some(name), settings, vec![Arc::clone(backend)]));
+            wanted.push((name.clone(), Some(name.as_str()), settings, vec![Arc::clone(backend)]));
         }
         let old = self.router.endpoints();
         let mut endpoints = BTreeMap::new();

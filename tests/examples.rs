@@ -1,5 +1,7 @@
 //! Every file in `examples/` loads, and `examples/reference.toml` tells the truth about the defaults.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 use std::path::{Path, PathBuf};
 
 use pointsman::config::{

@@ -1,5 +1,12 @@
 //! Memory of the policy host, in a process of its own: idle it is small, and reloads leave nothing behind.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    reason = "a test that measures real time and tells what it measured"
+)]
 
 #[path = "plugins/support.rs"]
 #[expect(dead_code, reason = "shared with the tests in plugins/, which use the rest")]

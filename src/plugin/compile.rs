@@ -122,6 +122,10 @@ impl Workshop {
         tokio::task::spawn_blocking(move || write_private(&path, &bytes))
             .await
             .map_err(|e| Problem::Compile(e.to_string()))??;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the compiler is this program itself, not a backend"
+        )]
         let mut child = tokio::process::Command::new(program);
         // It needs nothing of the environment, and there may be secrets in it. Windows cannot start one without.
         if cfg!(unix) {

@@ -121,7 +121,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use tokio::time::Instant;
 
     fn until(what: &str, condition: impl Fn() -> bool) {
         let began = Instant::now();

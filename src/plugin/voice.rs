@@ -1,7 +1,9 @@
 //! A plugin's voice in the log: its lines carry its name, long ones are cut, and too many are dropped.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Bytes of one line at most.
 const LINE: usize = 1024;

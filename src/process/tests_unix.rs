@@ -1,5 +1,7 @@
 //! Real children, told by their pipes what they have come to: no test here waits by the clock.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::pin::pin;

@@ -33,6 +33,7 @@ pub(super) fn spawn(spec: &Spec) -> Result<Child, SpawnError> {
     let failed = |error| SpawnError::from_io(spec, error);
     // Listening begins before there is anything to hear: the end of a short child is not missed.
     let ends = signal(SignalKind::child()).map_err(|error| other(spec, error))?;
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns children")]
     let mut command = tokio::process::Command::new(&spec.program);
     command
         .args(&spec.args)

@@ -17,7 +17,7 @@ use crate::call::Call;
 use crate::catalog::{Endpoint, View};
 use crate::config::StateKind;
 use crate::error::{CallError, Reason};
-use crate::policy::{Hook, Policy, RouteChoice, Selection};
+use crate::policy::{FaultKind, Hook, Policy, RouteChoice, Selection};
 use crate::wire::{Era, RawJson, method};
 
 /// What a caller hears while its call runs, besides what its target says.
@@ -439,7 +439,11 @@ fn may_repeat(to: &Destination, settings: &crate::config::Backend, call: &Call) 
 }
 
 fn fault(fault: crate::policy::PolicyFault) -> CallError {
-    CallError::from(Reason::PolicyFault(fault.to_string()))
+    match fault.kind {
+        // The request's own fault: a policy was about to read what a target could read differently.
+        FaultKind::Params => Reason::InvalidParams(fault.message).into(),
+        _ => Reason::PolicyFault(fault.to_string()).into(),
+    }
 }
 
 /// An error that would say "not sent" about a call that was written once says what is true instead.

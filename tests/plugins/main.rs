@@ -1,6 +1,12 @@
 //! Policy components from file to verdict: the defaults, faults, limits, broken files, reloads.
 // Compilers that misbehave are shell scripts here.
 #![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_types,
+    reason = "tests against the real clock"
+)]
 
 mod broken;
 mod chains;
