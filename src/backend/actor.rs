@@ -273,7 +273,9 @@ impl Actor {
                     // Some servers die of a request before `initialize`: greet it the legacy way next time.
                     self.remembered = Some(Era::Legacy);
                 }
-                self.on(Event::Exited { why: exit.to_string() });
+                self.on(Event::Exited {
+                    why: format!("its process {exit}"),
+                });
             }
         }
     }
