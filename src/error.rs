@@ -136,7 +136,8 @@ impl CallError {
     pub fn delivery(&self) -> Delivery {
         match self.reason {
             _ if self.answered => Delivery::Unknown,
-            Reason::OutcomeUnknown(_) => Delivery::Unknown,
+            // Where it was when its agent took it back is not told apart.
+            Reason::OutcomeUnknown(_) | Reason::Cancelled => Delivery::Unknown,
             Reason::Denied { .. }
             | Reason::UnknownTool(_)
             | Reason::InvalidParams(_)
