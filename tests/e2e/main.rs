@@ -14,3 +14,6 @@
 mod support;
 
 mod gate;
+mod held;
+mod kills;
+mod loops;

@@ -293,6 +293,11 @@ impl Sent {
         }
     }
 
+    /// Gives the connection back after the end.
+    pub fn give_back(self) {
+        self.agent.keep(self.http);
+    }
+
     /// Closes the connection under the call.
     pub fn disconnect(self) {}
 }
