@@ -108,7 +108,7 @@ async fn a_message_over_the_limit_ends_the_target_and_the_answers_around_it_coun
         ..settings()
     };
     let (world, mut server) = World::ready(limit).await;
-    let mut calls = vec![world.send(1).await, world.send(2).await, world.send(3).await];
+    let mut calls = [world.send(1).await, world.send(2).await, world.send(3).await];
     idle().await;
     let before = json!({ "jsonrpc": "2.0", "id": calls[0].id, "result": {} });
     let big = json!({ "jsonrpc": "2.0", "id": calls[1].id, "result": "x".repeat(500) });

@@ -1,0 +1,19 @@
+//! End to end: the real program in front of real processes that are killed, stopped and changed under load.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "tests start processes, measure real time, print it, and fail by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod gate;
+mod held;
+mod kills;
+mod loops;
