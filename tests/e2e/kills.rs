@@ -17,16 +17,16 @@ const AGENTS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// A call that ended.
-struct Done {
-    agent: usize,
-    sent: Instant,
-    ended: Instant,
-    outcome: Outcome,
+pub struct Done {
+    pub agent: usize,
+    pub sent: Instant,
+    pub ended: Instant,
+    pub outcome: Outcome,
 }
 
 /// Calls `tool` from all agents until `stop`; the ids of one agent rise, and it sends a call only when the one
 /// before was answered or is known to be held.
-async fn load(router: &Router, tool: &'static str, stop: Arc<AtomicBool>) -> JoinSet<Vec<(String, Done)>> {
+pub async fn load(router: &Router, tool: &'static str, stop: Arc<AtomicBool>) -> JoinSet<Vec<(String, Done)>> {
     let mut agents = JoinSet::new();
     for number in 0..AGENTS {
         // Every fourth one is modern: it has no session, and one call at a time.
@@ -130,7 +130,7 @@ fn assert_order(order: &[String], repeats: bool) {
     }
 }
 
-fn report(what: &str, kills: usize, done: &BTreeMap<String, Done>) {
+pub fn report(what: &str, kills: usize, done: &BTreeMap<String, Done>) {
     let mut codes: BTreeMap<i64, usize> = BTreeMap::new();
     done.values()
         .for_each(|d| *codes.entry(d.outcome.code()).or_default() += 1);

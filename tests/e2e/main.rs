@@ -16,4 +16,7 @@ mod support;
 mod gate;
 mod held;
 mod kills;
+mod lists;
 mod loops;
+mod restarts;
+mod shutdown;
