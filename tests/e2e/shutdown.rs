@@ -110,7 +110,7 @@ async fn a_child_that_ignores_everything_is_gone_at_the_end_of_the_ladder() {
 async fn a_call_that_is_still_held_at_the_end_of_the_grace_is_told_that_it_was_not_sent() {
     let folder = tempfile::tempdir().unwrap();
     let switch = Switch::new(folder.path(), "work", "");
-    let config = "[router]\ngrace = \"300ms\"\n[backends.work]\ncommand = \"/bin/sh\"\nargs = [\"@dir/work.sh\"]\n\
+    let config = "[router]\ngrace = \"1s\"\n[backends.work]\ncommand = \"/bin/sh\"\nargs = [\"@dir/work.sh\"]\n\
                   [backends.work.stop]\neof = \"100ms\"\nterm = \"100ms\"\n";
     let mut router = Router::start_in(folder, config).await;
     router.ready("work").await;
@@ -122,6 +122,9 @@ async fn a_call_that_is_still_held_at_the_end_of_the_grace_is_told_that_it_was_n
         modern.start(1, "read", json!({})).await,
     ];
     router.held("work", 3).await;
+    router
+        .backend_until("work", "the next start", |b| b["targets"][0]["state"] == "starting")
+        .await;
     let family = family(&router);
     router.terminate();
     for call in calls {
