@@ -79,7 +79,12 @@ impl Admin {
             }
             Some("reload") => {
                 self.reload.now().await;
-                json!({ "done": true })
+                let status = self.reload.status();
+                json!({
+                    "generation": status.generation,
+                    "rejected": status.rejected,
+                    "config_error": status.config_error,
+                })
             }
             Some("restart") => {
                 let name = command.get("backend").and_then(Value::as_str).unwrap_or_default();

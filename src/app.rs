@@ -27,9 +27,7 @@ use crate::watch::Watcher;
 #[derive(Debug, thiserror::Error)]
 pub enum Fatal {
     /// The address is taken, or not ours.
-    #[error(
-        "cannot listen on {address}: {error}; another router may run already (`pointsman status`), or set listen.address"
-    )]
+    #[error("cannot listen on {address}: {error}; {}", listen_hint(*.address, .error))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -42,6 +40,20 @@ pub enum Fatal {
     /// A plugin cannot be loaded, and there is no earlier build of it to go on with.
     #[error("{0}")]
     Plugin(String),
+}
+
+fn listen_hint(address: SocketAddr, error: &std::io::Error) -> String {
+    use std::io::ErrorKind as K;
+    match error.kind() {
+        K::AddrInUse => format!(
+            "`pointsman status --port {0}` tells whether a router has that port; take another with `--listen {1}:PORT` or `listen.address`",
+            address.port(),
+            address.ip()
+        ),
+        K::AddrNotAvailable => "no interface of this machine has that address; correct `listen.address`".to_owned(),
+        K::PermissionDenied => "ports below 1024 need privileges; take another with `listen.address`".to_owned(),
+        _ => "correct `listen.address`".to_owned(),
+    }
 }
 
 /// Time for the answers to calls that end with their backends to reach the agents.

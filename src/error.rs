@@ -178,7 +178,7 @@ impl CallError {
                 format!("{backend} was not ready within {waited:.1} s. The call was not sent; it is safe to repeat it.")
             }
             Reason::OutcomeUnknown(why) => {
-                format!("{why} while {backend} had the call. It may or may not have run: check before repeating it.")
+                format!("{backend} had the call, and {why}. It may or may not have run: check before repeating it.")
             }
             Reason::CrashLoop(why) => format!(
                 "{backend} keeps dying soon after its start ({why}). The call was not sent; look at the backend's stderr with `pointsman status`."
@@ -194,7 +194,9 @@ impl CallError {
             Reason::PolicyFault(why) if self.answered => {
                 format!("the call ran, but a policy failed on its answer, which is withheld: {why}")
             }
-            Reason::PolicyFault(why) => format!("a routing policy failed: {why}. The call was not sent."),
+            Reason::PolicyFault(why) => {
+                format!("a policy failed: {why}. The call was not sent; look at `pointsman status`.")
+            }
             Reason::Cancelled => "the call was cancelled by the client".to_owned(),
             Reason::UnknownTool(name) => format!("Unknown tool: {name}"),
             Reason::InvalidParams(why) => format!("Invalid params: {why}"),
@@ -266,7 +268,7 @@ mod tests {
         }
         .at("git");
         insta::assert_snapshot!(error.to_wire(), @r#"{"code":7003,"data":{"backend":"git","delivery":"not_sent","eta_ms":1500,"incarnation":3,"retry_after_ms":null,"waited_ms":30000},"message":"git was not ready within 30.0 s. The call was not sent; it is safe to repeat it."}"#);
-        let unknown = CallError::from(Reason::OutcomeUnknown("the process was killed by signal 9".into())).at("git");
+        let unknown = CallError::from(Reason::OutcomeUnknown("its process was killed by signal 9".into())).at("git");
         assert_eq!(unknown.delivery(), Delivery::Unknown);
         assert!(unknown.to_tool_result().contains("\"isError\":true"));
         assert_eq!(

@@ -11,10 +11,10 @@ pub mod wire;
 pub mod call;
 pub mod config;
 pub mod error;
-pub mod plugin;
 pub mod policy;
 
 // Floor 2, mechanisms: blind to each other.
+pub mod plugin;
 pub mod process;
 pub mod transport;
 pub mod watch;

@@ -320,6 +320,10 @@ impl Reloader {
                 }
             }
         }
+        if first && !rejected.is_empty() {
+            // There is nothing to go on with: the caller gives up, for the reason that was just told.
+            return rejected;
+        }
         let same = loaded.len() == self.loaded.len()
             && loaded
                 .iter()

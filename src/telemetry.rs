@@ -56,8 +56,8 @@ pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
 fn choose(from_env: Option<String>, configured: &str) -> Result<EnvFilter, TelemetryError> {
     let (place, filter) = match from_env.as_deref().map(str::trim) {
         Some(filter) if !filter.is_empty() => (ENV_FILTER, filter),
-        _ if configured.trim().is_empty() => ("the configuration", DEFAULT_FILTER),
-        _ => ("the configuration", configured.trim()),
+        _ if configured.trim().is_empty() => ("`--log`", DEFAULT_FILTER),
+        _ => ("`--log`", configured.trim()),
     };
     EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter {
         filter: filter.to_owned(),
@@ -136,11 +136,6 @@ mod tests {
     fn a_wrong_filter_is_named_with_its_place() {
         let text = choose(Some("pointsman=loud".into()), "info").unwrap_err().to_string();
         assert!(text.contains("`pointsman=loud` in POINTSMAN_LOG"), "{text}");
-        assert!(
-            choose(None, "a=b=c")
-                .unwrap_err()
-                .to_string()
-                .contains("the configuration")
-        );
+        assert!(choose(None, "a=b=c").unwrap_err().to_string().contains("`--log`"));
     }
 }

@@ -14,6 +14,9 @@ use crate::wire::{LineError, Lines};
 /// Bytes moved to the pipe in one write at most.
 const CHUNK: usize = 64 * 1024;
 
+/// What a pipe holds at most. Read more after the exit, and somebody else is still writing.
+const PIPE: usize = 1024 * 1024;
+
 /// What the pipes brought.
 pub enum Io {
     /// Bytes were read: take the lines.
@@ -156,10 +159,11 @@ impl Connection {
 
     /// After the exit: takes in what the pipe still holds, without waiting for whoever else may hold it open.
     pub fn read_rest(&mut self) {
-        while let Some(out) = &mut self.stdout {
+        let mut read = 0;
+        while let Some(out) = self.stdout.as_mut().filter(|_| read < PIPE) {
             // Unconstrained: a task that has used up its turn is told that nothing is there.
             match unconstrained(out.read_buf(self.lines.buffer())).now_or_never() {
-                Some(Ok(n)) if n > 0 => {}
+                Some(Ok(n)) if n > 0 => read += n,
                 _ => return,
             }
         }

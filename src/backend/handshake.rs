@@ -387,3 +387,6 @@ fn short(text: &str) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests;

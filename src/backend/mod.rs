@@ -5,6 +5,7 @@
 
 mod actor;
 mod connection;
+mod effects;
 pub mod gate;
 pub mod handshake;
 mod incoming;

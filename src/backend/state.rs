@@ -278,10 +278,8 @@ impl Life {
     }
 
     fn died(&mut self, why: String, stable: bool, now: Instant, jitter: f64, rules: &config::Backend) -> Vec<Effect> {
-        let why = self
-            .broken
-            .take()
-            .map_or_else(|| why.clone(), |how| format!("{how} ({why})"));
+        // What broke is broken off by a kill: how that ended would only mislead.
+        let why = self.broken.take().unwrap_or(why);
         let mut effects = vec![Effect::Settle { why: why.clone() }];
         match self
             .restarts

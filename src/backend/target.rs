@@ -192,16 +192,17 @@ impl Target {
     pub async fn submit(&self, submit: Submit, receiver: oneshot::Receiver<Settled>) -> Flight {
         let id = submit.id;
         self.counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight {
+        let mut flight = Flight {
             id,
             work: self.work.clone(),
             counters: Arc::clone(&self.counters),
             receiver,
+            accepted: true,
             settled: false,
         };
-        // The inbox has room for all that the gate lets pass, so this rarely waits. A closed inbox drops the
-        // call, and with it the sender that the flight waits on.
-        let _ = self.work.send(Work::Call(submit)).await;
+        // The inbox has room for all that the gate lets pass, so this rarely waits. A target that is gone takes
+        // nothing.
+        flight.accepted = self.work.send(Work::Call(submit)).await.is_ok();
         flight
     }
 
@@ -225,6 +226,7 @@ pub struct Flight {
     work: mpsc::Sender<Work>,
     counters: Arc<Counters>,
     receiver: oneshot::Receiver<Settled>,
+    accepted: bool,
     settled: bool,
 }
 
@@ -233,7 +235,14 @@ impl Flight {
     pub async fn settled(&mut self) -> Settled {
         let settled = (&mut self.receiver).await;
         self.settled = true;
-        settled.unwrap_or(Settled::Returned { replayed: false })
+        match settled {
+            Ok(settled) => settled,
+            // Its actor ended without a word: by a bug, and then nobody knows how far the call got.
+            Err(_) if self.accepted => Settled::Lost {
+                why: "the router lost track of the process".to_owned(),
+            },
+            Err(_) => Settled::Returned { replayed: false },
+        }
     }
 }
 

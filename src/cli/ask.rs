@@ -1,5 +1,6 @@
 //! `pointsman status`, `restart` and `reload`: questions to a running router over its admin socket.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -21,7 +22,7 @@ pub(super) struct Status {
 /// `pointsman restart`.
 #[derive(Args, Debug)]
 pub(super) struct Restart {
-    /// The backend.
+    /// Its name, as `pointsman status` shows it.
     backend: String,
     #[command(flatten)]
     whom: Whom,
@@ -45,10 +46,13 @@ impl Whom {
             .build()
             .map_err(|e| e.to_string())?;
         let answer = runtime.block_on(local::ask(&path, command.clone())).map_err(|e| {
+            let (at, port) = (path.display(), self.port);
+            let what = match e.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!("no router runs here with port {port}"),
+                _ => format!("the router with port {port} does not answer ({e})"),
+            };
             format!(
-                "no router answers at {} ({e}); is one running on port {}?",
-                path.display(),
-                self.port
+                "{what} (its socket would be {at}): start one with `pointsman run`, or say which with --port or --socket"
             )
         })?;
         match answer.get("error").and_then(Value::as_str) {
@@ -84,10 +88,17 @@ impl Restart {
 
 impl Reload {
     pub(super) fn main(&self) -> ExitCode {
-        ended(
-            self.whom
-                .ask(&json!({ "command": "reload" }))
-                .map(|_| print("looked at all files; `pointsman status` shows the outcome")),
-        )
+        ended(self.whom.ask(&json!({ "command": "reload" })).and_then(|outcome| {
+            let refused = show::refused(&outcome);
+            if refused.is_empty() {
+                print(&format!(
+                    "all is in force; policies: generation {}",
+                    outcome["generation"]
+                ));
+                Ok(())
+            } else {
+                Err(format!("refused, and the last good version goes on:\n{refused}"))
+            }
+        }))
     }
 }

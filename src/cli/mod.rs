@@ -15,10 +15,10 @@ use crate::plugin::{COMPILE_COMMAND, compile_main};
 /// One stable MCP endpoint in front of many servers that crash, restart and change.
 #[derive(Debug, Parser)]
 #[command(name = "pointsman", version, about, long_about = None, after_help = "Examples:
-  pointsman run                              two demo backends, to see how it works
+  pointsman run                          two demo backends, to see how it works
   pointsman run --config pointsman.toml
-  pointsman run --mcp-servers ~/.cursor/mcp.json
-  pointsman status")]
+  pointsman run --mcp-servers mcp.json   the servers of a desktop client's file
+  pointsman status                       what a running router is doing")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -26,17 +26,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the router.
+    /// Run the router until Ctrl-C or SIGTERM.
     #[command(after_help = "Examples:
   pointsman run
   pointsman run --config pointsman.toml
   pointsman run --mcp-servers claude_desktop_config.json
-  pointsman run --config pointsman.toml --log debug --log-format json
+  pointsman run --listen 127.0.0.1:7401
+  pointsman run --config pointsman.toml --log info,pointsman::backend=debug --log-format json
 
-The configuration is watched: an edit takes effect at once, a faulty one changes nothing and says why.
-SIGTERM or Ctrl-C drains; a second one stops at once.")]
+The configuration and the files of policy components are watched: an edit takes effect at once, a faulty one
+changes nothing and says why, in the log and in `pointsman status`.
+Ctrl-C or SIGTERM lets calls finish for `router.grace`; a second one ends everything at once.")]
     Run(run::Run),
-    /// Check a configuration and print what is in effect.
+    /// Check a configuration and its policy components, and print every setting in effect.
     #[command(after_help = "Examples:
   pointsman check --config pointsman.toml
   pointsman check --mcp-servers claude_desktop_config.json
@@ -44,22 +46,25 @@ SIGTERM or Ctrl-C drains; a second one stops at once.")]
 
 Exit status: 0 when all is well, 1 when something is wrong. All problems are reported at once.")]
     Check(run::Check),
-    /// Show the state of a running router.
+    /// Show what a running router is doing: backends, process ids, held calls, policies, refusals.
     #[command(after_help = "Examples:
   pointsman status
   pointsman status --json | jq '.backends[] | {name, state}'
   pointsman status --port 7401")]
     Status(ask::Status),
-    /// Restart a backend of a running router; its calls are held meanwhile.
+    /// Restart a backend of a running router: calls in flight may finish, new ones are held until it is ready.
     #[command(after_help = "Examples:
   pointsman restart git
   pointsman restart git --port 7401")]
     Restart(ask::Restart),
-    /// Make a running router look at its configuration and plugins now.
+    /// Make a running router read its configuration and policy components again, and say what it refuses.
     #[command(after_help = "Examples:
-  pointsman reload")]
+  pointsman reload
+
+Files are watched anyway; this is for file systems that tell of no changes, and for scripts.
+Exit status: 0 when all is in force, 1 when something was refused and the last good version goes on.")]
     Reload(ask::Reload),
-    /// A scripted MCP server, for trying things out and for tests.
+    /// An MCP server that is slow, hangs or crashes on demand: to try the router with.
     #[command(after_help = demo::EXAMPLES)]
     DemoServer(demo::Options),
     /// Compile one component (the router calls this).
@@ -70,7 +75,7 @@ Exit status: 0 when all is well, 1 when something is wrong. All problems are rep
 /// Which configuration.
 #[derive(Args, Clone, Debug)]
 struct Source {
-    /// The configuration file. Without it `pointsman.toml` in this directory, else an embedded default.
+    /// The configuration file. Without it: `pointsman.toml` in this directory, else two demo backends.
     #[arg(
         short,
         long,
@@ -79,7 +84,7 @@ struct Source {
         conflicts_with = "mcp_servers"
     )]
     config: Option<PathBuf>,
-    /// A file with `mcpServers`, as desktop clients have it; the rest is default.
+    /// A client's JSON file with `mcpServers` (or VS Code's `servers`) instead; all else has its default.
     #[arg(long, value_name = "FILE")]
     mcp_servers: Option<PathBuf>,
 }
@@ -90,7 +95,7 @@ struct Whom {
     /// The port it listens on.
     #[arg(long, default_value_t = 7400)]
     port: u16,
-    /// Its admin socket, where that is not the usual one.
+    /// Its admin socket, where `router.admin-socket` is set.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }

@@ -1,5 +1,6 @@
 //! `pointsman run` and `pointsman check`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,11 +23,14 @@ const USUAL_FILE: &str = "pointsman.toml";
 pub(super) struct Run {
     #[command(flatten)]
     source: Source,
-    /// What is logged to stderr, as `error`, `warn`, `info`, `debug` or by module.
+    /// Where to listen, whatever the configuration says; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// What is logged to stderr: `error`, `warn`, `info` or `debug`, also by module.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
-    /// How.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    /// The form of the log.
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 }
 
@@ -71,6 +75,16 @@ fn file(path: PathBuf) -> (Reader, String) {
     (Arc::new(move || config::load(&path)), name)
 }
 
+/// `reader` with another address: the word on the command line goes before the file's.
+fn listening_at(address: SocketAddr, reader: Reader) -> Reader {
+    Arc::new(move || {
+        reader().map(|mut loaded| {
+            loaded.config.listen.address = address;
+            loaded
+        })
+    })
+}
+
 fn program() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|e| format!("the path of this program cannot be found: {e}"))
 }
@@ -88,6 +102,10 @@ impl Run {
         telemetry::init(format, &self.log).map_err(|e| e.to_string())?;
         let program = program()?;
         let (reader, name) = self.source.reader(program.clone());
+        let reader = match self.listen {
+            Some(address) => listening_at(address, reader),
+            None => reader,
+        };
         let loaded = reader().map_err(|problems| format!("the configuration is wrong:\n{problems}"))?;
         let workers = app::workers(loaded.config.router.workers);
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -55,17 +55,24 @@ pub(super) fn status(status: &Value) -> String {
             let _ = writeln!(out, "    last error: {error}");
         }
     }
-    for (name, reason) in status["rejected"].as_object().into_iter().flatten() {
-        let _ = writeln!(out, "  refused: {name}: {}", reason.as_str().unwrap_or_default());
-    }
-    if let Some(error) = status["config_error"].as_str() {
-        let _ = writeln!(out, "\nthe newest configuration is refused:\n{error}");
-    }
+    out.push_str(&refused(status));
     for warning in items(status, "warnings").iter().filter_map(Value::as_str) {
         let _ = writeln!(out, "warning: {warning}");
     }
     for table in items(status, "needs_restart").iter().filter_map(Value::as_str) {
         let _ = writeln!(out, "{table} changed and waits for a restart of the router");
+    }
+    out
+}
+
+/// What the router refused and goes on without; empty where all is well.
+pub(super) fn refused(status: &Value) -> String {
+    let mut out = String::new();
+    for reason in status["rejected"].as_object().into_iter().flatten() {
+        let _ = writeln!(out, "  refused: {}", reason.1.as_str().unwrap_or_default());
+    }
+    if let Some(error) = status["config_error"].as_str() {
+        let _ = writeln!(out, "the newest configuration is refused:\n{error}");
     }
     out
 }
@@ -90,18 +97,23 @@ fn backend_lines(out: &mut String, backend: &Value) {
     for target in items(backend, "targets") {
         let _ = writeln!(
             out,
-            "  target {}  {:<11} incarnation {}  pid {}  {} {}  answered {}  restarts {}",
+            "  target {}  {:<11} incarnation {}  pid {}{}  answered {}  restarts {}",
             text(target, "replica"),
             text(target, "state"),
             text(target, "incarnation"),
             text(target, "pid"),
-            text(target, "era"),
-            text(target, "version"),
+            target["version"]
+                .as_str()
+                .map(|v| format!("  MCP {v}"))
+                .unwrap_or_default(),
             text(target, "answered"),
             text(target, "restarts")
         );
         if let Some(why) = target["why"].as_str() {
             let _ = writeln!(out, "    {why}");
+        }
+        if target["state"] == "failed" {
+            let _ = writeln!(out, "    mend that, then: pointsman restart {}", text(backend, "name"));
         }
         for line in items(target, "stderr").iter().filter_map(Value::as_str) {
             let _ = writeln!(out, "    | {line}");

@@ -91,7 +91,9 @@ fn absolute(path: &Path) -> PathBuf {
 fn read(path: &Path, outside: &Outside<'_>) -> Result<String, Problems> {
     (outside.read)(path).map_err(|error| {
         let notes = Notes::default();
-        notes.fault(Place::whole(path), format!("cannot be read: {error}"), None);
+        let hint = (error.kind() == io::ErrorKind::NotFound)
+            .then(|| "check the path; `pointsman run` without a file starts two demo backends".to_owned());
+        notes.fault(Place::whole(path), format!("cannot be read: {error}"), hint);
         Problems(notes.into_parts().0)
     })
 }

@@ -89,20 +89,17 @@ impl File<'_> {
         if entry.get("disabled") == Some("true") {
             return;
         }
-        doc.claim(at, "backend", name, into.contains_key(name));
-        let mut backend = general.clone();
         let remote = ["url", "serverUrl", "httpUrl"].iter().find_map(|key| entry.get(key));
         let kind = entry.get("type").filter(|kind| *kind != r#""stdio""#);
         if let Some(value) = remote.or(kind) {
-            let message = format!("the server `{name}` is reached over HTTP: such backends are not supported yet");
-            doc.fault(
-                self.at(value),
-                message,
-                Some("take it out, or set `\"disabled\": true`".to_owned()),
-            );
-        } else {
-            self.program(name, at, &entry, &mut backend);
+            // No fault: the file is the client's own, and the router itself stands in there like this.
+            let message = format!("the server `{name}` is left out: backends over HTTP are not supported yet");
+            doc.notes.warn(doc.place(self.at(value)), message, None);
+            return;
         }
+        doc.claim(at, "backend", name, into.contains_key(name));
+        let mut backend = general.clone();
+        self.program(name, at, &entry, &mut backend);
         into.entry(name.to_owned()).or_insert(backend);
     }
 

@@ -61,8 +61,8 @@ impl LoadError {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file cannot be read.
-    #[error("the file cannot be read: {0}")]
-    Read(#[source] std::io::Error),
+    #[error("{} cannot be read: {}", .0.display(), .1)]
+    Read(PathBuf, #[source] std::io::Error),
     /// There is no embedded component of this name.
     #[error("there is no embedded component {:?}; there are: {}", .0, super::EMBEDDED.map(|(name, _)| name).join(", "))]
     NotEmbedded(String),
@@ -78,7 +78,7 @@ pub enum Problem {
     #[error("the file is larger than {0} bytes (policies.max-component)")]
     TooLarge(usize),
     /// It is something else altogether.
-    #[error("this is not a WebAssembly file")]
+    #[error("this is not a WebAssembly file; it must be a component, built as plugins/README.md says")]
     NotWasm,
     /// It is a core module.
     #[error(
@@ -131,7 +131,7 @@ impl Problem {
     /// The stage that finds it.
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Read(_) | Self::NotEmbedded(_) | Self::MemoryLimit { .. } => Stage::Discover,
+            Self::Read(..) | Self::NotEmbedded(_) | Self::MemoryLimit { .. } => Stage::Discover,
             Self::TooLarge(_) | Self::NotWasm | Self::CoreModule | Self::Truncated(_) | Self::Invalid(_) => {
                 Stage::Verify
             }

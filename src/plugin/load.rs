@@ -210,13 +210,14 @@ fn config_text(plugin: &config::Plugin, indices: &Indices) -> Result<String, Pro
 
 /// The bytes of a file, or an error where it holds more than `most`.
 async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
-    let file = tokio::fs::File::open(path).await.map_err(Problem::Read)?;
-    if !file.metadata().await.map_err(Problem::Read)?.is_file() {
-        return Err(Problem::Read(std::io::Error::other("is not a file")));
+    let unreadable = |error| Problem::Read(path.to_owned(), error);
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    if !file.metadata().await.map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a file")));
     }
     let mut bytes = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).await.map_err(Problem::Read)?;
+    file.take(limit).read_to_end(&mut bytes).await.map_err(unreadable)?;
     if bytes.len() > most {
         return Err(Problem::TooLarge(most));
     }

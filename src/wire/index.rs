@@ -1,12 +1,15 @@
 //! An index of a JSON text: JSON pointer to the bytes of a value, made once and shared by all who read.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
-use serde_json::value::RawValue;
-
-use super::json::Object;
+use super::json::unquote;
 use super::message::MAX_DEPTH;
+
+/// Values in one text at most: an index takes some fifty bytes for each, and a text of four megabytes may hold two
+/// million.
+const MAX_VALUES: usize = 256 * 1024;
 
 /// Where a value of a text begins and ends, and what lies inside.
 #[derive(Debug)]
@@ -31,9 +34,9 @@ pub struct Index {
 impl Index {
     /// Indexes `text`, which must be JSON.
     pub fn new(text: &str) -> Result<Self, String> {
-        Ok(Self {
-            root: node(text, 0, 0)?,
-        })
+        serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| e.to_string())?;
+        let mut walk = Walk { text, at: 0, nodes: 0 };
+        Ok(Self { root: walk.value(0)? })
     }
 
     /// The bytes of the value at `pointer` (RFC 6901), or `None` where there is none.
@@ -87,41 +90,123 @@ fn array_position(part: &str) -> Option<usize> {
         .flatten()
 }
 
-fn node(text: &str, offset: usize, depth: usize) -> Result<Node, String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("nests deeper than {MAX_DEPTH} levels"));
+/// Walks a text once, front to back. The text was checked to be JSON before; what does not fit all the same is an
+/// error and never a panic.
+struct Walk<'a> {
+    text: &'a str,
+    at: usize,
+    nodes: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
+            self.at += 1;
+        }
+        bytes.get(self.at).copied()
     }
-    let start = text.len() - text.trim_ascii_start().len();
-    let body = text.trim_ascii();
-    let span = offset + start..offset + start + body.len();
-    let at = |raw: &str| offset + (raw.as_ptr() as usize - text.as_ptr() as usize);
-    let inside = match body.as_bytes().first() {
-        Some(b'{') => {
-            let object = Object::parse(body).map_err(|e| e.to_string())?;
-            let mut members = Vec::new();
-            for (key, raw) in object.into_borrowed() {
-                members.push((key.as_ref().into(), node(raw, at(raw), depth + 1)?));
+
+    fn value(&mut self, depth: usize) -> Result<Node, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("nests deeper than {MAX_DEPTH} levels"));
+        }
+        self.nodes += 1;
+        if self.nodes > MAX_VALUES {
+            return Err(format!("holds more than {MAX_VALUES} values"));
+        }
+        let first = self.peek();
+        let start = self.at;
+        let inside = match first {
+            Some(b'{') => Inside::Object(self.members(depth)?),
+            Some(b'[') => Inside::Array(self.items(depth)?),
+            Some(b'"') => {
+                self.string()?;
+                Inside::Scalar
             }
-            Inside::Object(members)
+            Some(_) => {
+                let rest = &self.text.as_bytes()[start..];
+                let ends = |b: &u8| matches!(b, b',' | b']' | b'}') || b.is_ascii_whitespace();
+                self.at += rest.iter().position(ends).unwrap_or(rest.len());
+                Inside::Scalar
+            }
+            None => return Err("ends too early".to_owned()),
+        };
+        Ok(Node {
+            span: start..self.at,
+            inside,
+        })
+    }
+
+    fn members(&mut self, depth: usize) -> Result<Vec<(Box<str>, Node)>, String> {
+        let mut members: Vec<(Box<str>, Node)> = Vec::new();
+        let mut seen = HashSet::new();
+        self.at += 1;
+        while self.peek() != Some(b'}') {
+            self.skip(b',');
+            self.peek();
+            let raw = self.string()?;
+            let key: Box<str> = unquote(raw).ok_or("holds a key that is no string")?.into();
+            // Linear while that is cheap, as most objects are small.
+            let twice = if members.len() < 16 {
+                members.iter().any(|(k, _)| *k == key)
+            } else {
+                if seen.is_empty() {
+                    seen.extend(members.iter().map(|(k, _)| k.clone()));
+                }
+                !seen.insert(key.clone())
+            };
+            if twice {
+                return Err(format!("duplicate key {raw}"));
+            }
+            self.peek();
+            self.skip(b':');
+            members.push((key, self.value(depth + 1)?));
         }
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(body).map_err(|e| e.to_string())?;
-            Inside::Array(
-                items
-                    .into_iter()
-                    .map(|raw| node(raw.get(), at(raw.get()), depth + 1))
-                    .collect::<Result<_, _>>()?,
-            )
+        self.at += 1;
+        Ok(members)
+    }
+
+    fn items(&mut self, depth: usize) -> Result<Vec<Node>, String> {
+        let mut items = Vec::new();
+        self.at += 1;
+        while self.peek() != Some(b']') {
+            self.skip(b',');
+            items.push(self.value(depth + 1)?);
         }
-        Some(_) => Inside::Scalar,
-        None => return Err("empty".to_owned()),
-    };
-    Ok(Node { span, inside })
+        self.at += 1;
+        Ok(items)
+    }
+
+    fn skip(&mut self, byte: u8) {
+        if self.text.as_bytes().get(self.at) == Some(&byte) {
+            self.at += 1;
+        }
+    }
+
+    /// The string that begins here, quotes included.
+    fn string(&mut self) -> Result<&'a str, String> {
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        let mut at = start + 1;
+        loop {
+            let rest = bytes.get(at..).ok_or("ends in a string")?;
+            let found = memchr::memchr2(b'"', b'\\', rest).ok_or("ends in a string")?;
+            at += found + 1;
+            if rest[found] == b'"' {
+                self.at = at;
+                return self.text.get(start..at).ok_or_else(|| "is no text".to_owned());
+            }
+            at += 1;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     fn get<'a>(text: &'a str, pointer: &str) -> Option<&'a str> {
         Index::new(text).unwrap().span(pointer).map(|span| &text[span])
@@ -148,5 +233,69 @@ mod tests {
         );
         let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
         assert!(Index::new(&deep).is_err());
+    }
+
+    #[test]
+    fn what_would_cost_too_much_is_refused() {
+        let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
+        assert!(Index::new(&many).unwrap_err().contains("values"));
+        let keys: Vec<String> = (0..5000).map(|n| format!("\"k{n}\":0")).collect();
+        assert!(Index::new(&format!("{{{}}}", keys.join(","))).is_ok());
+        assert!(
+            Index::new(&format!("{{{},\"k\\u0031\":0}}", keys.join(",")))
+                .unwrap_err()
+                .contains("duplicate")
+        );
+    }
+
+    fn arbitrary() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".*".prop_map(Value::from)
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                proptest::collection::btree_map(".*", inner, 0..8)
+                    .prop_map(|m| Value::from(m.into_iter().collect::<serde_json::Map<_, _>>())),
+            ]
+        })
+    }
+
+    /// Every value of `value`, with its pointer.
+    fn places(value: &Value, pointer: String, out: &mut Vec<(String, Value)>) {
+        out.push((pointer.clone(), value.clone()));
+        match value {
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .for_each(|(n, v)| places(v, format!("{pointer}/{n}"), out)),
+            Value::Object(members) => members
+                .iter()
+                .for_each(|(k, v)| places(v, format!("{pointer}/{}", k.replace('~', "~0").replace('/', "~1")), out)),
+            _ => {}
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_found_where_its_pointer_says(value in arbitrary(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
+            let index = Index::new(&text).unwrap();
+            let mut all = Vec::new();
+            places(&value, String::new(), &mut all);
+            for (pointer, expected) in all {
+                let span = index.span(&pointer).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Value>(&text[span]).unwrap(), expected);
+            }
+        }
+
+        #[test]
+        fn any_text_gives_an_index_or_an_error(text in "[\\[\\]{}\",:0a\\\\ ]{0,24}") {
+            let valid = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            prop_assert!(valid || Index::new(&text).is_err());
+        }
     }
 }

@@ -230,7 +230,7 @@ async fn a_start_that_takes_too_long_is_killed_and_counts_as_a_death() {
     30000 Tick: starting until 31000 [Kill]
     30000 Ready: starting until 31000 []
     31000 Tick: starting until 32000 [Kill]
-    31000 Exited: backoff until 31200 [Settle(it was not ready within 30.0 s (died))]
+    31000 Exited: backoff until 31200 [Settle(it was not ready within 30.0 s)]
     ");
 }
 

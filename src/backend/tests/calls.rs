@@ -225,6 +225,7 @@ async fn a_log_message_goes_to_the_one_agent_that_has_calls() {
     let (a, b) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
     let log = json!({ "level": "warning", "data": "careful" });
     server.notify("notifications/message", log.clone()).await;
+    idle().await;
     let one = world
         .send_with(
             1,

@@ -49,8 +49,6 @@ fn problems_of_servers_have_their_lines() {
     assert_snapshot!(client_problems(r#"{
   // line 2
   "mcpServers": {
-    "web": { "url": "https://example.com/mcp" },
-    "sse": { "type": "sse", "command": "x" },
     "My Server": { "command": "x" },
     "nothing": {},
     "wrong": { "command": ["x"], "args": "y",
@@ -59,18 +57,31 @@ fn problems_of_servers_have_their_lines() {
     "text": "x"
   }
 }"#), @r#"
-    mcp.json:4:21: the server `web` is reached over HTTP: such backends are not supported yet; take it out, or set `"disabled": true`
-    mcp.json:5:22: the server `sse` is reached over HTTP: such backends are not supported yet; take it out, or set `"disabled": true`
-    mcp.json:6:18: the backend name `My Server` may hold letters, digits, `-` and `_` only; for example `My-Server`
-    mcp.json:7:16: the server `nothing` has no `command`
-    mcp.json:8:27: `command` must be a string
-    mcp.json:8:42: `args` must be a list of strings
-    mcp.json:9:24: `PORT` must be a string; put it in quotes
-    mcp.json:9:35: `KEY`: `${input:key}` names no environment variable; inputs of an editor are not known here: write `${env:NAME}`
-    mcp.json:9:59: `GONE`: the environment variable `GONE` is not set; set it, or give a default: `${GONE:-}`
-    mcp.json:10:46: an item of `args` must be a string; put it in quotes
-    mcp.json:10:49: an item of `args` must be a string
-    mcp.json:11:15: the server `text` cannot be read: invalid type: string "x", expected a JSON object
+    mcp.json:4:18: the backend name `My Server` may hold letters, digits, `-` and `_` only; for example `My-Server`
+    mcp.json:5:16: the server `nothing` has no `command`
+    mcp.json:6:27: `command` must be a string
+    mcp.json:6:42: `args` must be a list of strings
+    mcp.json:7:24: `PORT` must be a string; put it in quotes
+    mcp.json:7:35: `KEY`: `${input:key}` names no environment variable; inputs of an editor are not known here: write `${env:NAME}`
+    mcp.json:7:59: `GONE`: the environment variable `GONE` is not set; set it, or give a default: `${GONE:-}`
+    mcp.json:8:46: an item of `args` must be a string; put it in quotes
+    mcp.json:8:49: an item of `args` must be a string
+    mcp.json:9:15: the server `text` cannot be read: invalid type: string "x", expected a JSON object
+    "#);
+}
+
+#[test]
+fn servers_over_http_are_left_out_with_a_warning() {
+    let loaded = client(
+        r#"{ "mcpServers": { "a": { "command": "a" },
+  "the router itself": { "url": "http://127.0.0.1:7400/mcp" },
+  "sse": { "type": "sse", "command": "x" } } }"#,
+    );
+    assert_eq!(loaded.config.backends.keys().collect::<Vec<_>>(), ["a"]);
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_snapshot!(warnings.join("\n"), @r#"
+    /etc/p/mcp.json:2:33: the server `the router itself` is left out: backends over HTTP are not supported yet
+    /etc/p/mcp.json:3:20: the server `sse` is left out: backends over HTTP are not supported yet
     "#);
 }
 

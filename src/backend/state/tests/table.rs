@@ -45,10 +45,10 @@ async fn every_event_in_every_state() {
       Stop: stopping Eof until 5000 then stop [Close CloseStdin]
       Kill: stopping Kill until 1000 then stop [Close Kill]
     starting, broken:
-      SpawnFailed: backoff until 200 [Settle(broke (no fork))]
+      SpawnFailed: backoff until 200 [Settle(broke)]
       SpawnFailed: failed [Settle(no fork) GiveUp(no fork)]
       Broken: starting until 30000 [Close Kill]
-      Exited: backoff until 200 [Settle(broke (died))]
+      Exited: backoff until 200 [Settle(broke)]
       Restart: stopping Eof until 5000 then start [Close CloseStdin]
       Stop: stopping Eof until 5000 then stop [Close CloseStdin]
       Kill: stopping Kill until 1000 then stop [Close Kill]
@@ -60,7 +60,7 @@ async fn every_event_in_every_state() {
       Kill: stopping Kill until 1000 then stop [Close Kill]
     ready, broken:
       Broken: ready [Close Kill]
-      Exited: backoff until 200 [Settle(broke (died))]
+      Exited: backoff until 200 [Settle(broke)]
       Restart: stopping Drain until 10000 then start [Close]
       Stop: stopping Drain until 10000 then stop [Close]
       Kill: stopping Kill until 1000 then stop [Close Kill]

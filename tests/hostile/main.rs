@@ -1,0 +1,15 @@
+//! Hostile tests of the whole program: the real binary, real children, real components, and clients, servers and
+//! files that do what they should not. `POINTSMAN_SOAK=1` runs the full counts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "a test that fails says so by panicking; it drives a process from outside, in real time"
+)]
+
+mod eras;
+mod shared;
+mod support;
