@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaos;
 mod faults;
 mod gate;
 mod held;
