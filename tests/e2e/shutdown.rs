@@ -5,6 +5,7 @@ use std::time::Instant;
 use rustix::process::Pid;
 use serde_json::json;
 
+use crate::support::http::Event;
 use crate::support::{Agent, Router, Switch, children, lives, until};
 
 /// The processes below the router: its children and theirs.
@@ -37,7 +38,7 @@ async fn sigterm_drains_and_leaves_no_process() {
     let mut router = Router::start(&config("", "")).await;
     router.ready("work").await;
     let (legacy, modern) = (Agent::legacy(&router.address).await, Agent::modern(&router.address));
-    let listening = legacy.listen().await;
+    let (mut of_legacy, mut of_modern) = (legacy.listen().await, modern.listen().await);
     let calls = [
         legacy.start(1, "slow", json!({ "ms": 700, "text": "one" })).await,
         legacy.start_told(2, "progress", json!({ "steps": 10, "ms": 70 })).await,
@@ -58,7 +59,55 @@ async fn sigterm_drains_and_leaves_no_process() {
     println!("drained and ended {:?} after the signal", started.elapsed());
     assert_eq!(status.code(), Some(0), "{}", router.log());
     assert_gone(&family).await;
-    drop(listening);
+    // The long streams ended properly, the modern one with its response.
+    let last = of_modern.event().await.unwrap();
+    assert!(
+        matches!(&last, Some(Event::Message(m)) if m["id"] == "listen" && m["result"]["resultType"] == "complete"),
+        "{last:?}"
+    );
+    assert_eq!(
+        (of_modern.event().await.unwrap(), of_legacy.event().await.unwrap()),
+        (None, None)
+    );
+}
+
+/// What a server started goes with it, also where it was killed and could not see to it.
+#[tokio::test]
+async fn the_children_of_a_killed_server_go_with_it() {
+    let router = Router::start(&config("", "")).await;
+    for _ in 0..3 {
+        router.ready("work").await;
+        let old = family(&router);
+        assert_eq!(old.len(), 2, "{old:?}");
+        router.kill("work", 0).await;
+        assert_gone(&old).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signal_while_a_server_starts_ends_it_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let switch = Switch::new(folder.path(), "work", "");
+    switch.off();
+    // A shell that does not read its input ends at SIGTERM.
+    let config =
+        "[backends.work]\ncommand = \"/bin/sh\"\nargs = [\"@dir/work.sh\"]\n[backends.work.stop]\neof = \"100ms\"\n";
+    let mut router = Router::start_in(folder, config).await;
+    let agent = Agent::legacy(&router.address).await;
+    let call = agent.start(1, "read", json!({})).await;
+    router.held("work", 1).await;
+    let family = family(&router);
+    router.terminate();
+    until("the drain", || router.log().contains("draining").then_some(())).await;
+    router.terminate();
+    let outcome = call.outcome().await;
+    assert_eq!(
+        (outcome.code(), outcome.data("delivery")),
+        (7001, json!("not_sent")),
+        "{outcome:?}"
+    );
+    assert_eq!(router.ended().await.code(), Some(0));
+    assert_gone(&family).await;
 }
 
 #[tokio::test]
