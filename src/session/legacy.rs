@@ -1,7 +1,7 @@
 //! The legacy era at the front: sessions, `initialize`, batches of 2025-03-26, the GET stream.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -347,12 +347,16 @@ impl Agents {
             progress: notes.is_some(),
             listener: Some(listener),
             log_level: level.filter(|_| level_asked),
+            handed_over: AtomicBool::new(false),
         };
         let agents = Arc::clone(self);
         let response = async move {
             let outcome = tokio::select! {
                 biased;
-                Ok(()) = &mut running.cancelled => Err(Reason::Cancelled.into()),
+                Ok(()) = &mut running.cancelled => {
+                    let sent = incoming.handed_over.load(Ordering::Relaxed);
+                    Err(Reason::Cancelled { sent }.into())
+                }
                 outcome = agents.router.call(&incoming) => outcome,
             };
             let errors = incoming.endpoint.view().settings.errors;

@@ -1,6 +1,7 @@
 //! The modern era at the front: stateless requests, mirrored headers, `subscriptions/listen`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::StatusCode;
 use serde_json::json;
@@ -139,6 +140,7 @@ impl Agents {
             progress: token.is_some() && notes.is_some(),
             listener,
             log_level,
+            handed_over: AtomicBool::new(false),
         };
         let agents = Arc::clone(&self);
         let response = async move {

@@ -25,13 +25,17 @@ pub fn count(full: usize, reduced: usize) -> usize {
 
 /// A script below `fakes/`.
 pub fn fake(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/fakes").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/hostile/fakes")
+        .join(name);
     path.to_str().unwrap().to_owned()
 }
 
 /// A component below `plugins/target/guests`, which only a build makes.
 pub fn guest(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/target/guests").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("plugins/target/guests")
+        .join(name);
     assert!(
         path.exists(),
         "{} is missing: run `make test` (or plugins/build.sh --test-guests)",
