@@ -1,36 +1,60 @@
 #!/bin/sh
-# Builds the policy components. Needs: rustup target add wasm32-unknown-unknown
+# Builds policy components. Needs: rustup target add wasm32-unknown-unknown
 #   build.sh                 the default components, into plugins/dist/
+#   build.sh FOLDER OUT      the crate in FOLDER, wherever that is, into the component OUT
 #   build.sh --test-guests   the test guest in two variants, into plugins/target/guests/, and the default components
 #                            into plugins/target/rebuilt/, to compare with the committed ones
 set -eu
-cd "$(dirname "$0")"
+PLUGINS=$(cd "$(dirname "$0")" && pwd)
 TARGET=wasm32-unknown-unknown
 # A folder of its own, so that a build of the router with another CARGO_TARGET_DIR finds the same files.
-export CARGO_TARGET_DIR="$PWD/target"
+export CARGO_TARGET_DIR="$PLUGINS/target"
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 
 pack() { # module component
-    "$CARGO_TARGET_DIR/debug/pack" "$CARGO_TARGET_DIR/$TARGET/release/$1.wasm" "$2.tmp"
+    "$CARGO_TARGET_DIR/debug/pack" "$1" "$2.tmp"
+    # In one step: a router that watches the file never sees half of it.
     mv "$2.tmp" "$2"
 }
 
-OUT=dist
-cargo build --quiet --locked -p pack
+built() { # crate
+    echo "$CARGO_TARGET_DIR/$TARGET/release/$(echo "$1" | tr - _).wasm"
+}
 
+cargo build --quiet --locked --manifest-path "$PLUGINS/Cargo.toml" -p pack
+
+case ${1:-} in
+'' | --test-guests) ;;
+*)
+    [ $# -eq 2 ] || { echo "usage: build.sh [FOLDER OUT.wasm | --test-guests]" >&2; exit 2; }
+    id=$(cargo pkgid --manifest-path "$1/Cargo.toml")
+    # `path+file:///a/b#0.1.0` where the folder has the crate's name, else `path+file:///a/b#name@0.1.0`.
+    name=${id##*#}
+    case $name in
+    *@*) name=${name%@*} ;;
+    *) name=${id%#*} && name=${name##*/} ;;
+    esac
+    cargo build --quiet --release --target $TARGET --manifest-path "$1/Cargo.toml"
+    pack "$(built "$name")" "$2"
+    exit
+    ;;
+esac
+
+cd "$PLUGINS"
+OUT=dist
 if [ "${1:-}" = --test-guests ]; then
     mkdir -p target/guests
     for label in a b; do
         GUEST_LABEL=$label cargo build --quiet --locked --release --target $TARGET -p test-guest
-        pack test_guest "target/guests/guest-$label.wasm"
+        pack "$(built test-guest)" "target/guests/guest-$label.wasm"
     done
     # A core module, to test that it is refused with advice.
-    cp "$CARGO_TARGET_DIR/$TARGET/release/test_guest.wasm" target/guests/core-module.wasm
+    cp "$(built test-guest)" target/guests/core-module.wasm
     OUT=target/rebuilt
 fi
 
 mkdir -p "$OUT"
 cargo build --quiet --locked --release --target $TARGET -p default-route -p least-busy -p redact
 for name in default-route least-busy redact; do
-    pack "$(echo $name | tr - _)" "$OUT/$name.wasm"
+    pack "$(built "$name")" "$OUT/$name.wasm"
 done

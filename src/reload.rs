@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -55,6 +55,8 @@ pub struct Reload {
 struct Shown {
     status: ReloadStatus,
     generation: Option<Arc<Generation>>,
+    /// Every generation that may still have calls.
+    alive: Vec<Weak<Generation>>,
 }
 
 impl Reload {
@@ -72,6 +74,7 @@ impl Reload {
         let shown = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let mut status = shown.status.clone();
         status.plugins = shown.generation.as_ref().map(|g| g.status()).unwrap_or_default();
+        status.live_generations = shown.alive.iter().filter(|g| g.strong_count() > 0).count();
         status
     }
 }
@@ -351,6 +354,9 @@ impl Reloader {
         self.loaded = loaded;
         self.pipeline = pipeline;
         self.router.policies().swap(Arc::clone(&generation) as Arc<dyn Policy>);
+        let number = self.number;
+        // Before the count: status must not keep the generation before alive.
+        self.shown().generation = Some(Arc::clone(&generation));
         self.generations.retain(|old| old.strong_count() > 0);
         self.generations.push(Arc::downgrade(&generation));
         let surplus = self
@@ -366,12 +372,11 @@ impl Reloader {
                 old.retire();
             }
         }
-        info!(generation = self.number, "policies active");
-        let (number, alive) = (self.number, self.generations.len());
-        let mut shown = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.generation = Some(generation);
+        info!(generation = number, "policies active");
+        let alive = self.generations.clone();
+        let mut shown = self.shown();
         shown.status.generation = number;
-        shown.status.live_generations = alive;
+        shown.alive = alive;
     }
 
     fn note_warnings(&self, warnings: &[config::Problem]) {
@@ -382,6 +387,10 @@ impl Reloader {
     }
 
     fn show(&self, change: impl FnOnce(&mut ReloadStatus)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner).status);
+        change(&mut self.shown().status);
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -97,7 +97,10 @@ impl Reload {
                 ));
                 Ok(())
             } else {
-                Err(format!("refused, and the last good version goes on:\n{refused}"))
+                Err(format!(
+                    "the last good version goes on, for this is refused:\n{}",
+                    refused.trim_end()
+                ))
             }
         }))
     }

@@ -69,7 +69,7 @@ pub(super) fn status(status: &Value) -> String {
 pub(super) fn refused(status: &Value) -> String {
     let mut out = String::new();
     for reason in status["rejected"].as_object().into_iter().flatten() {
-        let _ = writeln!(out, "  refused: {}", reason.1.as_str().unwrap_or_default());
+        let _ = writeln!(out, "refused: {}", reason.1.as_str().unwrap_or_default());
     }
     if let Some(error) = status["config_error"].as_str() {
         let _ = writeln!(out, "the newest configuration is refused:\n{error}");

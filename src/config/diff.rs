@@ -24,9 +24,9 @@ pub struct Changes {
     pub plugins_changed: Vec<String>,
     /// Whether other plugins are asked, or in another order.
     pub pipeline_changed: bool,
-    /// Whether what all components share changed.
+    /// Whether what all components share changed: it takes a restart of the router.
     pub policies_changed: bool,
-    /// Whether the bounds of sessions changed.
+    /// Whether the bounds of sessions changed: it takes a restart of the router.
     pub sessions_changed: bool,
     /// Whether `[listen]` changed: it takes a restart of the router.
     pub listen_changed: bool,
@@ -42,7 +42,12 @@ impl Changes {
 
     /// The tables that changed and cannot be applied to a running router.
     pub fn needs_restart(&self) -> Vec<&'static str> {
-        let tables = [("[listen]", self.listen_changed), ("[router]", self.router_changed)];
+        let tables = [
+            ("[listen]", self.listen_changed),
+            ("[router]", self.router_changed),
+            ("[sessions]", self.sessions_changed),
+            ("[policies]", self.policies_changed),
+        ];
         tables
             .into_iter()
             .filter(|(_, changed)| *changed)

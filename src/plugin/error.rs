@@ -82,7 +82,7 @@ pub enum Problem {
     NotWasm,
     /// It is a core module.
     #[error(
-        "this is a core WebAssembly module, not a component: turn it into one with `pack IN OUT` from plugins/, with `wasm-tools component new`, or build for wasm32-wasip2"
+        "this is a core WebAssembly module, not a component: build it with `plugins/build.sh FOLDER OUT.wasm`, or turn it into one with `wasm-tools component new`"
     )]
     CoreModule,
     /// It ends too early.

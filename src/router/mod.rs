@@ -163,7 +163,8 @@ impl Router {
             };
             match self
                 .send(&*policy, incoming, &to, target, live, permit, written.is_none())
-                .await?
+                .await
+                .map_err(|e| honest(e, written.clone()))?
             {
                 Sent::Answered(answer) => return Ok(answer),
                 Sent::Returned(permit, replayed) => {

@@ -195,7 +195,7 @@ impl<'a> Place<'a> {
         let may_spawn = matches!(self.module, "process" | "demo") || self.path == "src/plugin/compile.rs";
         if spawns && !may_spawn {
             return Some(format!(
-                "child processes are named only under src/process/ and in src/plugin/compile.rs: `{named}`"
+                "child processes are named only under src/process/ and src/demo/, and in src/plugin/compile.rs: `{named}`"
             ));
         }
         None

@@ -116,7 +116,7 @@ fn every_change_is_sorted_by_what_it_takes() {
         let changes = diff(&old, &new);
         assert_eq!(changes, expected, "{what}");
         assert_eq!(changes.is_empty(), *what == "nothing", "{what}");
-        let restart = matches!(*what, "listen" | "router");
+        let restart = matches!(*what, "listen" | "router" | "sessions" | "policies");
         assert_eq!(changes.needs_restart().len(), usize::from(restart), "{what}");
     }
 }

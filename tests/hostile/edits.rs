@@ -1,0 +1,1 @@
+//! Edits of the configuration while calls run: what is not touched loses nothing.
