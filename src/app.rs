@@ -152,6 +152,13 @@ impl App {
                 }
                 // The backends end while their callers are still there: each hears what is known of its call.
                 changes.iter().for_each(AbortHandle::abort);
+                for backend in router.backends().values() {
+                    backend.refuse(Reason::ShuttingDown);
+                    let mut settings = (*backend.settings()).clone();
+                    // The grace was all the time that calls have.
+                    settings.stop.drain = Duration::ZERO;
+                    backend.reconfigure(settings, false).await;
+                }
                 stop_backends(&router, shutdown).await;
                 tokio::time::sleep(LAST_WORDS).await;
             }

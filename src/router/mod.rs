@@ -43,6 +43,14 @@ pub struct Incoming {
     pub handed_over: AtomicBool,
 }
 
+impl Incoming {
+    /// What its agent is told when it takes the call back now.
+    pub fn cancelled(&self) -> CallError {
+        let sent = self.handed_over.load(Ordering::Relaxed);
+        Reason::Cancelled { sent }.into()
+    }
+}
+
 /// The answer to a call.
 #[derive(Debug)]
 pub struct Answer {

@@ -1,7 +1,7 @@
 //! The legacy era at the front: sessions, `initialize`, batches of 2025-03-26, the GET stream.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -347,16 +347,13 @@ impl Agents {
             progress: notes.is_some(),
             listener: Some(listener),
             log_level: level.filter(|_| level_asked),
-            handed_over: AtomicBool::new(false),
+            handed_over: false.into(),
         };
         let agents = Arc::clone(self);
         let response = async move {
             let outcome = tokio::select! {
                 biased;
-                Ok(()) = &mut running.cancelled => {
-                    let sent = incoming.handed_over.load(Ordering::Relaxed);
-                    Err(Reason::Cancelled { sent }.into())
-                }
+                Ok(()) = &mut running.cancelled => Err(incoming.cancelled()),
                 outcome = agents.router.call(&incoming) => outcome,
             };
             let errors = incoming.endpoint.view().settings.errors;

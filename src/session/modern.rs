@@ -1,7 +1,6 @@
 //! The modern era at the front: stateless requests, mirrored headers, `subscriptions/listen`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use http::StatusCode;
 use serde_json::json;
@@ -140,7 +139,7 @@ impl Agents {
             progress: token.is_some() && notes.is_some(),
             listener,
             log_level,
-            handed_over: AtomicBool::new(false),
+            handed_over: false.into(),
         };
         let agents = Arc::clone(&self);
         let response = async move {

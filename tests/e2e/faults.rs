@@ -139,12 +139,11 @@ async fn a_changed_command_drains_and_a_removed_backend_says_so() {
         .await;
     let before = router.status()["applied"].as_u64();
     router.configure(
-        &other
+        other
             .replace("backends = [\"work\"]\n", "backends = [\"other\"]\n")
             .split("[backends.work]")
             .next()
-            .unwrap()
-            .to_owned(),
+            .unwrap(),
     );
     crate::support::until("the new configuration", || {
         (router.status()["applied"].as_u64() > before).then_some(())

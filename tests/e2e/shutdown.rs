@@ -137,6 +137,37 @@ async fn a_second_signal_cuts_the_grace_and_calls_are_told() {
     assert_gone(&family).await;
 }
 
+/// The grace is all the time that calls have; the time to drain is for restarts.
+#[tokio::test]
+async fn calls_in_flight_at_the_end_of_the_grace_are_told() {
+    let config = config("", "drain = \"10m\"\neof = \"100ms\"\nterm = \"100ms\"") + "[router]\ngrace = \"500ms\"\n";
+    let mut router = Router::start(&config).await;
+    router.ready("work").await;
+    let (legacy, modern) = (Agent::legacy(&router.address).await, Agent::modern(&router.address));
+    let calls = [
+        legacy.start(1, "hang", json!({})).await,
+        legacy.start_told(2, "hang", json!({})).await,
+        modern.start(1, "hang", json!({})).await,
+    ];
+    router
+        .backend_until("work", "calls in flight", |b| b["in_flight"] == 3)
+        .await;
+    let family = family(&router);
+    router.terminate();
+    let started = Instant::now();
+    for call in calls {
+        let outcome = call.outcome().await;
+        assert_eq!(
+            (outcome.code(), outcome.data("delivery")),
+            (7004, json!("unknown")),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(router.ended().await.code(), Some(0));
+    println!("ended {:?} after the signal", started.elapsed());
+    assert_gone(&family).await;
+}
+
 #[tokio::test]
 async fn a_child_that_ignores_everything_is_gone_at_the_end_of_the_ladder() {
     let config = config(
