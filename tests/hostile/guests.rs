@@ -43,7 +43,11 @@ async fn every_fault(hook: &str) {
                 "closed" => {
                     assert_eq!(call.code(), 7010, "{hook} {orders}: {}", call.response);
                     println!("{hook}: {orders}: {}", said["message"].as_str().unwrap());
-                    let delivery = if hook == "transform-response" { "unknown" } else { "not_sent" };
+                    let delivery = if hook == "transform-response" {
+                        "unknown"
+                    } else {
+                        "not_sent"
+                    };
                     assert_eq!(said["data"]["delivery"], delivery, "{hook} {orders}");
                 }
                 _ => assert_eq!(call.text(), "through", "{hook} {orders}: {}", call.response),
@@ -121,7 +125,11 @@ async fn others_go_on_while_a_guest_loops() {
         for bad in bad {
             bad.await.unwrap();
         }
-        println!("{loops} agents whose guest loops ({} calls of theirs): others make {:.0} calls/s", looped.load(Ordering::SeqCst), rates.last().unwrap());
+        println!(
+            "{loops} agents whose guest loops ({} calls of theirs): others make {:.0} calls/s",
+            looped.load(Ordering::SeqCst),
+            rates.last().unwrap()
+        );
     }
     router.is_quiet().await;
     router.is_sound().await;

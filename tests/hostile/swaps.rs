@@ -34,7 +34,9 @@ async fn caller(router: std::net::SocketAddr, era: Era, pause: Duration, seen: A
     while !seen.stop.load(Ordering::SeqCst) {
         ticks.tick().await;
         calls += 1;
-        let call = agent.call(&calls.to_string(), "echo", r#"{"text":"not the child's"}"#).await;
+        let call = agent
+            .call(&calls.to_string(), "echo", r#"{"text":"not the child's"}"#)
+            .await;
         match call.response["result"]["tag"].as_str() {
             Some("a") => seen.a.fetch_add(1, Ordering::SeqCst),
             Some("b") => seen.b.fetch_add(1, Ordering::SeqCst),
@@ -99,11 +101,17 @@ async fn every_good_build_serves_and_no_call_fails_while_files_are_swapped() {
             broke += 1;
             let old = if tag == "a" { "b" } else { "a" };
             let before = seen.of(old);
-            until("the last good one serves", || async { (seen.of(old) > before).then_some(()) }).await;
+            until("the last good one serves", || async {
+                (seen.of(old) > before).then_some(())
+            })
+            .await;
         }
         let before = seen.of(tag);
         replace(&file, &bytes);
-        until(&format!("build {swap} serves"), || async { (seen.of(tag) > before).then_some(()) }).await;
+        until(&format!("build {swap} serves"), || async {
+            (seen.of(tag) > before).then_some(())
+        })
+        .await;
         let status = router
             .until("nothing is refused any more", |s| rejected(s).is_none())
             .await;
@@ -168,7 +176,10 @@ async fn an_init_that_fails_or_never_ends_leaves_the_last_good_one_serving() {
         router.until("it is good again", |s| rejected(s).is_none()).await;
     }
     router.rewrite(&toml("b", "tag"));
-    until("the good one serves", || async { (tag(&router).await == "b").then_some(()) }).await;
+    until("the good one serves", || async {
+        (tag(&router).await == "b").then_some(())
+    })
+    .await;
     assert_eq!(router.ready("one").await, pid, "no backend was touched");
     router.is_sound().await;
 }
@@ -187,7 +198,8 @@ async fn what_is_no_file_is_refused_and_a_turned_link_is_followed() {
         fs::rename(&next, &link).unwrap();
     };
     point(Path::new("a"));
-    let plugin = "[plugins.p]\nfile = \"p.wasm\"\nconfig = { do = \"tag\" }\nwall = \"5s\"\n[pipeline]\nroute = [\"p\"]\n";
+    let plugin =
+        "[plugins.p]\nfile = \"p.wasm\"\nconfig = { do = \"tag\" }\nwall = \"5s\"\n[pipeline]\nroute = [\"p\"]\n";
     let (targets, gone) = (at("b"), at("gone"));
     fs::create_dir(at("folder")).unwrap();
     let router = Router::start_in(tempfile::tempdir().unwrap(), &{
@@ -197,7 +209,10 @@ async fn what_is_no_file_is_refused_and_a_turned_link_is_followed() {
     .await;
     assert_eq!(tag(&router).await, "a");
     point(Path::new("b"));
-    until("the link is followed", || async { (tag(&router).await == "b").then_some(()) }).await;
+    until("the link is followed", || async {
+        (tag(&router).await == "b").then_some(())
+    })
+    .await;
     for to in [Path::new("folder"), Path::new("/dev/null"), Path::new("nowhere")] {
         point(to);
         let status = router.until("it is refused", |s| rejected(s).is_some()).await;
