@@ -284,7 +284,7 @@ impl Router {
         }
         let least_busy = || {
             let load =
-                |(target, _): &(Target, Live)| target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+                |(target, _): &(Arc<Target>, Live)| target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed);
             live.iter()
                 .enumerate()
                 .min_by_key(|(_, t)| load(t))
@@ -304,7 +304,7 @@ impl Router {
         policy: &dyn Policy,
         incoming: &Incoming,
         to: &Destination,
-        target: Target,
+        target: Arc<Target>,
         live: Live,
         mut permit: Permit,
         may_replay: bool,
@@ -412,7 +412,7 @@ enum Passed {
 }
 
 enum Selected {
-    Target(Target, Live),
+    Target(Arc<Target>, Live),
     Hold(Duration),
 }
 
