@@ -85,7 +85,7 @@ impl Router {
             }
         }
         let least_busy = || {
-            let load = |(target, _): &(Target, Live)| target.counters.in_flight.load(Ordering::Relaxed);
+            let load = |(target, _): &(Arc<Target>, Live)| target.counters.in_flight.load(Ordering::Relaxed);
             live.iter()
                 .enumerate()
                 .min_by_key(|(_, t)| load(t))

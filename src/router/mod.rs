@@ -238,7 +238,7 @@ enum Passed {
 }
 
 enum Selected {
-    Target(Target, Live),
+    Target(Arc<Target>, Live),
     Hold(Duration),
 }
 

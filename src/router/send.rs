@@ -23,7 +23,7 @@ impl Router {
         policy: &dyn Policy,
         incoming: &Incoming,
         to: &Destination,
-        target: Target,
+        target: Arc<Target>,
         live: Live,
         mut permit: Permit,
         may_replay: bool,
