@@ -15,6 +15,7 @@ use crate::backend::{Backend, ToolList};
 use crate::config::{self, Names};
 use crate::policy::Candidate;
 use crate::wire::Object;
+use crate::wire::header::Mirrored;
 use crate::wire::json::quote;
 
 /// The longest name shown: what the model interfaces accept.
@@ -195,6 +196,15 @@ impl View {
     /// The merged list, as a JSON array.
     pub fn tools(&self) -> &Arc<str> {
         &self.tools
+    }
+
+    /// The arguments of the tool `name` that modern clients mirror in headers, as its first owner says.
+    pub fn mirrored(&self, name: &str) -> Vec<Mirrored> {
+        let owner = self.by_name.get(name).and_then(|owners| owners.first());
+        owner
+            .and_then(|(at, tool)| self.lists.get(*at)?.as_ref()?.get(tool))
+            .map(|tool| tool.mirrored.clone())
+            .unwrap_or_default()
     }
 
     /// Every backend of the endpoint as a candidate for `name`.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::wire::header::{Mirrored, mirrored};
 use crate::wire::{Object, RawJson};
 
 /// One tool: the router reads its name and two hints, the rest stays as it came.
@@ -14,6 +15,8 @@ pub struct Tool {
     pub raw: RawJson,
     /// `annotations.readOnlyHint` or `annotations.idempotentHint`: running it twice does no harm, says the server.
     pub repeatable: bool,
+    /// The arguments that modern clients mirror in headers.
+    pub mirrored: Vec<Mirrored>,
 }
 
 /// A tool list with the incarnation that gave it.
@@ -65,7 +68,9 @@ pub fn parse_page(result: &str) -> Result<(Vec<Tool>, Option<String>), String> {
             .into_owned();
         let hints = tool.get("annotations").and_then(|a| Object::parse(a).ok());
         let hint = |key: &str| hints.as_ref().and_then(|h| h.get(key)) == Some("true");
+        let mirrored = tool.get("inputSchema").map(mirrored).unwrap_or_default();
         tools.push(Tool {
+            mirrored,
             name,
             raw: RawJson::from(item),
             repeatable: hint("readOnlyHint") || hint("idempotentHint"),

@@ -15,7 +15,7 @@ use crate::error::{CallError, Reason};
 use crate::router::{Incoming, Listener};
 use crate::transport::{HttpReply, HttpRequest, sse};
 use crate::wire::message::{write_request, write_response};
-use crate::wire::{Era, Message, Object, Request, Version, codes, header, method};
+use crate::wire::{Era, Index, Message, Object, Request, Version, codes, header, method};
 
 /// What a modern request says in `_meta`.
 struct Envelope {
@@ -106,6 +106,12 @@ impl Agents {
             let error = CallError::from(Reason::InvalidParams("name is missing".into())).to_wire();
             return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error)));
         };
+        let mirrored = endpoint.view().mirrored(&name);
+        if !mirrored.is_empty()
+            && let Err(error) = arguments_mirrored(request, message.params, &mirrored)
+        {
+            return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error)));
+        }
         let streams = accepts_events(&request.headers);
         let Envelope { token, log_level } = envelope;
         let rank = log_level.and_then(method::log_rank);
@@ -244,21 +250,32 @@ fn envelope(request: &HttpRequest, message: &Request<'_>) -> Result<Envelope, St
 
 /// A header must say what the body says (SEP-2243): whoever routes by the one must not be told another story.
 fn mirrored(request: &HttpRequest, name: &str, body: &str) -> Result<(), String> {
-    let mismatch = |header: &str| {
-        let data = json!({ "mismatch": { "name": name, "header": header, "body": body } });
-        Err(error_object(
-            codes::HEADER_MISMATCH,
-            &format!("the header {name} does not say what the body says"),
-            Some(data),
-        ))
-    };
-    let Some(raw) = request.headers.get(name) else {
-        return mismatch("(missing)");
-    };
-    let raw = raw.to_str().unwrap_or_default();
-    if header::value(raw).as_deref() == Some(body) {
-        Ok(())
-    } else {
-        mismatch(raw)
+    let raw = request.headers.get(name).map(|h| h.to_str().unwrap_or_default());
+    match raw {
+        Some(raw) if header::value(raw).as_deref() == Some(body) => Ok(()),
+        _ => Err(mismatch(name, raw, Some(body))),
     }
+}
+
+/// The same for the arguments that the tool's schema wants mirrored.
+fn arguments_mirrored(request: &HttpRequest, params: Option<&str>, wanted: &[header::Mirrored]) -> Result<(), String> {
+    let params = params.unwrap_or("{}");
+    let index = Index::new(params).map_err(|why| error_object(codes::INVALID_PARAMS, &why, None))?;
+    for one in wanted {
+        let raw = request.headers.get(&one.header).map(|h| h.to_str().unwrap_or_default());
+        let argument = index.span(&one.pointer).map(|span| &params[span]);
+        if !header::says(raw, argument) {
+            return Err(mismatch(&one.header, raw, argument));
+        }
+    }
+    Ok(())
+}
+
+fn mismatch(name: &str, header: Option<&str>, body: Option<&str>) -> String {
+    let (header, body) = (header.unwrap_or("(missing)"), body.unwrap_or("(missing)"));
+    error_object(
+        codes::HEADER_MISMATCH,
+        &format!("the header {name} does not say what the body says"),
+        Some(json!({ "mismatch": { "name": name, "header": header, "body": body } })),
+    )
 }

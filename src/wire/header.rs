@@ -21,6 +21,52 @@ pub fn value(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// An argument that a tool's schema wants mirrored in a header (`x-mcp-header`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirrored {
+    /// The header, in lower case.
+    pub header: String,
+    /// Where in the params the argument stands.
+    pub pointer: String,
+}
+
+/// The arguments that an `inputSchema` wants mirrored: those reached through `properties` alone.
+pub fn mirrored(schema: &str) -> Vec<Mirrored> {
+    let mut found = Vec::new();
+    // Few schemas have any: those are not parsed.
+    if memchr::memmem::find(schema.as_bytes(), b"x-mcp-header").is_some()
+        && let Ok(schema) = serde_json::from_str(schema)
+    {
+        collect(&schema, "/arguments", &mut found);
+    }
+    found
+}
+
+fn collect(schema: &serde_json::Value, at: &str, found: &mut Vec<Mirrored>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let pointer = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        match property["x-mcp-header"].as_str() {
+            Some(header) => found.push(Mirrored {
+                header: format!("mcp-param-{}", header.to_ascii_lowercase()),
+                pointer,
+            }),
+            None => collect(property, &pointer, found),
+        }
+    }
+}
+
+/// Whether a header says what an argument says. An argument that is absent or null has no header.
+pub fn says(header: Option<&str>, argument: Option<&str>) -> bool {
+    match (header, argument.filter(|a| *a != "null")) {
+        (None, None) => true,
+        (Some(header), Some(argument)) => {
+            let wanted = super::json::unquote(argument).unwrap_or(Cow::Borrowed(argument));
+            value(header).as_deref() == Some(&*wanted)
+        }
+        _ => false,
+    }
+}
+
 fn base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
     let (mut bits, mut count) = (0_u32, 0_u32);
@@ -46,6 +92,23 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_are_mirrored_where_the_schema_says() {
+        let schema = r#"{"properties":{"region":{"type":"string","x-mcp-header":"Region"},"deep":{"properties":{"a/b":{"x-mcp-header":"N"}}},"free":{}}}"#;
+        let found: Vec<_> = mirrored(schema).into_iter().map(|m| (m.header, m.pointer)).collect();
+        let expected = [
+            ("mcp-param-region", "/arguments/region"),
+            ("mcp-param-n", "/arguments/deep/a~1b"),
+        ];
+        for (header, pointer) in expected {
+            assert!(found.contains(&(header.to_owned(), pointer.to_owned())), "{found:?}");
+        }
+        assert_eq!(found.len(), 2);
+        assert!(says(Some("eu"), Some("\"eu\"")) && says(Some("42"), Some("42")) && says(Some("true"), Some("true")));
+        assert!(says(None, None) && says(None, Some("null")));
+        assert!(!says(Some("eu"), Some("\"us\"")) && !says(None, Some("1")) && !says(Some("1"), None));
+    }
 
     #[test]
     fn plain_and_wrapped_values() {
