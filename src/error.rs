@@ -81,7 +81,10 @@ pub enum Reason {
     /// A policy component failed.
     PolicyFault(String),
     /// The agent took it back.
-    Cancelled,
+    Cancelled {
+        /// Whether a target may have had it by then.
+        sent: bool,
+    },
     /// No backend of the endpoint offers the name.
     UnknownTool(String),
     /// The request is wrong.
@@ -136,8 +139,7 @@ impl CallError {
     pub fn delivery(&self) -> Delivery {
         match self.reason {
             _ if self.answered => Delivery::Unknown,
-            // Where it was when its agent took it back is not told apart.
-            Reason::OutcomeUnknown(_) | Reason::Cancelled => Delivery::Unknown,
+            Reason::OutcomeUnknown(_) | Reason::Cancelled { sent: true } => Delivery::Unknown,
             Reason::Denied { .. }
             | Reason::UnknownTool(_)
             | Reason::InvalidParams(_)
@@ -159,7 +161,7 @@ impl CallError {
             Reason::Denied { .. } => codes::DENIED,
             Reason::Ambiguous(_) => codes::AMBIGUOUS,
             Reason::PolicyFault(_) => codes::POLICY_FAULT,
-            Reason::Cancelled => codes::CANCELLED,
+            Reason::Cancelled { .. } => codes::CANCELLED,
             Reason::UnknownTool(_) | Reason::InvalidParams(_) => codes::INVALID_PARAMS,
             Reason::MethodNotFound(_) => codes::METHOD_NOT_FOUND,
         }
@@ -198,7 +200,7 @@ impl CallError {
             Reason::PolicyFault(why) => {
                 format!("a policy failed: {why}. The call was not sent; look at `pointsman status`.")
             }
-            Reason::Cancelled => "the call was cancelled by the client".to_owned(),
+            Reason::Cancelled { .. } => "the call was cancelled by the client".to_owned(),
             Reason::UnknownTool(name) => format!("Unknown tool: {name}"),
             Reason::InvalidParams(why) => format!("Invalid params: {why}"),
             Reason::MethodNotFound(method) => format!("Method not found: {method}"),

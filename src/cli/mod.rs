@@ -4,7 +4,7 @@ mod ask;
 mod run;
 mod show;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -109,7 +109,19 @@ pub fn main() -> ExitCode {
         Command::Restart(restart) => restart.main(),
         Command::Reload(reload) => reload.main(),
         Command::DemoServer(options) => ended(demo::run(options).map_err(|e| e.to_string())),
-        Command::Compile { input, output } => ended(compile_main(&input, &output)),
+        Command::Compile { input, output } => compile(&input, &output),
+    }
+}
+
+/// The router reads what this says, so it says it without ornament.
+#[expect(clippy::print_stderr, reason = "stderr is how the child reports to the router")]
+fn compile(input: &Path, output: &Path) -> ExitCode {
+    match compile_main(input, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

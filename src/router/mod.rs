@@ -6,6 +6,7 @@ mod policies;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -38,6 +39,8 @@ pub struct Incoming {
     pub progress: bool,
     /// The least severity of log messages wanted, for targets that are told with each request.
     pub log_level: Option<&'static str>,
+    /// Set before a target may have it; begins false.
+    pub sent: AtomicBool,
 }
 
 /// The answer to a call.
@@ -284,8 +287,7 @@ impl Router {
             }
         }
         let least_busy = || {
-            let load =
-                |(target, _): &(Target, Live)| target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+            let load = |(target, _): &(Target, Live)| target.counters.in_flight.load(Relaxed);
             live.iter()
                 .enumerate()
                 .min_by_key(|(_, t)| load(t))
@@ -346,6 +348,7 @@ impl Router {
             reply,
             sink: incoming.listener.clone().map(|l| l as Arc<dyn Sink>),
         };
+        incoming.sent.store(true, Relaxed);
         let mut flight = target.submit(submit, receiver).await;
         permit.entered();
         let settled = match settings.call_timeout {
@@ -367,7 +370,10 @@ impl Router {
                     .map_err(|f| f.at(to.backend.name()))?;
                 Ok(Sent::Answered(Answer { body, era: live.era }))
             }
-            Settled::Returned { replayed } => Ok(Sent::Returned(permit, replayed)),
+            Settled::Returned { replayed } => {
+                incoming.sent.store(replayed || !may_replay, Relaxed);
+                Ok(Sent::Returned(permit, replayed))
+            }
             Settled::Lost { why } => {
                 let mut error = CallError::from(Reason::OutcomeUnknown(why)).at(to.backend.name());
                 error.incarnation = Some(live.incarnation);

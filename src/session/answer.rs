@@ -26,8 +26,9 @@ pub(super) fn respond(
         },
         Ok(Answer { body: Err(error), .. }) => write_response(id, Err(error.as_str())),
         Err(error) => {
-            let as_result =
-                errors == Errors::Result && method == method::TOOLS_CALL && error.reason != Reason::Cancelled;
+            let as_result = errors == Errors::Result
+                && method == method::TOOLS_CALL
+                && !matches!(error.reason, Reason::Cancelled { .. });
             if !as_result {
                 return write_response(id, Err(&error.to_wire()));
             }

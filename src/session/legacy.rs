@@ -347,12 +347,13 @@ impl Agents {
             progress: notes.is_some(),
             listener: Some(listener),
             log_level: level.filter(|_| level_asked),
+            sent: Default::default(),
         };
         let agents = Arc::clone(self);
         let response = async move {
             let outcome = tokio::select! {
                 biased;
-                Ok(()) = &mut running.cancelled => Err(Reason::Cancelled.into()),
+                Ok(()) = &mut running.cancelled => Err(Reason::Cancelled { sent: incoming.sent.load(Ordering::Relaxed) }.into()),
                 outcome = agents.router.call(&incoming) => outcome,
             };
             let errors = incoming.endpoint.view().settings.errors;

@@ -139,6 +139,7 @@ impl Agents {
             progress: token.is_some() && notes.is_some(),
             listener,
             log_level,
+            sent: Default::default(),
         };
         let agents = Arc::clone(&self);
         let response = async move {
