@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Door};
@@ -54,6 +55,9 @@ fn listen_hint(address: SocketAddr, error: &std::io::Error) -> String {
         _ => "correct `listen.address`".to_owned(),
     }
 }
+
+/// Time for the answers to calls that end with their backends to reach the agents.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A router that listens.
 pub struct App {
@@ -137,11 +141,26 @@ impl App {
         let grace = config.router.grace;
         let deadline = {
             let signals = shutdown.subscribe();
+            let (router, changes) = (
+                Arc::clone(&router),
+                [reloading.abort_handle(), administration.abort_handle()],
+            );
             async move {
                 tokio::select! {
                     () = tokio::time::sleep(grace) => {}
                     () = signals.now() => {}
                 }
+                // The backends end while their callers are still there: each hears what is known of its call.
+                changes.iter().for_each(AbortHandle::abort);
+                for backend in router.backends().values() {
+                    backend.refuse(Reason::ShuttingDown);
+                    let mut settings = (*backend.settings()).clone();
+                    // The grace was all the time that calls have.
+                    settings.stop.drain = Duration::ZERO;
+                    backend.reconfigure(settings, false).await;
+                }
+                stop_backends(&router, shutdown).await;
+                tokio::time::sleep(LAST_WORDS).await;
             }
         };
         transport::serve(bound, config.listen.clone(), door, stop, deadline).await;
@@ -152,7 +171,8 @@ impl App {
     }
 }
 
-/// Stops every backend by its ladder, all at once; a second signal skips the rest of it.
+/// Stops every backend by its ladder, all at once; a second signal skips the rest of it. Those that have stopped
+/// already stay so.
 async fn stop_backends(router: &Router, shutdown: &Shutdown) {
     let backends = router.backends();
     for backend in backends.values() {

@@ -82,7 +82,7 @@ pub enum Reason {
     PolicyFault(String),
     /// The agent took it back.
     Cancelled {
-        /// Whether a target may have had it by then.
+        /// A target had it by then.
         sent: bool,
     },
     /// No backend of the endpoint offers the name.
@@ -200,7 +200,10 @@ impl CallError {
             Reason::PolicyFault(why) => {
                 format!("a policy failed: {why}. The call was not sent; look at `pointsman status`.")
             }
-            Reason::Cancelled { .. } => "the call was cancelled by the client".to_owned(),
+            Reason::Cancelled { sent: false } => "the call was cancelled by the client. It was not sent.".to_owned(),
+            Reason::Cancelled { sent: true } => {
+                format!("the call was cancelled by the client while {backend} had it. It may or may not have run.")
+            }
             Reason::UnknownTool(name) => format!("Unknown tool: {name}"),
             Reason::InvalidParams(why) => format!("Invalid params: {why}"),
             Reason::MethodNotFound(method) => format!("Method not found: {method}"),

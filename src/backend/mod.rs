@@ -93,10 +93,28 @@ impl Backend {
 
     /// A call arrives at its gate.
     pub fn enter(&self, agent: &AgentKey, bytes: usize) -> Result<Entry, CallError> {
-        self.shared
-            .gate
-            .enter(agent, bytes)
-            .map_err(|e| e.at(&self.shared.name))
+        self.shared.gate.enter(agent, bytes).map_err(|mut e| {
+            if matches!(e.reason, Reason::CrashLoop(_)) {
+                // The refusal is as old as the last death.
+                e.retry_after = Some(self.probe_in());
+            }
+            e.at(&self.shared.name)
+        })
+    }
+
+    /// When the next target in a crash loop is tried again; a little later where one is being tried now.
+    fn probe_in(&self) -> Duration {
+        let now = Instant::now();
+        let due = |running: &Running| match running.target.phase().state {
+            State::CrashLoop { until, .. } => Some(until.saturating_duration_since(now)),
+            _ => None,
+        };
+        self.targets
+            .load()
+            .iter()
+            .filter_map(due)
+            .min()
+            .unwrap_or(Duration::from_secs(1))
     }
 
     /// The tool list of the last incarnation that gave one, and its changes.

@@ -253,7 +253,11 @@ impl Life {
             (Event::Stop, S::Stopping { rung, until, .. }) => {
                 self.state = S::Stopping {
                     rung,
-                    until,
+                    // A drain that began for a restart gets no more time than one that begins now.
+                    until: match rung {
+                        Rung::Drain => until.min(now + rules.stop.drain),
+                        _ => until,
+                    },
                     again: false,
                 };
                 vec![]

@@ -4,7 +4,7 @@ mod ask;
 mod run;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -109,19 +109,14 @@ pub fn main() -> ExitCode {
         Command::Restart(restart) => restart.main(),
         Command::Reload(reload) => reload.main(),
         Command::DemoServer(options) => ended(demo::run(options).map_err(|e| e.to_string())),
-        Command::Compile { input, output } => compile(&input, &output),
-    }
-}
-
-/// The router reads what this says, so it says it without ornament.
-#[expect(clippy::print_stderr, reason = "stderr is how the child reports to the router")]
-fn compile(input: &Path, output: &Path) -> ExitCode {
-    match compile_main(input, output) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+        Command::Compile { input, output } => match compile_main(&input, &output) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // The router reads this: not a word of our own before it.
+                tell(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -136,9 +131,13 @@ fn ended(result: Result<(), String>) -> ExitCode {
 }
 
 /// Words for the person at the terminal.
-#[expect(clippy::print_stderr, reason = "this is where the program speaks to a person")]
 fn say(words: &str) {
-    eprintln!("pointsman: {words}");
+    tell(&format!("pointsman: {words}"));
+}
+
+#[expect(clippy::print_stderr, reason = "this is where the program speaks")]
+fn tell(words: &str) {
+    eprintln!("{words}");
 }
 
 /// What was asked for.

@@ -6,7 +6,7 @@ mod policies;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -39,8 +39,16 @@ pub struct Incoming {
     pub progress: bool,
     /// The least severity of log messages wanted, for targets that are told with each request.
     pub log_level: Option<&'static str>,
-    /// Set before a target may have it; begins false.
-    pub sent: AtomicBool,
+    /// Set while a target has it: whoever takes the call back then cannot know whether it ran.
+    pub handed_over: AtomicBool,
+}
+
+impl Incoming {
+    /// What its agent is told when it takes the call back now.
+    pub fn cancelled(&self) -> CallError {
+        let sent = self.handed_over.load(Ordering::Relaxed);
+        Reason::Cancelled { sent }.into()
+    }
 }
 
 /// The answer to a call.
@@ -287,7 +295,7 @@ impl Router {
             }
         }
         let least_busy = || {
-            let load = |(target, _): &(Target, Live)| target.counters.in_flight.load(Relaxed);
+            let load = |(target, _): &(Target, Live)| target.counters.in_flight.load(Ordering::Relaxed);
             live.iter()
                 .enumerate()
                 .min_by_key(|(_, t)| load(t))
@@ -348,7 +356,7 @@ impl Router {
             reply,
             sink: incoming.listener.clone().map(|l| l as Arc<dyn Sink>),
         };
-        incoming.sent.store(true, Relaxed);
+        incoming.handed_over.store(true, Ordering::Relaxed);
         let mut flight = target.submit(submit, receiver).await;
         permit.entered();
         let settled = match settings.call_timeout {
@@ -371,7 +379,9 @@ impl Router {
                 Ok(Sent::Answered(Answer { body, era: live.era }))
             }
             Settled::Returned { replayed } => {
-                incoming.sent.store(replayed || !may_replay, Relaxed);
+                if may_replay && !replayed {
+                    incoming.handed_over.store(false, Ordering::Relaxed);
+                }
                 Ok(Sent::Returned(permit, replayed))
             }
             Settled::Lost { why } => {

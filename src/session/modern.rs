@@ -139,7 +139,7 @@ impl Agents {
             progress: token.is_some() && notes.is_some(),
             listener,
             log_level,
-            sent: Default::default(),
+            handed_over: false.into(),
         };
         let agents = Arc::clone(&self);
         let response = async move {

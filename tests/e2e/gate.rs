@@ -139,6 +139,11 @@ async fn a_held_call_is_taken_back_by_a_notification_or_by_a_modern_disconnect()
     router.held("work", 4).await;
     gone.disconnect();
     router.held("work", 3).await;
+    let mut streaming = modern.start_told(1, "append", id("streaming")).await;
+    assert!(streaming.first_note().await.is_none(), "it is held");
+    router.held("work", 4).await;
+    streaming.disconnect();
+    router.held("work", 3).await;
     // The id is free again.
     let again = legacy.start("two", "append", id("again")).await;
     router.held("work", 4).await;

@@ -1,6 +1,6 @@
 //! What happens around a call while it is held: policies change, and its agent is told how it goes.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::agent::Next;
 use crate::support::{Agent, Router, Switch, in_time};
@@ -125,7 +125,7 @@ async fn progress_rises_from_the_first_word_of_the_router_to_the_last_of_the_ser
             last = progress;
             let message = word["params"]["message"].as_str().unwrap_or_default();
             of_server += usize::from(message.starts_with("step "));
-            let told = message.starts_with("waiting for work (") && word["params"].get("total") == None::<&Value>;
+            let told = message.starts_with("waiting for work (") && word["params"].get("total").is_none();
             assert!(told || message.starts_with("step "), "{word}");
         }
         assert_eq!(of_server, 4, "{words:?}");

@@ -1,6 +1,7 @@
 //! Processes killed under load: what was safe to repeat never fails, and what was not is answered honestly.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -17,16 +18,16 @@ const AGENTS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// A call that ended.
-struct Done {
-    agent: usize,
-    sent: Instant,
-    ended: Instant,
-    outcome: Outcome,
+pub struct Done {
+    pub agent: usize,
+    pub sent: Instant,
+    pub ended: Instant,
+    pub outcome: Outcome,
 }
 
 /// Calls `tool` from all agents until `stop`; the ids of one agent rise, and it sends a call only when the one
 /// before was answered or is known to be held.
-async fn load(router: &Router, tool: &'static str, stop: Arc<AtomicBool>) -> JoinSet<Vec<(String, Done)>> {
+pub async fn load(router: &Router, tool: &'static str, stop: Arc<AtomicBool>) -> JoinSet<Vec<(String, Done)>> {
     let mut agents = JoinSet::new();
     for number in 0..AGENTS {
         // Every fourth one is modern: it has no session, and one call at a time.
@@ -81,8 +82,8 @@ async fn run(
 }
 
 /// Kills the only target of `work` again and again; half of the times it is frozen first, until calls are in flight
-/// for sure. Returns when each kill happened.
-async fn kills(router: &Router, count: usize) -> Vec<Instant> {
+/// for sure. Returns between when and when each kill happened.
+async fn kills(router: &Router, count: usize) -> Vec<RangeInclusive<Instant>> {
     let mut kills = Vec::new();
     for n in 0..count {
         router
@@ -96,8 +97,9 @@ async fn kills(router: &Router, count: usize) -> Vec<Instant> {
                 .backend_until("work", "calls in flight", |b| b["in_flight"].as_u64().unwrap() >= 4)
                 .await;
         }
-        kills.push(Instant::now());
+        let before = Instant::now();
         router.kill("work", 0).await;
+        kills.push(before..=Instant::now());
     }
     router
         .backend_until("work", "calls that are answered", |b| {
@@ -130,7 +132,7 @@ fn assert_order(order: &[String], repeats: bool) {
     }
 }
 
-fn report(what: &str, kills: usize, done: &BTreeMap<String, Done>) {
+pub fn report(what: &str, kills: usize, done: &BTreeMap<String, Done>) {
     let mut codes: BTreeMap<i64, usize> = BTreeMap::new();
     done.values()
         .for_each(|d| *codes.entry(d.outcome.code()).or_default() += 1);
@@ -169,7 +171,17 @@ async fn reads_survive_every_kill() {
     assert_eq!(target["incarnation"], kills.len() + 1);
     let order = router.lines("order");
     assert_order(&order, true);
-    println!("{} repeated", order.len() - done.len());
+    let log = router.log();
+    let repeated = log
+        .split("replayed=")
+        .skip(1)
+        .filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+    let repeated: usize = repeated.sum();
+    println!(
+        "{repeated} written twice, {} of them ran twice",
+        order.len() - done.len()
+    );
+    assert!(repeated > 0, "nothing was in flight at a kill");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,7 +213,7 @@ async fn appends_are_done_once_or_the_error_says_what_is_known() {
                 assert_eq!(outcome.data("delivery"), "unknown");
                 assert!(times <= 1, "{id} was done {times} times");
                 *(if times == 1 { &mut ran } else { &mut did_not }) += 1;
-                let hit = kills.iter().any(|k| call.sent <= *k && *k <= call.ended);
+                let hit = kills.iter().any(|k| call.sent <= *k.end() && *k.start() <= call.ended);
                 assert!(
                     hit,
                     "{id} of agent {} was in flight at no kill: {outcome:?}",

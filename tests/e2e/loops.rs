@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Agent, Router, Switch, count};
+use crate::support::{Agent, Router, Switch, children, count};
 
 /// `work` beside `other`; three young deaths are a crash loop.
 const CONFIG: &str = r#"
@@ -125,7 +125,17 @@ async fn a_config_edit_cures_a_crash_loop_before_its_probe() {
     // It never showed a list; its calls are refused all the same, and by their own reason.
     let to_work = agent.call("work__read", json!({})).await;
     println!("a call to a backend that never came up: {:?}", to_work.body);
-    assert_ne!(to_work.code(), 0);
+    assert_eq!(to_work.code(), 7005);
+    let again = crate::support::until_async("a date that comes nearer", async || {
+        let again = agent
+            .call("work__read", json!({}))
+            .await
+            .data("retry_after_ms")
+            .as_u64();
+        (again < to_work.data("retry_after_ms").as_u64()).then_some(again)
+    })
+    .await;
+    assert!(again > Some(60_000), "{again:?}");
     router.configure(&broken.replace(", \"--die-at-start\"", ""));
     router.ready("work").await;
     assert!(agent.call("work__read", json!({})).await.text().is_some());
@@ -137,7 +147,13 @@ async fn a_server_killed_after_it_was_stable_never_loops() {
                   [backends.work.crash-loop]\ndeaths = 2\nwithin = \"10m\"\n";
     let router = Router::start(config).await;
     let agent = Agent::legacy(&router.address).await;
-    let kills = count(8, 60);
+    router.ready("work").await;
+    let files = || {
+        std::fs::read_dir(format!("/proc/{}/fd", router.pid().as_raw_nonzero()))
+            .unwrap()
+            .count()
+    };
+    let (kills, before) = (count(8, 60), files());
     for n in 0..kills {
         let before = router.ready("work").await;
         assert_eq!(before["targets"][0]["incarnation"], n + 1);
@@ -145,5 +161,62 @@ async fn a_server_killed_after_it_was_stable_never_loops() {
         router.kill("work", 0).await;
         assert!(agent.call("read", json!({})).await.text().is_some(), "after kill {n}");
     }
-    println!("{kills} kills, and never a crash loop");
+    router.ready("work").await;
+    println!(
+        "{kills} kills, and never a crash loop; {before} open files before, {} after",
+        files()
+    );
+    assert!(files() <= before + 4, "it loses files");
+    assert_eq!(children(router.pid()).len(), 1, "a zombie is left");
+}
+
+/// Servers that live but never get through the handshake are given up as well, and leave nothing behind.
+#[tokio::test]
+async fn handshakes_that_fail_end_in_a_crash_loop_too() {
+    for (flag, why) in [("--refuse-handshake", "handshake"), ("--silent-handshake", "not ready")] {
+        let folder = tempfile::tempdir().unwrap();
+        let switch = Switch::new(folder.path(), "work", flag);
+        let config = CONFIG.replace("stable-after = \"10s\"", "start-timeout = \"200ms\"");
+        let router = Router::start_in(folder, &config).await;
+        let started = Instant::now();
+        let agent = Agent::legacy(&router.address).await;
+        let outcome = agent.call("work__read", json!({})).await;
+        assert_eq!(
+            (outcome.code(), outcome.data("delivery")),
+            (7005, json!("not_sent")),
+            "{outcome:?}"
+        );
+        println!(
+            "{flag}: {:?}, {}",
+            started.elapsed(),
+            outcome.body.unwrap_err()["message"]
+        );
+        let status = router
+            .backend_until("work", "a crash loop", |b| {
+                b["targets"][0]["why"].as_str().is_some_and(|w| w.contains(why))
+            })
+            .await;
+        assert_eq!(status["state"], "crash-loop", "{status}");
+        switch.flags("--junk-at-start");
+        router.ready("work").await;
+        assert!(agent.call("work__read", json!({})).await.text().is_some());
+        assert_eq!(children(router.pid()).len(), 2, "the other one and this one");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_told_at_once_and_cured_by_an_edit() {
+    let config = "[backends.work]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n";
+    let router = Router::start(&config.replace("@program", "@dir/nothing")).await;
+    let agent = Agent::modern(&router.address);
+    let outcome = agent.call("read", json!({})).await;
+    assert_eq!(
+        (outcome.code(), outcome.data("delivery")),
+        (7001, json!("not_sent")),
+        "{outcome:?}"
+    );
+    println!("{}", outcome.body.unwrap_err()["message"]);
+    router.configure(config);
+    router.ready("work").await;
+    assert!(agent.call("read", json!({})).await.text().is_some());
 }

@@ -13,7 +13,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaos;
+mod faults;
 mod gate;
 mod held;
 mod kills;
+mod lists;
 mod loops;
+mod restarts;
+mod shutdown;

@@ -36,7 +36,11 @@ async fn lists_calls_and_errors_cross_in_all_four_ways() {
         let list = agent.ask("1", "tools/list", "", "").await;
         let result = &list.response["result"];
         assert!(result["tools"].as_array().unwrap().len() > 10, "{at}: {result}");
-        assert_eq!(result["resultType"], if modern { json!("complete") } else { json!(null) }, "{at}");
+        assert_eq!(
+            result["resultType"],
+            if modern { json!("complete") } else { json!(null) },
+            "{at}"
+        );
         assert_eq!(result["ttlMs"].is_number(), modern, "{at}");
 
         let echo = agent.call("\"e\\u0031\"", "echo", r#"{"text":"a\u00e9\n"}"#).await;
@@ -50,9 +54,18 @@ async fn lists_calls_and_errors_cross_in_all_four_ways() {
         assert_eq!(failed.response["result"]["isError"], true, "{at}: {}", failed.response);
         assert_eq!(failed.response["result"]["resultType"].is_string(), modern, "{at}");
         let unknown = agent.call("3", "no_such", "{}").await;
-        assert_eq!((unknown.code(), unknown.status), (-32602, 200), "{at}: {}", unknown.response);
+        assert_eq!(
+            (unknown.code(), unknown.status),
+            (-32602, 200),
+            "{at}: {}",
+            unknown.response
+        );
         let method = agent.ask("4", "no/such", "", "").await;
-        assert_eq!((method.code(), method.status), (-32601, if modern { 404 } else { 200 }), "{at}");
+        assert_eq!(
+            (method.code(), method.status),
+            (-32601, if modern { 404 } else { 200 }),
+            "{at}"
+        );
 
         let progress = agent
             .call_with("5", "progress", r#"{"steps":4,"ms":5}"#, r#""progressToken":"p\u0030""#)
@@ -92,7 +105,13 @@ async fn log_levels_are_respected_in_all_four_ways() {
             let arguments = format!("{{\"level\":\"{logged}\",\"text\":\"x\"}}");
             let call = agent.call_with("2", "log", &arguments, &meta).await;
             let seen = call.logged();
-            assert_eq!(!seen.is_empty(), heard, "{at}: {wanted}/{logged}: {:?} {}", seen, call.response);
+            assert_eq!(
+                !seen.is_empty(),
+                heard,
+                "{at}: {wanted}/{logged}: {:?} {}",
+                seen,
+                call.response
+            );
             assert!(seen.iter().all(|l| l["level"] == logged && l["data"] == "x"), "{at}");
         }
         // Who never asked: a modern agent hears nothing.
@@ -107,7 +126,12 @@ async fn log_levels_are_respected_in_all_four_ways() {
             Era::Legacy => silent.ask("4", "logging/setLevel", "\"level\":\"loud\"", "").await,
             Era::Modern => {
                 silent
-                    .call_with("4", "echo", r#"{"text":""}"#, "\"io.modelcontextprotocol/logLevel\":\"loud\"")
+                    .call_with(
+                        "4",
+                        "echo",
+                        r#"{"text":""}"#,
+                        "\"io.modelcontextprotocol/logLevel\":\"loud\"",
+                    )
                     .await
             }
         };
@@ -133,13 +157,23 @@ async fn a_cancelled_call_ends_at_the_server_in_all_four_ways() {
             Era::Modern => drop(call),
             Era::Legacy => {
                 // The same id in another spelling, then the answer says what became of it.
-                agent.notify("notifications/cancelled", "\"requestId\":\"\\u0068\"").await;
+                agent
+                    .notify("notifications/cancelled", "\"requestId\":\"\\u0068\"")
+                    .await;
                 let reply = call.reply().await.unwrap().json();
-                assert_eq!((&reply["error"]["code"], &reply["id"]), (&json!(7011), &json!("h")), "{at}");
+                assert_eq!(
+                    (&reply["error"]["code"], &reply["id"]),
+                    (&json!(7011), &json!("h")),
+                    "{at}"
+                );
             }
         }
         router.is_quiet().await;
-        assert_eq!(agent.call("\"h\"", "echo", r#"{"text":"on"}"#).await.text(), "on", "{at}");
+        assert_eq!(
+            agent.call("\"h\"", "echo", r#"{"text":"on"}"#).await.text(),
+            "on",
+            "{at}"
+        );
     }
 }
 
@@ -168,7 +202,9 @@ async fn changed_lists_are_told_in_all_four_ways() {
         }
         assert!(agent.tools().await.contains(&name), "{at}");
         assert_eq!(agent.call("2", &name, r#"{"text":"t"}"#).await.text(), "t", "{at}");
-        agent.call("3", "remove_tool", &format!("{{\"name\":\"{name}\"}}")).await;
+        agent
+            .call("3", "remove_tool", &format!("{{\"name\":\"{name}\"}}"))
+            .await;
         let told = stream.next().await.unwrap();
         assert_eq!(told["method"], "notifications/tools/list_changed", "{at}");
         assert!(!agent.tools().await.contains(&name), "{at}");
@@ -190,13 +226,22 @@ async fn where_errors_are_results_a_model_reads_them_in_its_era() {
         let before = router.backend(backend).await["targets"][0]["incarnation"].clone();
         let call = agent.call("1", &format!("{backend}__crash"), "{}").await;
         let result = &call.response["result"];
-        assert_eq!((call.status, &result["isError"]), (200, &json!(true)), "{at}: {}", call.response);
+        assert_eq!(
+            (call.status, &result["isError"]),
+            (200, &json!(true)),
+            "{at}: {}",
+            call.response
+        );
         assert!(call.text().contains("may or may not have run"), "{at}: {}", call.text());
         assert_eq!(result["resultType"].is_string(), era == Era::Modern, "{at}");
         // What is no tool call keeps its error.
         assert_eq!(agent.ask("2", "no/such", "", "").await.code(), -32601, "{at}");
         let echo = agent.call("3", &format!("{backend}__echo"), r#"{"text":"back"}"#).await;
         assert_eq!(echo.text(), "back", "{at}: {}", echo.response);
-        assert_ne!(router.backend(backend).await["targets"][0]["incarnation"], before, "{at}");
+        assert_ne!(
+            router.backend(backend).await["targets"][0]["incarnation"],
+            before,
+            "{at}"
+        );
     }
 }

@@ -10,6 +10,10 @@
     reason = "a test that fails says so by panicking; it drives a process from outside, in real time"
 )]
 
+mod edits;
+mod endpoints;
 mod eras;
+mod guests;
 mod shared;
 mod support;
+mod swaps;

@@ -91,10 +91,17 @@ async fn a_log_message_that_could_be_anybodys_reaches_nobody() {
         let mut other = Agent::new(router.address, others, "/mcp").await;
         assert_eq!(log(&mut me, "info", "info").await.len(), 1, "{at}: alone");
         let hang = other
-            .begin("1", "tools/call", "\"name\":\"slow\",\"arguments\":{\"ms\":60000}", "\"progressToken\":1")
+            .begin(
+                "1",
+                "tools/call",
+                "\"name\":\"slow\",\"arguments\":{\"ms\":60000}",
+                "\"progressToken\":1",
+            )
             .await;
         router
-            .until("the other one's call is in flight", |s| s["backends"][0]["in_flight"] == 1)
+            .until("the other one's call is in flight", |s| {
+                s["backends"][0]["in_flight"] == 1
+            })
             .await;
         assert!(log(&mut me, "alert", "debug").await.is_empty(), "{at}: not alone");
         // Cancelled, it may still log: it counts as there for a while.
@@ -103,13 +110,19 @@ async fn a_log_message_that_could_be_anybodys_reaches_nobody() {
             Era::Modern => drop(hang),
         }
         router.is_quiet().await;
-        assert!(log(&mut me, "alert", "debug").await.is_empty(), "{at}: a ghost is there");
+        assert!(
+            log(&mut me, "alert", "debug").await.is_empty(),
+            "{at}: a ghost is there"
+        );
         // With the process go its ghosts.
         let crash = me.call("9", "crash", "{}").await;
         assert_eq!(crash.code(), 7004, "{at}: {}", crash.response);
     }
     let known = router.log();
-    assert!(known.contains("secret"), "what is nobody's stays in the router's log:\n{known}");
+    assert!(
+        known.contains("secret"),
+        "what is nobody's stays in the router's log:\n{known}"
+    );
     router.is_sound().await;
 }
 
@@ -129,7 +142,10 @@ async fn two_calls_of_one_session_share_its_log_and_the_stream_has_what_no_call_
     let heard = agent.call("8", "log", r#"{"level":"error","text":"mine"}"#).await;
     assert!(heard.notes.is_empty(), "{:?}", heard.notes);
     let told = stream.next().await.unwrap();
-    assert_eq!((&told["params"]["data"], &told["params"]["level"]), (&"mine".into(), &"error".into()));
+    assert_eq!(
+        (&told["params"]["data"], &told["params"]["level"]),
+        (&"mine".into(), &"error".into())
+    );
     agent.ask("9", "logging/setLevel", "\"level\":\"critical\"", "").await;
     agent.call("10", "log", r#"{"level":"error","text":"too quiet"}"#).await;
     agent.call("11", "log", r#"{"level":"alert","text":"loud"}"#).await;

@@ -44,9 +44,14 @@ pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Waits until `probe` gives something.
 pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    until_async(what, async || probe()).await
+}
+
+/// The same with a probe that waits itself.
+pub async fn until_async<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
-        if let Some(value) = probe() {
+        if let Some(value) = probe().await {
             return value;
         }
         assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");

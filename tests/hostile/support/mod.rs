@@ -12,7 +12,7 @@ pub use router::Router;
 pub use wire::{Connection, Reply};
 
 /// How long anything may take that should take moments: far above what it needs on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The full count where POINTSMAN_SOAK is set, else the reduced one.
 pub fn count(full: usize, reduced: usize) -> usize {
@@ -25,13 +25,17 @@ pub fn count(full: usize, reduced: usize) -> usize {
 
 /// A script below `fakes/`.
 pub fn fake(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/fakes").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/hostile/fakes")
+        .join(name);
     path.to_str().unwrap().to_owned()
 }
 
 /// A component below `plugins/target/guests`, which only a build makes.
 pub fn guest(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/target/guests").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("plugins/target/guests")
+        .join(name);
     assert!(
         path.exists(),
         "{} is missing: run `make test` (or plugins/build.sh --test-guests)",

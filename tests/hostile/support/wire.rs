@@ -38,7 +38,8 @@ impl Head {
     }
 
     pub fn is_stream(&self) -> bool {
-        self.header("content-type").is_some_and(|t| t.starts_with("text/event-stream"))
+        self.header("content-type")
+            .is_some_and(|t| t.starts_with("text/event-stream"))
     }
 }
 
@@ -116,7 +117,9 @@ impl Connection {
         let mut headers = Vec::new();
         loop {
             let line = self.line().await?;
-            let Some((name, value)) = line.split_once(':') else { break };
+            let Some((name, value)) = line.split_once(':') else {
+                break;
+            };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         Ok(Head { status, headers })
