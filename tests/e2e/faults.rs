@@ -110,8 +110,7 @@ async fn an_agent_with_one_held_call_need_not_wait_for_one_with_many() {
     assert!(greedys.is_sorted() && greedys.len() == 30, "{order:?}");
 }
 
-/// The calls of a batch arrive in its order, are held in it and go in it; one of them can be taken back. Without
-/// policies: a policy that is asked about one call may take longer than for the next.
+/// The calls of a batch arrive in its order, are held in it and go in it; one of them can be taken back.
 #[tokio::test]
 async fn a_batch_keeps_its_order_while_it_is_held() {
     let folder = tempfile::tempdir().unwrap();
@@ -120,8 +119,7 @@ async fn a_batch_keeps_its_order_while_it_is_held() {
         "work",
         &format!("--file {}/file", folder.path().display()),
     );
-    let config = "[backends.work]\ncommand = \"/bin/sh\"\nargs = [\"@dir/work.sh\"]\n\
-                  [pipeline]\nroute = []\nselect = []\n";
+    let config = "[backends.work]\ncommand = \"/bin/sh\"\nargs = [\"@dir/work.sh\"]\n";
     let router = Router::start_in(folder, config).await;
     router.ready("work").await;
     switch.down(&router).await;
