@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -20,6 +21,14 @@ use crate::wire::json::quote;
 const MAX_NAME: usize = 64;
 /// Between backend and tool.
 const SEPARATOR: &str = "__";
+
+/// The last version given to any list. All endpoints share the series, so that whoever knows a list of an endpoint
+/// that was removed sees that the one in its place has another.
+static VERSION: AtomicU64 = AtomicU64::new(0);
+
+fn next_version() -> u64 {
+    VERSION.fetch_add(1, Ordering::Relaxed) + 1
+}
 
 /// A path with its backends, and the merged list of their tools.
 pub struct Endpoint {
@@ -59,7 +68,7 @@ impl Endpoint {
         let view = View::new(settings, backends);
         let inner = Arc::new(Inner {
             view: ArcSwap::from_pointee(view),
-            version: watch::Sender::new(1),
+            version: watch::Sender::new(next_version()),
         });
         let endpoint = Arc::new(Self {
             name: name.into(),
@@ -136,7 +145,7 @@ impl Inner {
     fn replace(&self, view: View) {
         let old = self.view.swap(Arc::new(view));
         if old.tools != self.view.load().tools {
-            self.version.send_modify(|v| *v += 1);
+            self.version.send_modify(|v| *v = next_version());
         }
     }
 }

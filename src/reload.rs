@@ -83,6 +83,8 @@ impl Reload {
 pub struct Reloader {
     reader: Reader,
     config: Config,
+    /// The one that the router was started with: what `[listen]` and `[router]` are in force.
+    booted: Config,
     files: Vec<PathBuf>,
     host: Arc<Host>,
     loaded: BTreeMap<String, Arc<Loaded>>,
@@ -113,6 +115,7 @@ impl Reloader {
                 backends: BTreeMap::new(),
                 ..loaded.config.clone()
             },
+            booted: loaded.config.clone(),
             files: loaded.files,
             host,
             loaded: BTreeMap::new(),
@@ -141,9 +144,18 @@ impl Reloader {
 
     /// Runs until the router ends. `hints` are the watcher's.
     pub async fn run(mut self, mut watcher: Option<(Watcher, mpsc::Receiver<Hint>)>) {
+        let mut known = Hint::new();
         loop {
             if let Some((watcher, _)) = &mut watcher {
-                watcher.set(self.watched());
+                let files = self.watched();
+                let new: Hint = files.difference(&known).cloned().collect();
+                watcher.set(files.clone());
+                known = files;
+                if !new.is_empty() {
+                    // They were read before they were watched: of a change in between nobody tells.
+                    self.reload(&new).await;
+                    continue;
+                }
             }
             tokio::select! {
                 hint = async { match &mut watcher { Some((_, hints)) => hints.recv().await, None => std::future::pending().await } } => match hint {
@@ -193,8 +205,14 @@ impl Reloader {
         let loaded = match read {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(problems)) => {
-                warn!("the changed configuration is refused and nothing was changed:\n{problems}");
-                self.show(|s| s.config_error = Some(problems.to_string()));
+                let text = problems.to_string();
+                let known = self.show(|s| s.config_error.replace(text.clone()));
+                if known.is_none_or(|known| known != text) {
+                    warn!("the changed configuration is refused and nothing was changed:\n{text}");
+                }
+                // It may be an included file that is mended, one that the present configuration does not have.
+                let files = problems.1.into_iter().filter(|f| !self.files.contains(f));
+                self.files.extend(files.collect::<Vec<_>>());
                 return;
             }
             Err(panic) => {
@@ -208,17 +226,17 @@ impl Reloader {
         if loaded.config == self.config {
             return;
         }
-        let waiting: Vec<String> = config::diff(&self.config, &loaded.config)
+        let waiting: Vec<String> = config::diff(&self.booted, &loaded.config)
             .needs_restart()
             .into_iter()
             .map(str::to_owned)
             .collect();
-        if !waiting.is_empty() {
+        let known = self.show(|s| std::mem::replace(&mut s.needs_restart, waiting.clone()));
+        if !waiting.is_empty() && waiting != known {
             warn!(
                 "changed, and in force after a restart of the router: {}",
                 waiting.join(", ")
             );
-            self.show(|s| s.needs_restart.extend(waiting));
         }
         self.apply(loaded.config).await;
         self.show(|s| s.applied += 1);
@@ -380,14 +398,15 @@ impl Reloader {
     }
 
     fn note_warnings(&self, warnings: &[config::Problem]) {
-        for warning in warnings {
-            warn!("{warning}");
+        let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        let known = self.show(|s| std::mem::replace(&mut s.warnings, texts.clone()));
+        for text in texts.iter().filter(|t| !known.contains(t)) {
+            warn!("{text}");
         }
-        self.show(|s| s.warnings = warnings.iter().map(ToString::to_string).collect());
     }
 
-    fn show(&self, change: impl FnOnce(&mut ReloadStatus)) {
-        change(&mut self.shown().status);
+    fn show<T>(&self, change: impl FnOnce(&mut ReloadStatus) -> T) -> T {
+        change(&mut self.shown().status)
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {

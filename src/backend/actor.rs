@@ -52,6 +52,7 @@ pub(super) struct Actor {
     pub(super) closed: Option<(Instant, String)>,
     pub(super) level: Option<u8>,
     pub(super) pid: Option<u32>,
+    pub(super) ended: Option<String>,
 }
 
 enum Wake {

@@ -26,7 +26,7 @@ impl Actor {
         let before = self.life.state().as_str();
         let effects = self.life.step(event, Instant::now(), random(), &self.settings);
         for effect in effects {
-            self.act(effect);
+            self.act(effect, before == "stopping");
         }
         let state = self.life.state().clone();
         if before != state.as_str() {
@@ -35,12 +35,13 @@ impl Actor {
         self.publish();
     }
 
-    fn act(&mut self, effect: Effect) {
+    /// `wanted`: it was being stopped.
+    fn act(&mut self, effect: Effect, wanted: bool) {
         match effect {
             Effect::Spawn => self.spawn(),
             Effect::Open => self.open(),
             Effect::Close => self.shared.set_condition(self.seat, Condition::Down, &[]),
-            Effect::Settle { why } => self.settle(&why),
+            Effect::Settle { why } => self.settle(why, wanted),
             Effect::GiveUp { why } => self.give_up(why),
             Effect::CloseStdin => {
                 if let Some(connection) = &mut self.connection {
@@ -83,7 +84,6 @@ impl Actor {
                 self.on_step(step);
             }
             Err(error) => {
-                warn!(backend = %self.shared.name, "{error}");
                 let permanent = error.is_permanent();
                 self.on(Event::SpawnFailed {
                     why: error.to_string(),
@@ -123,7 +123,6 @@ impl Actor {
                 self.on(Event::Ready);
             }
             Step::Failed(why) => {
-                warn!(backend = %self.shared.name, "handshake failed: {why}");
                 self.shake = None;
                 self.on(Event::Broken { why });
             }
@@ -143,7 +142,7 @@ impl Actor {
     }
 
     /// The incarnation is gone: every call it had goes back to the gate or is lost.
-    fn settle(&mut self, why: &str) {
+    fn settle(&mut self, why: String, wanted: bool) {
         let written = self.connection.take().map_or(0, |c| c.written());
         self.shake = None;
         self.fetch = None;
@@ -158,16 +157,20 @@ impl Actor {
             let sent = entry.end.is_some_and(|end| end <= written);
             if sent && !entry.replay {
                 lost += 1;
-                settled.push((entry.reply, Settled::Lost { why: why.to_owned() }));
+                settled.push((entry.reply, Settled::Lost { why: why.clone() }));
             } else {
                 replayed += usize::from(sent);
                 returning.push((entry.agent, entry.ticket, entry.bytes));
                 settled.push((entry.reply, Settled::Returned { replayed: sent }));
             }
         }
-        if !settled.is_empty() {
-            info!(backend = %self.shared.name, incarnation = self.incarnation, why, lost, replayed, unsent = returning.len() - replayed, "calls in flight settled");
+        let unsent = returning.len() - replayed;
+        if wanted {
+            info!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, lost, replayed, unsent, "ended: {why}");
+        } else {
+            warn!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, lost, replayed, unsent, "ended: {why}");
         }
+        self.ended = Some(why);
         // The places first, the callers then: nothing may overtake those that go back.
         self.publish_down();
         self.shared.set_condition(self.seat, Condition::Down, &returning);
@@ -185,7 +188,14 @@ impl Actor {
         let mut error = CallError::from(reason).at(&self.shared.name);
         error.retry_after = retry;
         error.incarnation = Some(self.incarnation);
-        warn!(backend = %self.shared.name, replica = self.replica, "{}", error.message());
+        match retry {
+            Some(pause) => {
+                warn!(backend = %self.shared.name, replica = self.replica, "keeps dying: calls are refused, next try in {:.0} s", pause.as_secs_f64());
+            }
+            None => {
+                warn!(backend = %self.shared.name, replica = self.replica, "cannot be started: calls are refused until `pointsman restart {}`", self.shared.name);
+            }
+        }
         self.shared
             .set_condition(self.seat, Condition::GivenUp(Box::new(error)), &[]);
     }
@@ -220,6 +230,7 @@ impl Actor {
                 .get((starts.len() * 9 / 10).min(starts.len().saturating_sub(1)))
                 .copied(),
             version: self.facts.as_ref().map(|f| f.version.clone()),
+            ended: self.ended.clone(),
         });
     }
 }

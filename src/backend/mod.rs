@@ -319,6 +319,7 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
         closed: None,
         level,
         pid: None,
+        ended: None,
     };
     tokio::spawn(actor.run());
     Running {

@@ -39,6 +39,9 @@ pub struct TargetStatus {
     /// Why it is there, where that needs saying.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How the incarnation before ended, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_end: Option<String>,
     /// The number of its newest spawn.
     pub incarnation: u64,
     /// The process id of that.
@@ -100,6 +103,7 @@ impl super::Running {
             replica: self.target.replica,
             state: phase.state.as_str(),
             why,
+            last_end: phase.ended,
             incarnation: phase.incarnation,
             pid: phase.pid,
             era: phase.live.map(|l| l.era.as_str()),

@@ -112,6 +112,8 @@ pub struct Phase {
     pub usual_start: Option<Duration>,
     /// The protocol version, once agreed.
     pub version: Option<String>,
+    /// How the incarnation before ended.
+    pub ended: Option<String>,
 }
 
 impl Default for Phase {
@@ -125,6 +127,7 @@ impl Default for Phase {
             started: None,
             usual_start: None,
             version: None,
+            ended: None,
         }
     }
 }

@@ -109,7 +109,14 @@ pub fn main() -> ExitCode {
         Command::Restart(restart) => restart.main(),
         Command::Reload(reload) => reload.main(),
         Command::DemoServer(options) => ended(demo::run(options).map_err(|e| e.to_string())),
-        Command::Compile { input, output } => ended(compile_main(&input, &output)),
+        Command::Compile { input, output } => match compile_main(&input, &output) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // The router reads this: not a word of our own before it.
+                tell(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -124,9 +131,13 @@ fn ended(result: Result<(), String>) -> ExitCode {
 }
 
 /// Words for the person at the terminal.
-#[expect(clippy::print_stderr, reason = "this is where the program speaks to a person")]
 fn say(words: &str) {
-    eprintln!("pointsman: {words}");
+    tell(&format!("pointsman: {words}"));
+}
+
+#[expect(clippy::print_stderr, reason = "this is where the program speaks")]
+fn tell(words: &str) {
+    eprintln!("{words}");
 }
 
 /// What was asked for.

@@ -26,7 +26,7 @@ pub(super) struct Run {
     /// Where to listen, whatever the configuration says; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// What is logged to stderr: `error`, `warn`, `info` or `debug`, also by module.
+    /// What is logged to stderr: `error`, `warn`, `info` or `debug`, also by module. POINTSMAN_LOG goes before it.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
     /// The form of the log.

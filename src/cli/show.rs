@@ -109,8 +109,12 @@ fn backend_lines(out: &mut String, backend: &Value) {
             text(target, "answered"),
             text(target, "restarts")
         );
-        if let Some(why) = target["why"].as_str() {
+        let (why, end) = (target["why"].as_str(), target["last_end"].as_str());
+        if let Some(why) = why {
             let _ = writeln!(out, "    {why}");
+        }
+        if let Some(end) = end.filter(|end| !why.is_some_and(|why| why.starts_with(end))) {
+            let _ = writeln!(out, "    last end: {end}");
         }
         if target["state"] == "failed" {
             let _ = writeln!(out, "    mend that, then: pointsman restart {}", text(backend, "name"));

@@ -94,7 +94,7 @@ fn read(path: &Path, outside: &Outside<'_>) -> Result<String, Problems> {
         let hint = (error.kind() == io::ErrorKind::NotFound)
             .then(|| "check the path; `pointsman run` without a file starts two demo backends".to_owned());
         notes.fault(Place::whole(path), format!("cannot be read: {error}"), hint);
-        Problems(notes.into_parts().0)
+        Problems(notes.into_parts().0, vec![absolute(path)])
     })
 }
 
@@ -163,7 +163,7 @@ fn finish(mut config: Config, mut files: Vec<PathBuf>, notes: Notes) -> Result<L
     check::check(&config, &notes);
     let (problems, warnings) = notes.into_parts();
     if !problems.is_empty() {
-        return Err(Problems(problems));
+        return Err(Problems(problems, files));
     }
     for plugin in config.plugins.values() {
         if let Source::File(file) = &plugin.source

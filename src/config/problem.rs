@@ -32,9 +32,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems of a configuration, by file and line; never empty.
+/// All problems of a configuration, by file and line; never empty. With them the files it was read from: a change of
+/// any of them may mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct Problems(pub Vec<Problem>, pub Vec<PathBuf>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

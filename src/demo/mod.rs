@@ -38,7 +38,10 @@ Examples:
     pointsman demo-server --file calls.txt
 
   Play a server that speaks only the revisions with a handshake and crashes after five seconds:
-    pointsman demo-server --era legacy --die-after 5000";
+    pointsman demo-server --era legacy --die-after 5000
+
+Its tools: echo, slow, progress, counter, append, read, idempotent, crash, hang, big, log, add_tool, remove_tool, env,
+stderr, junk. `tools/list` says what each does.";
 
 const DEFAULT_NAME: &str = "pointsman-demo";
 
@@ -63,7 +66,7 @@ pub struct Options {
     /// The file the `append` tool adds a line to.
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
-    /// Add the id of every `read` and `append` call to this file, in the order they arrive.
+    /// Add the id of every `read` and `append` call to this file, in the order in which they arrive.
     #[arg(long, value_name = "PATH")]
     pub order_log: Option<PathBuf>,
     /// The name the server introduces itself with.

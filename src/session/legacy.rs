@@ -35,7 +35,7 @@ impl Agents {
         if let Message::Request(initialize) = &message
             && initialize.method == method::INITIALIZE
         {
-            return self.initialize(endpoint, &request, initialize);
+            return self.initialize(&endpoint, &request, initialize);
         }
         let id = match &message {
             Message::Request(r) => r.id.as_raw(),
@@ -48,7 +48,7 @@ impl Agents {
         match message {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
-                let (response, notes) = self.legacy_request(&session, &request, message, streams);
+                let (response, notes) = self.legacy_request(&session, &endpoint, &request, message, streams);
                 events::reply(response, notes, true, streams, &self.listen).await
             }
             Message::Notification(notification) => {
@@ -94,7 +94,7 @@ impl Agents {
         for item in items {
             match Message::parse(item.get().as_bytes()) {
                 Ok(Message::Request(message)) => {
-                    responses.push(self.legacy_request(&session, &request, message, false).0)
+                    responses.push(self.legacy_request(&session, &endpoint, &request, message, false).0)
                 }
                 Ok(Message::Notification(notification)) => legacy_notification(&session, &notification),
                 Ok(Message::Response(_)) => {}
@@ -185,7 +185,7 @@ impl Agents {
             ));
         };
         match self.sessions.get(secret) {
-            Some(session) if session.endpoint.name == endpoint.name => Ok(session),
+            Some(session) if session.endpoint == endpoint.name => Ok(session),
             _ => Err(refusal(
                 StatusCode::NOT_FOUND,
                 "session not found: send initialize again",
@@ -193,7 +193,7 @@ impl Agents {
         }
     }
 
-    fn initialize(&self, endpoint: Arc<Endpoint>, request: &HttpRequest, message: &Request<'_>) -> HttpReply {
+    fn initialize(&self, endpoint: &Endpoint, request: &HttpRequest, message: &Request<'_>) -> HttpReply {
         let id = message.id.as_raw();
         let invalid = |why: &str| answer::ok(write_response(id, Err(&error_object(codes::INVALID_PARAMS, why, None))));
         let Ok(params) = Object::parse(message.params.unwrap_or("{}")) else {
@@ -242,6 +242,7 @@ impl Agents {
     fn legacy_request(
         self: &Arc<Self>,
         session: &Arc<Session>,
+        endpoint: &Arc<Endpoint>,
         request: &HttpRequest,
         message: Request<'_>,
         streams: bool,
@@ -253,7 +254,7 @@ impl Agents {
         };
         match message.method.as_ref() {
             method::PING => ready(Ok("{}")),
-            method::SET_LEVEL => match self.set_level(session, message.params) {
+            method::SET_LEVEL => match self.set_level(session, endpoint, message.params) {
                 Ok(()) => ready(Ok("{}")),
                 Err(why) => ready(Err(&error_object(codes::INVALID_PARAMS, &why, None))),
             },
@@ -269,16 +270,16 @@ impl Agents {
                         None,
                     )));
                 }
-                let (agents, session) = (Arc::clone(self), Arc::clone(session));
+                let (agents, session, endpoint) = (Arc::clone(self), Arc::clone(session), Arc::clone(endpoint));
                 let response = async move {
-                    let version = *session.endpoint.version().borrow();
-                    let tools = agents.tools(&session.endpoint).await;
+                    let version = *endpoint.version().borrow();
+                    let tools = agents.tools(&endpoint).await;
                     session.known_list.fetch_max(version, Ordering::Relaxed);
                     write_response(&id, Ok(&answer::tool_list(&tools, Era::Legacy)))
                 };
                 (Box::pin(response), None)
             }
-            method::TOOLS_CALL => self.legacy_call(session, request, message, streams),
+            method::TOOLS_CALL => self.legacy_call(session, endpoint, request, message, streams),
             other => ready(Err(&CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire())),
         }
     }
@@ -286,6 +287,7 @@ impl Agents {
     fn legacy_call(
         self: &Arc<Self>,
         session: &Arc<Session>,
+        endpoint: &Arc<Endpoint>,
         request: &HttpRequest,
         message: Request<'_>,
         streams: bool,
@@ -333,8 +335,8 @@ impl Agents {
             id: self.next_call(),
             method: message.method.into_owned(),
             name: Some(name.into_owned()),
-            endpoint: Arc::clone(&session.endpoint.name),
-            path_backend: session.endpoint.backend.clone(),
+            endpoint: Arc::clone(&endpoint.name),
+            path_backend: endpoint.backend.clone(),
             agent: session.key(),
             era: Era::Legacy,
             headers: request.headers.clone(),
@@ -343,7 +345,7 @@ impl Agents {
         });
         let incoming = Incoming {
             call: Arc::new(call),
-            endpoint: Arc::clone(&session.endpoint),
+            endpoint: Arc::clone(endpoint),
             progress: notes.is_some(),
             listener: Some(listener),
             log_level: level.filter(|_| level_asked),
@@ -362,14 +364,14 @@ impl Agents {
         (Box::pin(response), notes)
     }
 
-    fn set_level(self: &Arc<Self>, session: &Arc<Session>, params: Option<&str>) -> Result<(), String> {
+    fn set_level(self: &Arc<Self>, session: &Session, endpoint: &Endpoint, params: Option<&str>) -> Result<(), String> {
         let params = Object::parse(params.unwrap_or("{}")).map_err(|e| e.to_string())?;
         let level = params.get_str("level").ok_or("level is missing")?;
         let rank =
             method::log_rank(&level).ok_or_else(|| format!("level is one of {}", method::LOG_LEVELS.join(", ")))?;
         session.level.store(rank, Ordering::Relaxed);
         session.level_asked.store(true, Ordering::Relaxed);
-        self.want_level(&session.endpoint, rank);
+        self.want_level(endpoint, rank);
         Ok(())
     }
 

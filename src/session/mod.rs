@@ -59,15 +59,21 @@ impl Agents {
     /// Answers one HTTP request. Dropping the future is the client's disconnect.
     pub async fn serve(self: Arc<Self>, request: HttpRequest) -> HttpReply {
         let Some(endpoint) = self.router.endpoint(&request.endpoint) else {
-            let names: Vec<String> = self.router.endpoints().keys().map(|n| format!("/mcp/{n}")).collect();
+            let endpoints = self.router.endpoints();
+            let names: Vec<String> = endpoints
+                .keys()
+                .map(|n| {
+                    if n.is_empty() {
+                        "/mcp".to_owned()
+                    } else {
+                        format!("/mcp/{n}")
+                    }
+                })
+                .collect();
             return refuse(
                 StatusCode::NOT_FOUND,
                 codes::INVALID_REQUEST,
-                &format!(
-                    "no endpoint /mcp/{}; there are /mcp, {}",
-                    request.endpoint,
-                    names.join(", ")
-                ),
+                &format!("no endpoint /mcp/{}; there are {}", request.endpoint, names.join(", ")),
             );
         };
         let version = request

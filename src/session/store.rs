@@ -22,8 +22,8 @@ pub struct Session {
     pub number: u64,
     /// The revision agreed in `initialize`.
     pub version: Version,
-    /// Where it was opened.
-    pub endpoint: Arc<Endpoint>,
+    /// The name of the endpoint where it was opened. The endpoint itself may be removed and come back.
+    pub endpoint: Arc<str>,
     /// What the agent said in `initialize`.
     pub introduction: Arc<Introduction>,
     /// The least severity of log messages wanted.
@@ -136,7 +136,7 @@ impl Store {
     pub fn open(
         &self,
         version: Version,
-        endpoint: Arc<Endpoint>,
+        endpoint: &Endpoint,
         introduction: Introduction,
     ) -> Option<(String, Arc<Session>)> {
         let mut random = [0_u8; 16];
@@ -146,7 +146,7 @@ impl Store {
         let session = Arc::new(Session {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             version,
-            endpoint,
+            endpoint: Arc::clone(&endpoint.name),
             introduction: Arc::new(introduction),
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
@@ -216,7 +216,7 @@ mod tests {
 
     fn open(store: &Store) -> Option<(String, Arc<Session>)> {
         let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new());
-        store.open(Version::V20250618, endpoint, Introduction::default())
+        store.open(Version::V20250618, &endpoint, Introduction::default())
     }
 
     #[tokio::test(start_paused = true)]

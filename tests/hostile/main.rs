@@ -11,6 +11,7 @@
 )]
 
 mod edits;
+mod endpoints;
 mod eras;
 mod guests;
 mod shared;

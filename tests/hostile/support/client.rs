@@ -259,6 +259,11 @@ impl Stream {
 
     /// The next message; `None` where the stream ended.
     pub async fn next(&mut self) -> Option<Value> {
+        let next = tokio::time::timeout(super::PATIENCE, self.take()).await;
+        next.expect("neither a message nor the end of the stream")
+    }
+
+    async fn take(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
                 let block: String = self.text.drain(..end + 2).collect();

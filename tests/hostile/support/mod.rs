@@ -12,7 +12,7 @@ pub use router::Router;
 pub use wire::{Connection, Reply};
 
 /// How long anything may take that should take moments: far above what it needs on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The full count where POINTSMAN_SOAK is set, else the reduced one.
 pub fn count(full: usize, reduced: usize) -> usize {
