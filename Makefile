@@ -28,8 +28,9 @@ test: tools plugins-test lint ## everything: tools, plugins from source, format,
 soak: tools plugins-test ## the tests in release mode with their full counts: takes long
 	POINTSMAN_SOAK=1 $(CARGO) test --locked --release
 
-bench: ## load against a running build: calls per second and latencies (ARGS='...')
-	$(CARGO) run --release --example load -- $(ARGS)
+bench: ## what the router costs beside its own echo server: calls per second, latencies, memory (ARGS='...')
+	$(CARGO) build --release --locked
+	$(CARGO) run --release --locked --example load -- $(ARGS)
 
 plugins: rust-parts ## build the policy components in plugins/dist from source
 	plugins/build.sh

@@ -2,11 +2,12 @@
 //!
 //! A bad plugin never holds up a good configuration, and a bad configuration never touches running plugins.
 
+mod handle;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -14,70 +15,17 @@ use crate::backend::Backend;
 use crate::catalog::Endpoint;
 use crate::config::{self, Config, Problems};
 use crate::error::Reason;
-use crate::plugin::{Generation, Host, Loaded, PluginStatus};
+use crate::plugin::{Generation, Host, Loaded};
 use crate::policy::Policy;
 use crate::process::Spawner;
 use crate::router::Router;
 use crate::watch::{Hint, Watcher};
 
+use self::handle::Shown;
+pub use self::handle::{Reload, ReloadStatus};
+
 /// Reads the configuration anew, from wherever it came.
 pub type Reader = Arc<dyn Fn() -> Result<config::Loaded, Problems> + Send + Sync>;
-
-/// What `pointsman status` shows of reloads.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct ReloadStatus {
-    /// The active generation of policies.
-    pub generation: u64,
-    /// Generations that calls still use, the active one included.
-    pub live_generations: usize,
-    /// Its plugins.
-    pub plugins: Vec<PluginStatus>,
-    /// Plugins whose newest file was refused, and why; the last good one serves.
-    pub rejected: BTreeMap<String, String>,
-    /// How often a changed configuration was applied.
-    pub applied: u64,
-    /// Why the newest configuration was refused.
-    pub config_error: Option<String>,
-    /// What is odd about the present one.
-    pub warnings: Vec<String>,
-    /// Tables that changed and wait for a restart of the router.
-    pub needs_restart: Vec<String>,
-}
-
-/// A handle to the reloader.
-#[derive(Clone)]
-pub struct Reload {
-    asks: mpsc::Sender<oneshot::Sender<()>>,
-    status: Arc<Mutex<Shown>>,
-}
-
-#[derive(Default)]
-struct Shown {
-    status: ReloadStatus,
-    generation: Option<Arc<Generation>>,
-    /// Every generation that may still have calls.
-    alive: Vec<Weak<Generation>>,
-}
-
-impl Reload {
-    /// Looks at every file now; returns when that is done.
-    pub async fn now(&self) {
-        let (done, finished) = oneshot::channel();
-        if self.asks.send(done).await.is_ok() {
-            // A reloader that ends meanwhile has nothing left to load.
-            let _ = finished.await;
-        }
-    }
-
-    /// What it did last.
-    pub fn status(&self) -> ReloadStatus {
-        let shown = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut status = shown.status.clone();
-        status.plugins = shown.generation.as_ref().map(|g| g.status()).unwrap_or_default();
-        status.live_generations = shown.alive.iter().filter(|g| g.strong_count() > 0).count();
-        status
-    }
-}
 
 /// The reloader: owns the configuration in force, the loaded plugins and the watcher.
 pub struct Reloader {

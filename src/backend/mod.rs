@@ -55,7 +55,7 @@ pub struct Backend {
 #[derive(Clone)]
 struct Running {
     seat: u64,
-    target: Target,
+    target: Arc<Target>,
     stderr: StderrRing,
 }
 
@@ -123,11 +123,11 @@ impl Backend {
     }
 
     /// The targets that take calls now, with what they are.
-    pub fn live(&self) -> Vec<(Target, Live)> {
+    pub fn live(&self) -> Vec<(Arc<Target>, Live)> {
         self.targets
             .load()
             .iter()
-            .filter_map(|r| r.target.live().map(|live| (r.target.clone(), live)))
+            .filter_map(|r| r.target.live().map(|live| (Arc::clone(&r.target), live)))
             .collect()
     }
 
@@ -145,8 +145,6 @@ impl Backend {
 
     /// The best of its targets' states, and the calls in flight at all of them.
     pub fn state(&self) -> (&'static str, u32) {
-        let targets = self.targets.load();
-        let phases: Vec<Phase> = targets.iter().map(|r| r.target.phase()).collect();
         let order = |s: &State| match s {
             State::Ready { .. } => 0,
             State::Starting { .. } => 1,
@@ -156,16 +154,17 @@ impl Backend {
             State::Failed { .. } => 5,
             State::Stopped => 6,
         };
-        let best = phases
-            .iter()
-            .map(|p| &p.state)
-            .min_by_key(|s| order(s))
-            .map_or("stopped", State::as_str);
-        let in_flight = targets
-            .iter()
-            .map(|r| r.target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed))
-            .sum();
-        (best, in_flight)
+        // Every call asks for this: nothing is cloned, nothing allocated.
+        let (mut best, mut in_flight) = ((6, "stopped"), 0);
+        for running in self.targets.load().iter() {
+            best = best.min(running.target.in_state(|s| (order(s), s.as_str())));
+            in_flight += running
+                .target
+                .counters
+                .in_flight
+                .load(std::sync::atomic::Ordering::Relaxed);
+        }
+        (best.1, in_flight)
     }
 
     /// Wakes when a target came or went.
@@ -324,13 +323,13 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
     tokio::spawn(actor.run());
     Running {
         seat,
-        target: Target {
+        target: Arc::new(Target {
             replica,
             counters,
             work: work_sender,
             control: control_sender,
             phase: phase_receiver,
-        },
+        }),
         stderr,
     }
 }

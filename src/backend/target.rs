@@ -83,7 +83,7 @@ pub enum Control {
 }
 
 /// A target that takes calls now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live {
     /// The number of its spawn.
     pub incarnation: u64,
@@ -163,7 +163,6 @@ pub struct Counters {
 }
 
 /// A handle to a target.
-#[derive(Clone)]
 pub struct Target {
     /// Which of the backend's replicas it is.
     pub replica: u32,
@@ -182,7 +181,12 @@ impl Target {
 
     /// Set while it takes calls.
     pub fn live(&self) -> Option<Live> {
-        self.phase.borrow().live.clone()
+        self.phase.borrow().live
+    }
+
+    /// Looks at its state where it stands.
+    pub(super) fn in_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.phase.borrow().state)
     }
 
     /// An id that no other call at this target has, in any incarnation.

@@ -1,8 +1,10 @@
 //! The path of a call: route, gate, select, transform, target, transform. Runs in its caller's task.
 
+mod choose;
 mod encode;
 mod hold;
 mod policies;
+mod send;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,16 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
 
 pub use self::policies::Policies;
-use crate::backend::{Backend, Entry, Live, Permit, Settled, Sink, Submit, Target};
+use crate::backend::{Backend, Entry, Live, Permit, Sink, Target};
 use crate::call::Call;
 use crate::catalog::{Endpoint, View};
-use crate::config::StateKind;
 use crate::error::{CallError, Reason};
-use crate::policy::{FaultKind, Hook, Policy, RouteChoice, Selection};
-use crate::wire::{Era, RawJson, method};
+use crate::policy::{FaultKind, Policy};
+use crate::wire::{Era, RawJson};
 
 /// What a caller hears while its call runs, besides what its target says.
 pub trait Listener: Sink {
@@ -181,47 +181,6 @@ impl Router {
         }
     }
 
-    /// Which backend takes the call: the policy's word, checked against what is there.
-    async fn route(&self, policy: &dyn Policy, incoming: &Incoming, view: &View) -> Result<Routed, CallError> {
-        let call = &incoming.call;
-        let candidates = view.candidates(call.name.as_deref());
-        let mut among: Vec<usize> = (0..candidates.len()).collect();
-        if policy.has(Hook::Route) {
-            match policy.route(call, Arc::clone(&candidates)).await.map_err(fault)? {
-                RouteChoice::Among(chosen) => among = chosen,
-                RouteChoice::Redirect { backend, name } => {
-                    let Some(backend) = self.backends.load().get(&backend).cloned() else {
-                        return Err(Reason::Unavailable(format!(
-                            "a policy redirected the call to {backend:?}, which is not configured"
-                        ))
-                        .into());
-                    };
-                    let name = name.or_else(|| call.name.as_deref().map(|n| view.name_at(backend.name(), n)));
-                    return Ok(Routed::To(Destination { backend, name }));
-                }
-                RouteChoice::Deny { code, message } => return Err(Reason::Denied { code, message }.into()),
-                RouteChoice::Answer(result) => return Ok(Routed::Answered(result)),
-            }
-        } else if among.len() > 1 {
-            among.retain(|at| candidates.get(*at).is_some_and(|c| c.offers));
-        }
-        let chosen: Vec<&Arc<Backend>> = among.iter().filter_map(|at| view.backends.get(*at)).collect();
-        match chosen.as_slice() {
-            [only] => {
-                let name = call.name.as_deref().map(|n| view.name_at(only.name(), n));
-                Ok(Routed::To(Destination {
-                    backend: Arc::clone(only),
-                    name,
-                }))
-            }
-            // Nobody chose because nobody offers it.
-            _ if !candidates.iter().any(|c| c.offers) => {
-                Err(Reason::UnknownTool(call.name.clone().unwrap_or_default()).into())
-            }
-            several => Err(Reason::Ambiguous(several.iter().map(|b| b.name().to_string()).collect()).into()),
-        }
-    }
-
     /// Through the gate, however long that takes. A newer generation is asked again where the call goes.
     async fn pass(
         &self,
@@ -271,156 +230,6 @@ impl Router {
             }
         }
     }
-
-    async fn select(&self, policy: &dyn Policy, incoming: &Incoming, to: &Destination) -> Result<Selected, CallError> {
-        let mut live = to.backend.live();
-        if live.is_empty() {
-            // It died between the gate and here: the gate is closed by now.
-            return Ok(Selected::Hold(Duration::ZERO));
-        }
-        let mut chosen = None;
-        if policy.has(Hook::Select) {
-            let views = live
-                .iter()
-                .map(|(target, live)| to.backend.view(target, live))
-                .collect();
-            match policy
-                .select(&incoming.call, views)
-                .await
-                .map_err(|f| fault(f).at(to.backend.name()))?
-            {
-                Selection::Pick(at) => chosen = Some(at),
-                Selection::Any => {}
-                Selection::Hold(ms) => return Ok(Selected::Hold(Duration::from_millis(u64::from(ms)))),
-            }
-        }
-        let least_busy = || {
-            let load = |(target, _): &(Target, Live)| target.counters.in_flight.load(Ordering::Relaxed);
-            live.iter()
-                .enumerate()
-                .min_by_key(|(_, t)| load(t))
-                .map_or(0, |(at, _)| at)
-        };
-        let at = chosen.filter(|at| *at < live.len()).unwrap_or_else(least_busy);
-        let (target, live) = live.swap_remove(at);
-        Ok(Selected::Target(target, live))
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the last step of one path; a struct for it would only rename them"
-    )]
-    async fn send(
-        &self,
-        policy: &dyn Policy,
-        incoming: &Incoming,
-        to: &Destination,
-        target: Target,
-        live: Live,
-        mut permit: Permit,
-        may_replay: bool,
-    ) -> Result<Sent, CallError> {
-        let call = &incoming.call;
-        let settings = to.backend.settings();
-        let edited = match policy.has(Hook::TransformRequest) {
-            true => policy
-                .transform_request(call)
-                .await
-                .map_err(|f| fault(f).at(to.backend.name()))?,
-            false => None,
-        };
-        let params = edited.as_ref().unwrap_or(&call.params);
-        let id = target.next_id();
-        let shape = encode::Shape {
-            id,
-            name: to.name.as_deref(),
-            era: live.era,
-            progress: incoming.progress,
-            log_level: incoming.log_level,
-        };
-        let line = encode::line(call, params.as_str(), &shape).map_err(Reason::InvalidParams)?;
-        if line.len() > settings.max_message {
-            return Err(
-                Reason::InvalidParams(format!("the request is larger than {} bytes", settings.max_message)).into(),
-            );
-        }
-        let (reply, receiver) = oneshot::channel();
-        let submit = Submit {
-            id,
-            line,
-            agent: call.agent.clone(),
-            ticket: permit.ticket(),
-            bytes: permit.bytes(),
-            replay: may_replay && settings.state == StateKind::None && may_repeat(to, &settings, call),
-            incarnation: live.incarnation,
-            reply,
-            sink: incoming.listener.clone().map(|l| l as Arc<dyn Sink>),
-        };
-        incoming.handed_over.store(true, Ordering::Relaxed);
-        let mut flight = target.submit(submit, receiver).await;
-        permit.entered();
-        let settled = match settings.call_timeout {
-            None => flight.settled().await,
-            Some(limit) => match tokio::time::timeout(limit, flight.settled()).await {
-                Ok(settled) => settled,
-                // Dropping the flight cancels it at the target.
-                Err(_) => Settled::Lost {
-                    why: format!("no answer came within {:.1} s", limit.as_secs_f64()),
-                },
-            },
-        };
-        drop(flight);
-        match settled {
-            Settled::Answered(body) => {
-                let body = self
-                    .transform_response(policy, call, body)
-                    .await
-                    .map_err(|f| f.at(to.backend.name()))?;
-                Ok(Sent::Answered(Answer { body, era: live.era }))
-            }
-            Settled::Returned { replayed } => {
-                if may_replay && !replayed {
-                    incoming.handed_over.store(false, Ordering::Relaxed);
-                }
-                Ok(Sent::Returned(permit, replayed))
-            }
-            Settled::Lost { why } => {
-                let mut error = CallError::from(Reason::OutcomeUnknown(why)).at(to.backend.name());
-                error.incarnation = Some(live.incarnation);
-                error.eta = to.backend.eta();
-                Err(error)
-            }
-        }
-    }
-
-    async fn transform_response(
-        &self,
-        policy: &dyn Policy,
-        call: &Arc<Call>,
-        body: Result<RawJson, RawJson>,
-    ) -> Result<Result<RawJson, RawJson>, CallError> {
-        if !policy.has(Hook::TransformResponse) {
-            return Ok(body);
-        }
-        let (raw, is_error) = match &body {
-            Ok(raw) => (raw, false),
-            Err(raw) => (raw, true),
-        };
-        let edited = policy
-            .transform_response(call, raw.clone(), is_error)
-            .await
-            .map_err(|f| {
-                // The target did answer, so the call ran; only its answer is withheld.
-                let mut error = fault(f);
-                error.answered = true;
-                error
-            })?;
-        Ok(match (edited, is_error) {
-            (None, _) => body,
-            (Some(edited), false) => Ok(edited),
-            (Some(edited), true) => Err(edited),
-        })
-    }
 }
 
 enum Passed {
@@ -429,30 +238,13 @@ enum Passed {
 }
 
 enum Selected {
-    Target(Target, Live),
+    Target(Arc<Target>, Live),
     Hold(Duration),
 }
 
 enum Sent {
     Answered(Answer),
     Returned(Permit, bool),
-}
-
-/// Whether running the call twice does no harm: a method that only reads, or a tool whose server says so and is
-/// believed.
-fn may_repeat(to: &Destination, settings: &crate::config::Backend, call: &Call) -> bool {
-    if call.method != method::TOOLS_CALL {
-        return method::is_read(&call.method);
-    }
-    let Some(name) = to.name.as_deref().filter(|_| settings.trusted) else {
-        return false;
-    };
-    to.backend
-        .tools()
-        .borrow()
-        .as_ref()
-        .and_then(|t| t.get(name))
-        .is_some_and(|t| t.repeatable)
 }
 
 fn fault(fault: crate::policy::PolicyFault) -> CallError {

@@ -1,0 +1,66 @@
+//! The reloader from outside: asking for a look at the files, and what it did last.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::plugin::{Generation, PluginStatus};
+
+/// What `pointsman status` shows of reloads.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ReloadStatus {
+    /// The active generation of policies.
+    pub generation: u64,
+    /// Generations that calls still use, the active one included.
+    pub live_generations: usize,
+    /// Its plugins.
+    pub plugins: Vec<PluginStatus>,
+    /// Plugins whose newest file was refused, and why; the last good one serves.
+    pub rejected: BTreeMap<String, String>,
+    /// How often a changed configuration was applied.
+    pub applied: u64,
+    /// Why the newest configuration was refused.
+    pub config_error: Option<String>,
+    /// What is odd about the present one.
+    pub warnings: Vec<String>,
+    /// Tables that changed and wait for a restart of the router.
+    pub needs_restart: Vec<String>,
+}
+
+/// A handle to the reloader.
+#[derive(Clone)]
+pub struct Reload {
+    pub(super) asks: mpsc::Sender<oneshot::Sender<()>>,
+    pub(super) status: Arc<Mutex<Shown>>,
+}
+
+/// What the reloader tells its handles.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub(super) status: ReloadStatus,
+    pub(super) generation: Option<Arc<Generation>>,
+    /// Every generation that may still have calls.
+    pub(super) alive: Vec<Weak<Generation>>,
+}
+
+impl Reload {
+    /// Looks at every file now; returns when that is done.
+    pub async fn now(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.asks.send(done).await.is_ok() {
+            // A reloader that ends meanwhile has nothing left to load.
+            let _ = finished.await;
+        }
+    }
+
+    /// What it did last.
+    pub fn status(&self) -> ReloadStatus {
+        let shown = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = shown.status.clone();
+        status.plugins = shown.generation.as_ref().map(|g| g.status()).unwrap_or_default();
+        status.live_generations = shown.alive.iter().filter(|g| g.strong_count() > 0).count();
+        status
+    }
+}

@@ -1,0 +1,98 @@
+//! The two choices of a call: which backend, which target. The policies' word, checked against what is there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Destination, Incoming, Routed, Router, Selected, fault};
+use crate::backend::{Backend, Live, Target};
+use crate::catalog::View;
+use crate::error::{CallError, Reason};
+use crate::policy::{Hook, Policy, RouteChoice, Selection};
+
+impl Router {
+    /// Which backend takes the call: the policy's word, checked against what is there.
+    pub(super) async fn route(
+        &self,
+        policy: &dyn Policy,
+        incoming: &Incoming,
+        view: &View,
+    ) -> Result<Routed, CallError> {
+        let call = &incoming.call;
+        let candidates = view.candidates(call.name.as_deref());
+        let mut among: Vec<usize> = (0..candidates.len()).collect();
+        if policy.has(Hook::Route) {
+            match policy.route(call, Arc::clone(&candidates)).await.map_err(fault)? {
+                RouteChoice::Among(chosen) => among = chosen,
+                RouteChoice::Redirect { backend, name } => {
+                    let Some(backend) = self.backends.load().get(&backend).cloned() else {
+                        return Err(Reason::Unavailable(format!(
+                            "a policy redirected the call to {backend:?}, which is not configured"
+                        ))
+                        .into());
+                    };
+                    let name = name.or_else(|| call.name.as_deref().map(|n| view.name_at(backend.name(), n)));
+                    return Ok(Routed::To(Destination { backend, name }));
+                }
+                RouteChoice::Deny { code, message } => return Err(Reason::Denied { code, message }.into()),
+                RouteChoice::Answer(result) => return Ok(Routed::Answered(result)),
+            }
+        } else if among.len() > 1 {
+            among.retain(|at| candidates.get(*at).is_some_and(|c| c.offers));
+        }
+        let chosen: Vec<&Arc<Backend>> = among.iter().filter_map(|at| view.backends.get(*at)).collect();
+        match chosen.as_slice() {
+            [only] => {
+                let name = call.name.as_deref().map(|n| view.name_at(only.name(), n));
+                Ok(Routed::To(Destination {
+                    backend: Arc::clone(only),
+                    name,
+                }))
+            }
+            // Nobody chose because nobody offers it.
+            _ if !candidates.iter().any(|c| c.offers) => {
+                Err(Reason::UnknownTool(call.name.clone().unwrap_or_default()).into())
+            }
+            several => Err(Reason::Ambiguous(several.iter().map(|b| b.name().to_string()).collect()).into()),
+        }
+    }
+
+    pub(super) async fn select(
+        &self,
+        policy: &dyn Policy,
+        incoming: &Incoming,
+        to: &Destination,
+    ) -> Result<Selected, CallError> {
+        let mut live = to.backend.live();
+        if live.is_empty() {
+            // It died between the gate and here: the gate is closed by now.
+            return Ok(Selected::Hold(Duration::ZERO));
+        }
+        let mut chosen = None;
+        if policy.has(Hook::Select) {
+            let views = live
+                .iter()
+                .map(|(target, live)| to.backend.view(target, live))
+                .collect();
+            match policy
+                .select(&incoming.call, views)
+                .await
+                .map_err(|f| fault(f).at(to.backend.name()))?
+            {
+                Selection::Pick(at) => chosen = Some(at),
+                Selection::Any => {}
+                Selection::Hold(ms) => return Ok(Selected::Hold(Duration::from_millis(u64::from(ms)))),
+            }
+        }
+        let least_busy = || {
+            let load = |(target, _): &(Arc<Target>, Live)| target.counters.in_flight.load(Ordering::Relaxed);
+            live.iter()
+                .enumerate()
+                .min_by_key(|(_, t)| load(t))
+                .map_or(0, |(at, _)| at)
+        };
+        let at = chosen.filter(|at| *at < live.len()).unwrap_or_else(least_busy);
+        let (target, live) = live.swap_remove(at);
+        Ok(Selected::Target(target, live))
+    }
+}

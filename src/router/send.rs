@@ -1,0 +1,149 @@
+//! The last steps of a call: edits on the way in, the target, edits on the way out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+
+use super::{Answer, Destination, Incoming, Router, Sent, encode, fault};
+use crate::backend::{Live, Permit, Settled, Sink, Submit, Target};
+use crate::call::Call;
+use crate::config::StateKind;
+use crate::error::{CallError, Reason};
+use crate::policy::{Hook, Policy};
+use crate::wire::{RawJson, method};
+
+impl Router {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the last step of one path; a struct for it would only rename them"
+    )]
+    pub(super) async fn send(
+        &self,
+        policy: &dyn Policy,
+        incoming: &Incoming,
+        to: &Destination,
+        target: Arc<Target>,
+        live: Live,
+        mut permit: Permit,
+        may_replay: bool,
+    ) -> Result<Sent, CallError> {
+        let call = &incoming.call;
+        let settings = to.backend.settings();
+        let edited = match policy.has(Hook::TransformRequest) {
+            true => policy
+                .transform_request(call)
+                .await
+                .map_err(|f| fault(f).at(to.backend.name()))?,
+            false => None,
+        };
+        let params = edited.as_ref().unwrap_or(&call.params);
+        let id = target.next_id();
+        let shape = encode::Shape {
+            id,
+            name: to.name.as_deref(),
+            era: live.era,
+            progress: incoming.progress,
+            log_level: incoming.log_level,
+        };
+        let line = encode::line(call, params.as_str(), &shape).map_err(Reason::InvalidParams)?;
+        if line.len() > settings.max_message {
+            return Err(
+                Reason::InvalidParams(format!("the request is larger than {} bytes", settings.max_message)).into(),
+            );
+        }
+        let (reply, receiver) = oneshot::channel();
+        let submit = Submit {
+            id,
+            line,
+            agent: call.agent.clone(),
+            ticket: permit.ticket(),
+            bytes: permit.bytes(),
+            replay: may_replay && settings.state == StateKind::None && may_repeat(to, &settings, call),
+            incarnation: live.incarnation,
+            reply,
+            sink: incoming.listener.clone().map(|l| l as Arc<dyn Sink>),
+        };
+        incoming.handed_over.store(true, Ordering::Relaxed);
+        let mut flight = target.submit(submit, receiver).await;
+        permit.entered();
+        let settled = match settings.call_timeout {
+            None => flight.settled().await,
+            Some(limit) => match tokio::time::timeout(limit, flight.settled()).await {
+                Ok(settled) => settled,
+                // Dropping the flight cancels it at the target.
+                Err(_) => Settled::Lost {
+                    why: format!("no answer came within {:.1} s", limit.as_secs_f64()),
+                },
+            },
+        };
+        drop(flight);
+        match settled {
+            Settled::Answered(body) => {
+                let body = self
+                    .transform_response(policy, call, body)
+                    .await
+                    .map_err(|f| f.at(to.backend.name()))?;
+                Ok(Sent::Answered(Answer { body, era: live.era }))
+            }
+            Settled::Returned { replayed } => {
+                if may_replay && !replayed {
+                    incoming.handed_over.store(false, Ordering::Relaxed);
+                }
+                Ok(Sent::Returned(permit, replayed))
+            }
+            Settled::Lost { why } => {
+                let mut error = CallError::from(Reason::OutcomeUnknown(why)).at(to.backend.name());
+                error.incarnation = Some(live.incarnation);
+                error.eta = to.backend.eta();
+                Err(error)
+            }
+        }
+    }
+
+    async fn transform_response(
+        &self,
+        policy: &dyn Policy,
+        call: &Arc<Call>,
+        body: Result<RawJson, RawJson>,
+    ) -> Result<Result<RawJson, RawJson>, CallError> {
+        if !policy.has(Hook::TransformResponse) {
+            return Ok(body);
+        }
+        let (raw, is_error) = match &body {
+            Ok(raw) => (raw, false),
+            Err(raw) => (raw, true),
+        };
+        let edited = policy
+            .transform_response(call, raw.clone(), is_error)
+            .await
+            .map_err(|f| {
+                // The target did answer, so the call ran; only its answer is withheld.
+                let mut error = fault(f);
+                error.answered = true;
+                error
+            })?;
+        Ok(match (edited, is_error) {
+            (None, _) => body,
+            (Some(edited), false) => Ok(edited),
+            (Some(edited), true) => Err(edited),
+        })
+    }
+}
+
+/// Whether running the call twice does no harm: a method that only reads, or a tool whose server says so and is
+/// believed.
+fn may_repeat(to: &Destination, settings: &crate::config::Backend, call: &Call) -> bool {
+    if call.method != method::TOOLS_CALL {
+        return method::is_read(&call.method);
+    }
+    let Some(name) = to.name.as_deref().filter(|_| settings.trusted) else {
+        return false;
+    };
+    to.backend
+        .tools()
+        .borrow()
+        .as_ref()
+        .and_then(|t| t.get(name))
+        .is_some_and(|t| t.repeatable)
+}
