@@ -204,11 +204,12 @@ impl Instance {
     }
 }
 
-/// Gives the guest so many ticks from now on. It yields to other tasks at every one of them, so that it never
-/// pins a worker thread.
+/// Gives the guest so many ticks from now on. It yields to other tasks at every one of them but the first, so that
+/// it never pins a worker thread. The first may come at once, and whoever is done within a tick is not to yield at
+/// all: the next call of the same agent would overtake.
 fn arm(store: &mut Store<State>, ticks: u64) {
-    store.data_mut().ticks = ticks;
-    store.set_epoch_deadline(1);
+    store.data_mut().ticks = ticks.saturating_sub(1);
+    store.set_epoch_deadline(2);
 }
 
 /// A budget of CPU time in ticks, at least one.

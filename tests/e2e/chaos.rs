@@ -7,9 +7,18 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::kills::{Done, load, report};
-use crate::support::{Router, children, count, until};
+use crate::support::{Agent, Router, children, count, until};
+
+/// The seed, which is printed: POINTSMAN_SEED repeats a run.
+fn dice() -> Dice {
+    let given = std::env::var("POINTSMAN_SEED").ok().and_then(|s| s.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("POINTSMAN_SEED={seed}");
+    Dice(seed)
+}
 
 fn config(replicas: u64, name: u64, drain: &str) -> String {
     format!(
@@ -44,12 +53,7 @@ fn hit(router: &Router, dice: &mut Dice, signal: Signal) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_answers_are_true() {
-    let seed = std::env::var("POINTSMAN_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or_else(|| u64::from(std::process::id()));
-    println!("POINTSMAN_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = dice();
     let router = Router::start(&config(1, 0, "1s")).await;
     router.ready("work").await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -144,4 +148,68 @@ async fn whatever_happens_answers_are_true() {
         (children(router.pid()).len() as u64 == target).then_some(())
     })
     .await;
+}
+
+/// Agents that take calls back at any moment, while the server dies again and again: what is said of such a call
+/// is true.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_taken_back_never_ran_if_its_answer_says_so() {
+    let mut dice = dice();
+    let router = Router::start(&config(1, 0, "1s")).await;
+    router.ready("work").await;
+    let mut agents = JoinSet::new();
+    let rounds = count(60, 600);
+    for number in 0..6_u64 {
+        let agent = Agent::legacy(&router.address).await;
+        let mut dice = Dice(dice.roll(1 << 30) + number);
+        agents.spawn(async move {
+            let mut ended = Vec::new();
+            for n in 0..rounds {
+                let id = format!("{number}-{n}");
+                let call = agent.start(n, "append", json!({ "id": id })).await;
+                let patience = Duration::from_micros(dice.roll(4) * dice.roll(10_000));
+                let taken_back = async {
+                    tokio::time::sleep(patience).await;
+                    agent.cancel(n).await;
+                };
+                let (outcome, ()) = tokio::join!(call.outcome(), taken_back);
+                ended.push((id, outcome));
+            }
+            ended
+        });
+    }
+    let mut calls = Vec::new();
+    loop {
+        tokio::select! {
+            Some(ended) = agents.join_next() => calls.extend(ended.unwrap()),
+            () = tokio::time::sleep(Duration::from_millis(dice.roll(300))), if !agents.is_empty() => {
+                hit(&router, &mut dice, Signal::KILL);
+            }
+            else => break,
+        }
+    }
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    router
+        .lines("file")
+        .into_iter()
+        .for_each(|id| *times.entry(id).or_default() += 1);
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for (id, outcome) in calls {
+        let times = times.remove(&id).unwrap_or(0);
+        let delivery = outcome.data("delivery");
+        *kinds
+            .entry(format!("{} {delivery} ran {times}", outcome.code()))
+            .or_default() += 1;
+        match (outcome.code(), delivery.as_str()) {
+            (0, _) => assert_eq!(times, 1, "{id} was answered as done"),
+            (7011, Some("not_sent")) => assert_eq!(times, 0, "{id} was taken back before it was sent"),
+            (7004 | 7011, Some("unknown")) => assert!(times <= 1, "{id} was done {times} times"),
+            _ => panic!("{id}: {outcome:?}"),
+        }
+    }
+    println!("{kinds:?}");
+    assert!(times.is_empty(), "done, but never asked for: {times:?}");
+    router
+        .backend_until("work", "an empty gate", |b| b["held"] == 0 && b["in_flight"] == 0)
+        .await;
 }

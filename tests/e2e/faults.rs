@@ -110,6 +110,44 @@ async fn an_agent_with_one_held_call_need_not_wait_for_one_with_many() {
     assert!(greedys.is_sorted() && greedys.len() == 30, "{order:?}");
 }
 
+/// The calls of a batch arrive in its order, are held in it and go in it; one of them can be taken back.
+#[tokio::test]
+async fn a_batch_keeps_its_order_while_it_is_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let switch = Switch::new(
+        folder.path(),
+        "work",
+        &format!("--file {}/file", folder.path().display()),
+    );
+    let config = "[backends.work]\ncommand = \"/bin/sh\"\nargs = [\"@dir/work.sh\"]\n";
+    let router = Router::start_in(folder, config).await;
+    router.ready("work").await;
+    switch.down(&router).await;
+    let agent = Agent::legacy_of(&router.address, "2025-03-26").await;
+    let call = |n: usize| {
+        json!({ "jsonrpc": "2.0", "id": n, "method": "tools/call",
+                "params": { "name": "append", "arguments": { "id": format!("{n:02}") } } })
+    };
+    let messages: Vec<_> = (0..30).map(call).collect();
+    let batch = tokio::spawn({
+        let agent = agent.clone();
+        async move { agent.batch(&messages).await }
+    });
+    router.held("work", 30).await;
+    agent.cancel(7).await;
+    router.held("work", 29).await;
+    switch.on();
+    let responses = batch.await.unwrap();
+    assert_eq!(responses.len(), 30);
+    for response in &responses {
+        let taken_back = response["id"] == 7;
+        assert_eq!(response["error"]["code"] == 7011, taken_back, "{response}");
+        assert_eq!(response.get("result").is_none(), taken_back, "{response}");
+    }
+    let expected: Vec<String> = (0..30).filter(|n| *n != 7).map(|n| format!("{n:02}")).collect();
+    assert_eq!(router.lines("file"), expected);
+}
+
 #[tokio::test]
 async fn a_changed_command_drains_and_a_removed_backend_says_so() {
     let config = "[backends.other]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n[endpoints.default]\nnames = \"plain\"\nbackends = [\"work\"]\n\

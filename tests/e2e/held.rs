@@ -133,3 +133,35 @@ async fn progress_rises_from_the_first_word_of_the_router_to_the_last_of_the_ser
         switch.down(&router).await;
     }
 }
+
+/// A server that was replaced by a newer one, or an older one, while calls wait for it.
+#[tokio::test]
+async fn a_server_that_comes_back_in_another_era_takes_what_was_held() {
+    let (router, switch) = down("{ do = \"next\" }").await;
+    let (legacy, modern) = (Agent::legacy(&router.address).await, Agent::modern(&router.address));
+    for era in ["modern", "legacy", "modern", "both", "legacy"] {
+        switch.flags(&format!("--era {era}"));
+        let calls = [
+            legacy.start_told(1, "progress", json!({ "steps": 2, "ms": 20 })).await,
+            modern.start_told(1, "progress", json!({ "steps": 2, "ms": 20 })).await,
+        ];
+        router.held("work", 2).await;
+        let started = std::time::Instant::now();
+        switch.on();
+        for call in calls {
+            let outcome = call.outcome().await;
+            assert_eq!(outcome.text(), Some("done after 2 steps"), "now {era}: {outcome:?}");
+            let steps = outcome.notes.iter().filter(|n| n.to_string().contains("step ")).count();
+            assert_eq!(steps, 2, "now {era}: {outcome:?}");
+        }
+        let status = router.ready("work").await;
+        println!(
+            "{era}: {:?}, {} in incarnation {}",
+            started.elapsed(),
+            status["targets"][0]["era"],
+            status["targets"][0]["incarnation"]
+        );
+        assert!(era == "both" || status["targets"][0]["era"] == era);
+        switch.down(&router).await;
+    }
+}

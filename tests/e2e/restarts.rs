@@ -212,3 +212,40 @@ async fn calls_that_meant_a_lost_state_fail_and_new_ones_go() {
     }
     assert_eq!(router.lines("file"), ["first", "first", "third", "third"]);
 }
+
+/// A call that never ends holds a restart up for as long as the drain may take, and no longer.
+#[tokio::test]
+async fn a_restart_waits_for_a_call_that_hangs_only_so_long() {
+    let config = "[backends.work]\ncommand = \"@program\"\nargs = [\"demo-server\", \"--ignore-eof\", \"--ignore-term\"]\n\
+                  [backends.work.stop]\ndrain = \"300ms\"\neof = \"50ms\"\nterm = \"50ms\"\n";
+    let router = Router::start(config).await;
+    router.ready("work").await;
+    let (legacy, modern) = (Agent::legacy(&router.address).await, Agent::modern(&router.address));
+    let hung = legacy.start(1, "hang", json!({})).await;
+    router
+        .backend_until("work", "a call in flight", |b| b["in_flight"] == 1)
+        .await;
+    // Asked for several times: one restart all the same.
+    for _ in 0..3 {
+        router.ask(&json!({ "command": "restart", "backend": "work" }));
+    }
+    router
+        .backend_until("work", "a drain", |b| b["targets"][0]["state"] == "stopping")
+        .await;
+    let held = modern.start(1, "read", json!({})).await;
+    router.held("work", 1).await;
+    let outcome = hung.outcome().await;
+    assert_eq!(
+        (outcome.code(), outcome.data("incarnation")),
+        (7004, json!(1)),
+        "{outcome:?}"
+    );
+    println!("{}", outcome.body.unwrap_err()["message"]);
+    assert!(held.outcome().await.text().is_some());
+    let target = router.ready("work").await["targets"][0].clone();
+    assert_eq!(
+        (&target["incarnation"], &target["restarts"]),
+        (&json!(2), &json!(1)),
+        "{target}"
+    );
+}

@@ -85,8 +85,13 @@ impl Agent {
 
     /// A legacy agent at `/mcp`: opens its session.
     pub async fn legacy(address: &str) -> Agent {
+        Agent::legacy_of(address, "2025-11-25").await
+    }
+
+    /// The same in this revision.
+    pub async fn legacy_of(address: &str, version: &str) -> Agent {
         let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } });
+            "protocolVersion": version, "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } });
         let mut http = Http::connect(address).await;
         http.send("POST", "/mcp", &[ACCEPT], &initialize.to_string()).await;
         in_time("initialize", http.head()).await.unwrap();
@@ -180,6 +185,28 @@ impl Agent {
         let outcome = self.send(id.into(), "tools/list", json!({})).await.outcome().await;
         let tools = outcome.body.expect("a list")["tools"].as_array().unwrap().clone();
         tools.iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Posts a batch, as 2025-03-26 has it, and waits for all of its responses.
+    pub async fn batch(&self, messages: &[Value]) -> Vec<Value> {
+        let session = self.inner.session.clone().expect("modern agents send no batches");
+        let mut http = Http::connect(&self.inner.address).await;
+        let headers = [ACCEPT, ("mcp-session-id", session.as_str())];
+        http.send("POST", &self.inner.path, &headers, &json!(messages).to_string())
+            .await;
+        in_time("responses", http.head()).await.unwrap();
+        let responses = match http.is_stream() {
+            false => serde_json::from_str(&http.body().await.unwrap()).unwrap(),
+            true => loop {
+                if let Some(Event::Message(message)) = in_time("responses", http.event()).await.unwrap() {
+                    break message;
+                }
+            },
+        };
+        responses
+            .as_array()
+            .unwrap_or_else(|| panic!("no batch: {responses}"))
+            .clone()
     }
 
     /// Sends a notification.
