@@ -10,9 +10,8 @@ use tracing::{debug, warn};
 use super::actor::{Actor, MAX_BACKLOG};
 use super::handshake::{Fetch, FetchStep, modern_meta};
 use super::target::Settled;
-use crate::wire::message::write_request;
-use crate::wire::message::write_response;
-use crate::wire::{Era, Message, Notification, Object, RawJson, Request, Response, codes, method};
+use crate::wire::message::{failed_answer_id, write_request, write_response};
+use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, Request, Response, codes, method};
 
 /// Junk lines that are logged in full; the rest is counted.
 const JUNK_LOGGED: u64 = 5;
@@ -43,7 +42,19 @@ impl Actor {
                     let shown: String = String::from_utf8_lossy(line).chars().take(120).collect();
                     warn!(backend = %self.shared.name, "its stdout holds a line that is no message ({error}): {shown:?}");
                 }
+                self.on_failed_answer(line, &error);
             }
+        }
+    }
+
+    /// An answer that is no message still says whom it was for: that caller would wait for ever.
+    fn on_failed_answer(&mut self, line: &Bytes, error: &ParseError) {
+        let Some(id) = failed_answer_id(line) else { return };
+        let why = format!("its answer cannot be read: {error}");
+        if self.fetch.as_ref().is_some_and(|f| f.id() == id.as_raw()) {
+            self.on_list(Err(&why));
+        } else if let Some(entry) = id.as_raw().parse().ok().and_then(|id| self.pending.answered(id)) {
+            let _ = entry.reply.send(Settled::Lost { why });
         }
     }
 

@@ -1,7 +1,10 @@
 //! JSON-RPC messages, parsed one level deep by hand-checked fields.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+
+use serde_json::value::RawValue;
 
 use super::json::{Object, quote, unquote};
 
@@ -138,6 +141,17 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The id of what was meant as an answer and is no message: not UTF-8, too deep, a key twice. Whoever waits for it is
+/// told so instead of waiting for ever.
+pub fn failed_answer_id(bytes: &[u8]) -> Option<RequestId> {
+    let text = String::from_utf8_lossy(bytes);
+    let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(&text).ok()?;
+    if members.contains_key("method") {
+        return None;
+    }
+    members.get("id").and_then(|id| RequestId::from_raw(id.get()))
+}
+
 /// True where `bytes` hold a JSON array, which in 2025-03-26 is a batch.
 pub fn is_batch(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first() == Some(&b'[')
@@ -249,6 +263,27 @@ pub fn write_request(id: Option<&str>, method: &str, params: Option<&str>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_is_no_message_still_has_its_id() {
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":7,"result":{}{}}}"#,
+            "[".repeat(5000),
+            "]".repeat(5000)
+        );
+        for answer in [
+            b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":\"caf\xe9\"}".as_slice(),
+            deep.as_bytes(),
+            br#"{"id":7,"result":{}}"#,
+            br#"{"jsonrpc":"2.0","id":7,"result":{},"result":1}"#,
+        ] {
+            assert!(Message::parse(answer).is_err());
+            assert_eq!(failed_answer_id(answer).unwrap().as_raw(), "7");
+        }
+        for other in ["{\"id\":7", "[7]", "7", "{\"id\":7,\"method\":1}", "{\"id\":null}"] {
+            assert!(failed_answer_id(other.as_bytes()).is_none(), "{other}");
+        }
+    }
 
     #[test]
     fn ids_are_echoed_as_they_were_written() {

@@ -14,6 +14,7 @@ mod edits;
 mod endpoints;
 mod eras;
 mod guests;
+mod liars;
 mod shared;
 mod support;
 mod swaps;
