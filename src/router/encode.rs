@@ -1,9 +1,19 @@
 //! A call as it is written to a target: the id, the name, the progress token and the era's `_meta` are the
 //! router's, everything else stays the bytes it was.
 
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use crate::backend::handshake::modern_meta;
 use crate::call::Call;
-use crate::wire::json::quote;
+use crate::wire::json::{push_quoted, quote};
 use crate::wire::{Era, Object, method};
+
+/// What the router says of itself in the `_meta` of a modern request, made once.
+static OWN_META: LazyLock<[(&str, String); 3]> = LazyLock::new(|| {
+    let own = modern_meta();
+    [method::META_VERSION, method::META_CLIENT, method::META_CAPABILITIES].map(|key| (key, own[key].to_string()))
+});
 
 /// What a target needs to be told besides the params.
 pub(super) struct Shape<'a> {
@@ -22,15 +32,17 @@ pub(super) struct Shape<'a> {
 /// The line, newline included.
 pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u8>, String> {
     let renamed = shape.name.filter(|n| Some(*n) != call.name.as_deref());
-    let has_meta = memchr::memmem::find(params.as_bytes(), b"_meta").is_some();
-    let mut out = String::with_capacity(params.len() + call.method.len() + 256);
-    out.push_str("{\"jsonrpc\":\"2.0\",\"id\":");
-    out.push_str(&shape.id.to_string());
-    out.push_str(",\"method\":");
-    out.push_str(&quote(&call.method));
+    let mut out = String::with_capacity(params.len() + call.method.len() + 384);
+    // Writing to a string cannot fail.
+    let _ = write!(out, "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":", shape.id);
+    push_quoted(&mut out, &call.method);
     out.push_str(",\"params\":");
-    if renamed.is_none() && !has_meta && shape.era == Era::Legacy {
-        out.push_str(params);
+    if renamed.is_none() && !may_have_meta(params) {
+        // Nothing in it is the router's: all of it is copied, unread.
+        match meta(call, None, shape)? {
+            None => out.push_str(params),
+            Some(meta) => push_with_meta(&mut out, params, &meta),
+        }
     } else {
         let mut object = Object::parse(params).map_err(|e| e.to_string())?;
         if let Some(name) = renamed {
@@ -52,6 +64,25 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
             out.into_bytes()
         },
     )
+}
+
+/// False where `params` certainly has no member `_meta`, which could also be written with escapes.
+fn may_have_meta(params: &str) -> bool {
+    let has = |what: &str| memchr::memmem::find(params.as_bytes(), what.as_bytes()).is_some();
+    has("_meta") || has("\\u")
+}
+
+/// `params`, an object without `_meta`, with that member at its end.
+fn push_with_meta(out: &mut String, params: &str, meta: &str) {
+    let open = params.trim_ascii_end();
+    let open = open.strip_suffix('}').unwrap_or(open);
+    out.push_str(open);
+    if !open.trim_ascii_end().ends_with('{') {
+        out.push(',');
+    }
+    for part in ["\"_meta\":", meta, "}"] {
+        out.push_str(part);
+    }
 }
 
 /// JSON text has line breaks only between tokens, where a space means the same.
@@ -90,9 +121,8 @@ fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Stri
             }
         }
         (Era::Legacy, Era::Modern) => {
-            let own = crate::backend::handshake::modern_meta();
-            for key in [method::META_VERSION, method::META_CLIENT, method::META_CAPABILITIES] {
-                meta.set(key, own[key].to_string());
+            for (key, value) in OWN_META.iter() {
+                meta.set(key, value.as_str());
             }
             if let Some(level) = shape.log_level {
                 meta.set(method::META_LOG_LEVEL, quote(level));
@@ -148,6 +178,29 @@ mod tests {
             encoded(Era::Legacy, spread, &plain),
             "{\"jsonrpc\":\"2.0\",\"id\":42,\"method\":\"tools/call\",\"params\":{\"name\":\"a__echo\",   \"arguments\":{}}}\n"
         );
+    }
+
+    #[test]
+    fn a_meta_is_added_to_params_that_have_none_and_only_to_those() {
+        let shape = Shape {
+            id: 7,
+            name: None,
+            era: Era::Legacy,
+            progress: true,
+            log_level: None,
+        };
+        for (params, sent) in [
+            ("{}", r#"{"_meta":{"progressToken":7}}"#),
+            ("{ }", r#"{ "_meta":{"progressToken":7}}"#),
+            (r#"{"a":"{" }"#, r#"{"a":"{" ,"_meta":{"progressToken":7}}"#),
+            (
+                r#"{"\u005fmeta":{"progressToken":"t"}}"#,
+                r#"{"_meta":{"progressToken":7}}"#,
+            ),
+        ] {
+            let line = encoded(Era::Legacy, params, &shape);
+            assert!(line.ends_with(&format!("\"params\":{sent}}}\n")), "{line}");
+        }
     }
 
     #[test]

@@ -75,7 +75,20 @@ impl From<String> for RawJson {
 
 /// `text` as a JSON string, quotes included.
 pub fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(&mut out, text);
+    out
+}
+
+/// The same, put at the end of `out`.
+pub fn push_quoted(out: &mut String, text: &str) {
+    if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
 }
 
 /// The value of a JSON string, or `None` where `raw` is something else.
@@ -151,13 +164,7 @@ impl<'a> Object<'a> {
             if position > 0 {
                 out.push(',');
             }
-            if key.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
-                out.push('"');
-                out.push_str(key);
-                out.push('"');
-            } else {
-                out.push_str(&quote(key));
-            }
+            push_quoted(out, key);
             out.push(':');
             out.push_str(value);
         }
