@@ -145,11 +145,18 @@ impl Actor {
         } = self;
         let room = connection.as_ref().is_none_or(|c| c.backlog() < MAX_BACKLOG);
         // Unbiased: a child that talks without end must starve neither the timer nor the calls.
+        let others = async {
+            tokio::select! {
+                io = async { match connection { Some(c) => c.io().await, None => std::future::pending().await } } => Wake::Io(io),
+                n = work.recv_many(batch, BATCH), if room && !work.is_closed() => Wake::Work(n),
+                () = timer, if timed => Wake::Time,
+            }
+        };
+        // What is said about the target itself is rare, and comes before the calls that may rely on it.
         tokio::select! {
+            biased;
             message = control.recv(), if wants_control => Wake::Control(message),
-            io = async { match connection { Some(c) => c.io().await, None => std::future::pending().await } } => Wake::Io(io),
-            n = work.recv_many(batch, BATCH), if room && !work.is_closed() => Wake::Work(n),
-            () = timer, if timed => Wake::Time,
+            wake = others => wake,
         }
     }
 

@@ -81,6 +81,21 @@ fn completed(result: &str) -> String {
     format!("{{\"resultType\":\"complete\"{comma}{rest}")
 }
 
+/// Refuses a `tools/list` that asks for a further page: the router's lists have one.
+pub(super) fn only_page(params: Option<&str>) -> Result<(), String> {
+    let cursor = params
+        .and_then(|p| Object::parse(p).ok())
+        .is_some_and(|p| p.get("cursor").is_some());
+    match cursor {
+        true => Err(super::error_object(
+            codes::INVALID_PARAMS,
+            "there is no such cursor: the list has one page",
+            None,
+        )),
+        false => Ok(()),
+    }
+}
+
 /// `tools` as a `tools/list` result.
 pub(super) fn tool_list(tools: &str, agent: Era) -> String {
     match agent {

@@ -254,21 +254,23 @@ impl Agents {
         };
         match message.method.as_ref() {
             method::PING => ready(Ok("{}")),
-            method::SET_LEVEL => match self.set_level(session, endpoint, message.params) {
-                Ok(()) => ready(Ok("{}")),
+            method::SET_LEVEL => match wanted_level(message.params) {
+                Ok(rank) => {
+                    session.level.store(rank, Ordering::Relaxed);
+                    session.level_asked.store(true, Ordering::Relaxed);
+                    let endpoint = Arc::clone(endpoint);
+                    let response = async move {
+                        // Told before the answer: a call that the agent makes next is logged as it asked.
+                        want_level(&endpoint, rank).await;
+                        write_response(&id, Ok("{}"))
+                    };
+                    (Box::pin(response), None)
+                }
                 Err(why) => ready(Err(&error_object(codes::INVALID_PARAMS, &why, None))),
             },
             method::TOOLS_LIST => {
-                if message
-                    .params
-                    .and_then(|p| Object::parse(p).ok())
-                    .is_some_and(|p| p.get("cursor").is_some())
-                {
-                    return ready(Err(&error_object(
-                        codes::INVALID_PARAMS,
-                        "there is no such cursor: the list has one page",
-                        None,
-                    )));
+                if let Err(error) = answer::only_page(message.params) {
+                    return ready(Err(&error));
                 }
                 let (agents, session, endpoint) = (Arc::clone(self), Arc::clone(session), Arc::clone(endpoint));
                 let response = async move {
@@ -363,26 +365,19 @@ impl Agents {
         };
         (Box::pin(response), notes)
     }
+}
 
-    fn set_level(self: &Arc<Self>, session: &Session, endpoint: &Endpoint, params: Option<&str>) -> Result<(), String> {
-        let params = Object::parse(params.unwrap_or("{}")).map_err(|e| e.to_string())?;
-        let level = params.get_str("level").ok_or("level is missing")?;
-        let rank =
-            method::log_rank(&level).ok_or_else(|| format!("level is one of {}", method::LOG_LEVELS.join(", ")))?;
-        session.level.store(rank, Ordering::Relaxed);
-        session.level_asked.store(true, Ordering::Relaxed);
-        self.want_level(endpoint, rank);
-        Ok(())
-    }
+/// The rank that `logging/setLevel` asks for.
+fn wanted_level(params: Option<&str>) -> Result<u8, String> {
+    let params = Object::parse(params.unwrap_or("{}")).map_err(|e| e.to_string())?;
+    let level = params.get_str("level").ok_or("level is missing")?;
+    method::log_rank(&level).ok_or_else(|| format!("level is one of {}", method::LOG_LEVELS.join(", ")))
+}
 
-    /// Lets the backends of an endpoint know that somebody wants log messages from `rank` on.
-    pub(super) fn want_level(self: &Arc<Self>, endpoint: &Endpoint, rank: u8) {
-        let backends = endpoint.view().backends.clone();
-        tokio::spawn(async move {
-            for backend in backends {
-                backend.want_level(rank).await;
-            }
-        });
+/// Lets the backends of an endpoint know that somebody wants log messages from `rank` on.
+pub(super) async fn want_level(endpoint: &Endpoint, rank: u8) {
+    for backend in &endpoint.view().backends {
+        backend.want_level(rank).await;
     }
 }
 

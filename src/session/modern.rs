@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::events::{self, Long};
+use super::legacy::want_level;
 use super::listener::CallListener;
 use super::{Agents, accepted, accepts_events, answer, error_object, json_reply, params_of, refuse};
 use crate::call::{AgentKey, Call, Parts};
@@ -61,16 +62,7 @@ impl Agents {
                 answer::ok(write_response(&id, Ok(&result.to_string())))
             }
             method::TOOLS_LIST => {
-                if message
-                    .params
-                    .and_then(|p| Object::parse(p).ok())
-                    .is_some_and(|p| p.get("cursor").is_some())
-                {
-                    let error = error_object(
-                        codes::INVALID_PARAMS,
-                        "there is no such cursor: the list has one page",
-                        None,
-                    );
+                if let Err(error) = answer::only_page(message.params) {
                     return answer::ok(write_response(&id, Err(&error)));
                 }
                 let streams = accepts_events(&request.headers);
@@ -116,7 +108,7 @@ impl Agents {
         let Envelope { token, log_level } = envelope;
         let rank = log_level.and_then(method::log_rank);
         if let Some(rank) = rank {
-            self.want_level(&endpoint, rank);
+            want_level(&endpoint, rank).await;
         }
         let (listener, notes): (Option<Arc<dyn Listener>>, _) = if streams && (token.is_some() || rank.is_some()) {
             let (sender, receiver) = mpsc::channel(self.listen.stream_capacity.max(1));
