@@ -28,11 +28,12 @@ impl Actor {
         for effect in effects {
             self.act(effect, before == "stopping");
         }
-        let state = self.life.state().clone();
-        if before != state.as_str() {
-            info!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, "{before} -> {}", state.as_str());
-        }
         self.publish();
+        let state = self.life.state().as_str();
+        if before != state {
+            info!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, "{before} -> {state}");
+            self.shared.tell_changed();
+        }
     }
 
     /// `wanted`: it was being stopped.

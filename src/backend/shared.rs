@@ -68,6 +68,11 @@ impl Shared {
         self.changed.subscribe()
     }
 
+    /// A target came or went, and its phase says so already.
+    pub(super) fn tell_changed(&self) {
+        self.changed.send_modify(|times| *times += 1);
+    }
+
     /// A target gave its list. Told on only where it differs: a restart alone changes nothing for agents.
     pub(super) fn publish_tools(&self, tools: Vec<Tool>, incarnation: u64) {
         self.tools.send_if_modified(|current| {

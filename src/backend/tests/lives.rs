@@ -221,3 +221,24 @@ async fn new_settings_restart_only_where_the_child_must_have_them() {
     let next = world.child().await;
     assert_eq!(next.child.spec.program, "other");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_target_hears_when_it_comes_and_when_it_goes() {
+    let mut world = World::new(settings());
+    let mut server = world.child().await;
+    let mut changes = world.backend.changes();
+    assert!(world.backend.is_first_start());
+    server.shake(&["a"]).await;
+    timeout(SOON, changes.changed()).await.unwrap().unwrap();
+    assert!(!world.backend.is_first_start() && !world.backend.live().is_empty());
+    server.die();
+    timeout(SOON, changes.changed()).await.unwrap().unwrap();
+    assert!(world.backend.live().is_empty());
+
+    let mut world = World::new(settings());
+    let server = world.child().await;
+    let mut changes = world.backend.changes();
+    server.die();
+    timeout(SOON, changes.changed()).await.unwrap().unwrap();
+    assert!(!world.backend.is_first_start(), "it failed: nobody need wait for it");
+}
