@@ -91,7 +91,9 @@ impl Admin {
                 let backends = self.router.backends();
                 match backends.get(name) {
                     Some(backend) => {
-                        backend.restart().await;
+                        let backend = Arc::clone(backend);
+                        // Several targets take their time, one after the other.
+                        tokio::spawn(async move { backend.restart().await });
                         json!({ "done": true })
                     }
                     None => {

@@ -216,11 +216,17 @@ impl Backend {
         }
     }
 
-    /// Stops and starts every target, also after [`Self::stop`].
+    /// Stops and starts every target, also after [`Self::stop`]. Where there are several each waits for the one
+    /// before it, so that calls go on; returns when the last one was told.
     pub async fn restart(&self) {
         self.shared.gate.unshut();
-        for running in self.targets.load_full().iter() {
+        let targets = self.targets.load_full();
+        for (position, running) in targets.iter().enumerate() {
+            let before = running.target.phase().incarnation;
             running.target.control(Control::Restart).await;
+            if position + 1 < targets.len() {
+                running.target.settled_after(before).await;
+            }
         }
     }
 

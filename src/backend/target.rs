@@ -219,6 +219,17 @@ impl Target {
         let _ = self.control.send(control).await;
     }
 
+    /// Waits until an incarnation after `before` takes calls, or it is clear that none will soon.
+    pub async fn settled_after(&self, before: u64) {
+        let mut phase = self.phase.clone();
+        let settled = |p: &Phase| {
+            let hopeless = !matches!(p.state, State::Starting { .. } | State::Stopping { .. } | State::Ready { .. });
+            p.incarnation > before && (p.live.is_some() || hopeless)
+        };
+        // An actor that is gone settles no more.
+        let _ = phase.wait_for(settled).await;
+    }
+
     /// Waits until it has stopped.
     pub async fn stopped(&self) {
         let mut phase = self.phase.clone();
