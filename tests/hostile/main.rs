@@ -16,6 +16,7 @@ mod eras;
 mod guests;
 mod liars;
 mod requests;
+mod servers;
 mod shared;
 mod slow;
 mod support;
