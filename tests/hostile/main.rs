@@ -10,12 +10,14 @@
     reason = "a test that fails says so by panicking; it drives a process from outside, in real time"
 )]
 
+mod batches;
 mod edits;
 mod endpoints;
 mod eras;
 mod guests;
 mod liars;
 mod requests;
+mod servers;
 mod shared;
 mod slow;
 mod support;

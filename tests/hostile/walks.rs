@@ -45,9 +45,17 @@ impl Walker {
 
     /// An answer with the request's id, notifications without any, and nothing else.
     fn check(&self, call: &Called) {
-        assert_eq!(call.response["id"], self.id, "{}", call.response);
-        assert!(call.response["result"].is_object() != call.response["error"].is_object(), "{}", call.response);
-        assert!(call.notes.iter().all(|n| n["id"].is_null() && n["method"].is_string()), "{:?}", call.notes);
+        assert_eq!(call.response["id"], self.id, "{:?} {call:?}", self.agent.era);
+        assert!(
+            call.response["result"].is_object() != call.response["error"].is_object(),
+            "{}",
+            call.response
+        );
+        assert!(
+            call.notes.iter().all(|n| n["id"].is_null() && n["method"].is_string()),
+            "{:?}",
+            call.notes
+        );
         let code = call.code();
         let known = [0, 7001, 7002, 7003, 7004, 7005, -32600, -32601, -32602];
         assert!(known.contains(&code), "{}", call.response);
@@ -66,25 +74,47 @@ impl Walker {
         let tool = |name: &str, arguments: &str| format!("\"name\":\"{name}\",\"arguments\":{{{arguments}}}");
         match self.dice.below(18) {
             0..3 => self.ask("tools/call", &tool("echo", "\"text\":\"x\""), "").await,
-            3 => self.ask("tools/call", &tool("slow", "\"ms\":20"), "\"progressToken\":0").await,
-            4 | 5 => self.ask("tools/call", &tool("progress", "\"steps\":5,\"ms\":2"), "\"progressToken\":\"p\"").await,
+            3 => {
+                self.ask("tools/call", &tool("slow", "\"ms\":20"), "\"progressToken\":0")
+                    .await
+            }
+            4 | 5 => {
+                self.ask(
+                    "tools/call",
+                    &tool("progress", "\"steps\":5,\"ms\":2"),
+                    "\"progressToken\":\"p\"",
+                )
+                .await
+            }
             6 => self.ask("tools/call", &tool("crash", ""), "").await,
             7 => self.ask("tools/list", "", "").await,
             8 => self.ask("tools/call", &tool("nobody's", ""), "").await,
             9 => self.ask("tools/call", "\"name\":5", "").await,
             10 => self.ask("logging/setLevel", "\"level\":\"debug\"", "").await,
-            11 => self.ask("tools/call", &tool("log", "\"level\":\"error\",\"text\":\"l\""), "\"progressToken\":1").await,
+            11 => {
+                self.ask(
+                    "tools/call",
+                    &tool("log", "\"level\":\"error\",\"text\":\"l\""),
+                    "\"progressToken\":1",
+                )
+                .await
+            }
             // Taken back: by a word where there is a session, else by hanging up.
             12 => {
                 let mut call = self.agent.begin(&id, "tools/call", &tool("hang", ""), "").await;
                 if legacy {
-                    self.agent.notify("notifications/cancelled", &format!("\"requestId\":{id}")).await;
-                    // It may have come before the call itself, which then goes on: once more.
-                    tokio::task::yield_now().await;
+                    let body = format!(
+                        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id}}}}}"
+                    );
+                    let cancel = self.agent.request(&[], body.as_bytes());
+                    // It may come before the call itself, which then goes on: again until that is answered.
+                    let address = self.address;
                     let again = async {
                         loop {
+                            let mut connection = Connection::open(address).await;
+                            connection.send(&cancel).await.unwrap();
+                            assert_eq!(connection.reply().await.unwrap().status, 202);
                             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                            self.agent.notify("notifications/cancelled", &format!("\"requestId\":{id}")).await;
                         }
                     };
                     let reply = tokio::select! { reply = call.reply() => reply.unwrap(), () = again => unreachable!("it goes on") };
@@ -95,21 +125,32 @@ impl Walker {
             13 => {
                 // Half a request, or junk.
                 let mut connection = Connection::open(self.address).await;
-                let request = self.agent.request(&[], b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}");
+                let request = self
+                    .agent
+                    .request(&[], b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}");
                 let part = usize::try_from(self.dice.below(request.len() as u64)).unwrap();
                 connection.send(&request[..part]).await.unwrap();
             }
             14 => {
                 let length = usize::try_from(self.dice.below(200)).unwrap();
-                let junk: Vec<u8> = (0..length).map(|_| u8::try_from(self.dice.below(256)).unwrap()).collect();
+                let junk: Vec<u8> = (0..length)
+                    .map(|_| u8::try_from(self.dice.below(256)).unwrap())
+                    .collect();
                 let reply = self.agent.raw(&[], &junk).await;
                 assert_eq!(reply.status, 400, "{junk:?}: {}", reply.text());
             }
             15 if legacy => {
-                let batch = format!("[{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{{}}}}},1]", tool("echo", "\"text\":\"b\""));
+                let batch = format!(
+                    "[{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{{}}}}},1]",
+                    tool("echo", "\"text\":\"b\"")
+                );
                 let reply = self.agent.raw(&[], batch.as_bytes()).await;
                 let answers: Vec<Value> = serde_json::from_value(reply.json()).unwrap_or_default();
-                assert!(reply.status == 400 || answers.len() == 2 && answers[0]["id"] == self.id, "{}", reply.text());
+                assert!(
+                    reply.status == 400 || answers.len() == 2 && answers[0]["id"] == self.id,
+                    "{}",
+                    reply.text()
+                );
             }
             16 if legacy => {
                 let session = self.agent.session.take().unwrap();
@@ -129,10 +170,13 @@ impl Walker {
 async fn every_request_of_any_walk_is_answered_once() {
     let (walks, steps) = (count(10, 2), count(500, 60));
     for walk in 0..walks {
-        let seed = std::env::var("POINTSMAN_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            u64::from(now.subsec_nanos()) << 20 | 1
-        });
+        let seed = std::env::var("POINTSMAN_SEED")
+            .ok()
+            .and_then(|s| s.parse().ok())
+            .unwrap_or_else(|| {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                u64::from(now.subsec_nanos()) << 20 | 1
+            });
         println!("walk {walk}: POINTSMAN_SEED={seed}");
         let fast = "backoff = { min = \"1ms\", base = \"5ms\", max = \"20ms\" }\ncrash-loop = { deaths = 1000 }";
         let router = Router::start(&demo("one", &["--die-after", "900"], fast)).await;
@@ -142,7 +186,12 @@ async fn every_request_of_any_walk_is_answered_once() {
             .map(|n| {
                 let (address, sessions) = (router.address, Arc::clone(&sessions));
                 tokio::spawn(async move {
-                    let mut walker = Walker::new(address, Dice(seed ^ 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(n)), sessions).await;
+                    let mut walker = Walker::new(
+                        address,
+                        Dice(seed ^ 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(n)),
+                        sessions,
+                    )
+                    .await;
                     for _ in 0..steps {
                         walker.step().await;
                     }
@@ -154,7 +203,12 @@ async fn every_request_of_any_walk_is_answered_once() {
         }
         router.is_quiet().await;
         let status = router.status().await;
-        println!("{} restarts, {} sessions, peak {} kB", status["backends"][0]["targets"][0]["restarts"], status["sessions"], router.kilobytes("VmHWM"));
+        println!(
+            "{} restarts, {} sessions, peak {} kB",
+            status["backends"][0]["targets"][0]["restarts"],
+            status["sessions"],
+            router.kilobytes("VmHWM")
+        );
         assert_eq!(status["sessions"], sessions.load(Ordering::SeqCst));
         router.is_sound().await;
     }

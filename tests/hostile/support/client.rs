@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::wire::{Connection, Head, Reply, events, post};
+use super::wire::{Connection, Reply, events, post};
 
 pub use Era::{Legacy, Modern};
 
@@ -242,7 +242,6 @@ impl Agent {
 /// A long event stream.
 pub struct Stream {
     connection: Connection,
-    pub head: Head,
     text: String,
 }
 
@@ -252,7 +251,6 @@ impl Stream {
         assert!(head.is_stream(), "status {}", head.status);
         Self {
             connection,
-            head,
             text: String::new(),
         }
     }

@@ -7,7 +7,7 @@ pub mod wire;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use client::{Agent, Called, Era, Progress};
+pub use client::{Agent, Called, Era};
 pub use router::Router;
 pub use wire::{Connection, Reply};
 

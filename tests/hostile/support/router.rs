@@ -51,16 +51,23 @@ impl Router {
     pub async fn start_in(folder: TempDir, toml: &str) -> Self {
         let main = folder.path().join("pointsman.toml");
         fs::write(&main, complete(toml)).unwrap();
-        Self::launch(folder, main, "--config").await
+        Self::launch(folder, main, "--config", &[])
     }
 
-    /// A router that reads a desktop client's file and nothing else. It listens on the usual address, so it is
-    /// only started where that is free.
-    pub async fn launch(folder: TempDir, main: PathBuf, flag: &str) -> Self {
+    /// A router that reads a file as a desktop client keeps it, and nothing else.
+    pub fn start_of_servers(json: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("servers.json");
+        fs::write(&main, json).unwrap();
+        Self::launch(folder, main, "--mcp-servers", &["--listen", "127.0.0.1:0"])
+    }
+
+    fn launch(folder: TempDir, main: PathBuf, flag: &str, more: &[&str]) -> Self {
         let log = File::create(folder.path().join("router.log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_pointsman"))
             .args(["run", flag])
             .arg(&main)
+            .args(more)
             .current_dir(folder.path())
             .env("XDG_RUNTIME_DIR", folder.path())
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
