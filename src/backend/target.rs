@@ -223,7 +223,10 @@ impl Target {
     pub async fn settled_after(&self, before: u64) {
         let mut phase = self.phase.clone();
         let settled = |p: &Phase| {
-            let hopeless = !matches!(p.state, State::Starting { .. } | State::Stopping { .. } | State::Ready { .. });
+            let hopeless = !matches!(
+                p.state,
+                State::Starting { .. } | State::Stopping { .. } | State::Ready { .. }
+            );
             p.incarnation > before && (p.live.is_some() || hopeless)
         };
         // An actor that is gone settles no more.
