@@ -155,7 +155,9 @@ impl Default for Plugin {
             config: serde_json::Value::Object(serde_json::Map::new()),
             on_fault: None,
             cpu: Duration::from_millis(10),
-            wall: Duration::from_millis(50),
+            // What computes too long meets the CPU budget; this one is for what waits. A busy machine makes an
+            // innocent component wait, so it is generous.
+            wall: secs(1),
             memory: 16 * MIB,
             output: 4 * MIB,
             instances: 16,

@@ -121,7 +121,7 @@ crash-loop = { probe = "10m" }
 [plugins.mine]
 file = "a.wasm"
 embedded = "default-route"
-cpu = "100ms"
+cpu = "2s"
 [plugins.neither]
 [pipeline]
 route = ["mine", "defualt-route"]
@@ -140,7 +140,7 @@ select = ["neither"]
     pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backend-defaults.backoff]
     pointsman.toml:20:16: `probe` (10m) is longer than `probe-max` (5m) in [backends.late.crash-loop]
     pointsman.toml:23:12: `embedded` and `file` exclude each other
-    pointsman.toml:24:1: `cpu` (100ms) is longer than `wall` (50ms) in [plugins.mine]
+    pointsman.toml:24:1: `cpu` (2s) is longer than `wall` (1s) in [plugins.mine]
     pointsman.toml:25:10: `file` or `embedded` is missing in [plugins.neither]
     pointsman.toml:27:18: there is no plugin `defualt-route` for `route` in [pipeline]; did you mean `default-route`?
     ");
