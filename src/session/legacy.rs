@@ -29,7 +29,7 @@ impl Agents {
     pub(super) async fn serve_legacy(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
-        request: HttpRequest,
+        mut request: HttpRequest,
         message: Message<'_>,
     ) -> HttpReply {
         if let Message::Request(initialize) = &message
@@ -48,7 +48,8 @@ impl Agents {
         match message {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
-                let (response, notes) = self.legacy_request(&session, &request, message, streams);
+                let headers = std::mem::take(&mut request.headers);
+                let (response, notes) = self.legacy_request(&session, headers, &request.body, message, streams);
                 events::reply(response, notes, true, streams, &self.listen).await
             }
             Message::Notification(notification) => {
@@ -94,7 +95,11 @@ impl Agents {
         for item in items {
             match Message::parse(item.get().as_bytes()) {
                 Ok(Message::Request(message)) => {
-                    responses.push(self.legacy_request(&session, &request, message, false).0)
+                    let headers = request.headers.clone();
+                    responses.push(
+                        self.legacy_request(&session, headers, &request.body, message, false)
+                            .0,
+                    );
                 }
                 Ok(Message::Notification(notification)) => legacy_notification(&session, &notification),
                 Ok(Message::Response(_)) => {}
@@ -242,7 +247,8 @@ impl Agents {
     fn legacy_request(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        request: &HttpRequest,
+        headers: HeaderMap,
+        body: &Bytes,
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
@@ -278,7 +284,7 @@ impl Agents {
                 };
                 (Box::pin(response), None)
             }
-            method::TOOLS_CALL => self.legacy_call(session, request, message, streams),
+            method::TOOLS_CALL => self.legacy_call(session, headers, body, message, streams),
             other => ready(Err(&CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire())),
         }
     }
@@ -286,7 +292,8 @@ impl Agents {
     fn legacy_call(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        request: &HttpRequest,
+        headers: HeaderMap,
+        body: &Bytes,
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
@@ -337,9 +344,9 @@ impl Agents {
             path_backend: session.endpoint.backend.clone(),
             agent: session.key(),
             era: Era::Legacy,
-            headers: request.headers.clone(),
+            headers,
             initialize: Some(Arc::clone(&session.introduction)),
-            params: params_of(&request.body, message.params),
+            params: params_of(body, message.params),
         });
         let incoming = Incoming {
             call: Arc::new(call),

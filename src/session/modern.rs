@@ -81,7 +81,7 @@ impl Agents {
                 };
                 events::reply(Box::pin(response), None, false, streams, &self.listen).await
             }
-            method::TOOLS_CALL => self.modern_call(endpoint, &request, message, envelope).await,
+            method::TOOLS_CALL => self.modern_call(endpoint, request, message, envelope).await,
             method::LISTEN => self.listen(&endpoint, &message),
             other => {
                 let error = CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire();
@@ -93,7 +93,7 @@ impl Agents {
     async fn modern_call(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
-        request: &HttpRequest,
+        request: HttpRequest,
         message: Request<'_>,
         envelope: Envelope,
     ) -> HttpReply {
@@ -129,7 +129,7 @@ impl Agents {
             path_backend: endpoint.backend.clone(),
             agent: AgentKey::Connection(request.connection),
             era: Era::Modern,
-            headers: request.headers.clone(),
+            headers: request.headers,
             initialize: None,
             params: params_of(&request.body, message.params),
         });
