@@ -11,12 +11,13 @@
 //! router and child, or a cgroup, can hold that.
 
 use std::os::unix::process::ExitStatusExt;
+use std::pin::Pin;
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Child, Control, Exit, SpawnError, Spec, Waiting};
 
@@ -71,6 +72,8 @@ pub(super) fn spawn(spec: &Spec) -> Result<Child, SpawnError> {
             leader: child,
             group,
             ends,
+            look: true,
+            look_anyway: Box::pin(sleep(LOOK_ANYWAY)),
             exit: None,
         }),
     })
@@ -88,6 +91,10 @@ struct Group {
     leader: tokio::process::Child,
     group: Pid,
     ends: Signals,
+    /// Whether there is a reason to look: whoever waits begins anew after every line that the child says, and must
+    /// not pay a system call each time.
+    look: bool,
+    look_anyway: Pin<Box<Sleep>>,
     /// Set exactly when the leader was reaped: from then on the number may be somebody else's.
     exit: Option<Exit>,
 }
@@ -136,11 +143,18 @@ impl Control for Group {
                 if let Some(exit) = self.exit {
                     return exit;
                 }
-                if let Some(exit) = self.look() {
+                if std::mem::take(&mut self.look)
+                    && let Some(exit) = self.look()
+                {
                     return exit;
                 }
                 // Either way round we look again: a signal may be another child's, and several may come as one.
-                let _ = timeout(LOOK_ANYWAY, self.ends.recv()).await;
+                tokio::select! {
+                    _ = self.ends.recv() => {}
+                    () = &mut self.look_anyway => {}
+                }
+                self.look = true;
+                self.look_anyway.as_mut().reset(Instant::now() + LOOK_ANYWAY);
             }
         })
     }

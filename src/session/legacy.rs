@@ -29,7 +29,7 @@ impl Agents {
     pub(super) async fn serve_legacy(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
-        request: HttpRequest,
+        mut request: HttpRequest,
         message: Message<'_>,
     ) -> HttpReply {
         if let Message::Request(initialize) = &message
@@ -48,7 +48,9 @@ impl Agents {
         match message {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
-                let (response, notes) = self.legacy_request(&session, &endpoint, &request, message, streams);
+                let headers = std::mem::take(&mut request.headers);
+                let (response, notes) =
+                    self.legacy_request(&session, &endpoint, headers, &request.body, message, streams);
                 events::reply(response, notes, true, streams, &self.listen).await
             }
             Message::Notification(notification) => {
@@ -94,7 +96,11 @@ impl Agents {
         for item in items {
             match Message::parse(item.get().as_bytes()) {
                 Ok(Message::Request(message)) => {
-                    responses.push(self.legacy_request(&session, &endpoint, &request, message, false).0)
+                    let headers = request.headers.clone();
+                    responses.push(
+                        self.legacy_request(&session, &endpoint, headers, &request.body, message, false)
+                            .0,
+                    );
                 }
                 Ok(Message::Notification(notification)) => legacy_notification(&session, &notification),
                 Ok(Message::Response(_)) => {}
@@ -243,7 +249,8 @@ impl Agents {
         self: &Arc<Self>,
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
-        request: &HttpRequest,
+        headers: HeaderMap,
+        body: &Bytes,
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
@@ -281,7 +288,7 @@ impl Agents {
                 };
                 (Box::pin(response), None)
             }
-            method::TOOLS_CALL => self.legacy_call(session, endpoint, request, message, streams),
+            method::TOOLS_CALL => self.legacy_call(session, endpoint, headers, body, message, streams),
             other => ready(Err(&CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire())),
         }
     }
@@ -290,7 +297,8 @@ impl Agents {
         self: &Arc<Self>,
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
-        request: &HttpRequest,
+        headers: HeaderMap,
+        body: &Bytes,
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
@@ -341,9 +349,9 @@ impl Agents {
             path_backend: endpoint.backend.clone(),
             agent: session.key(),
             era: Era::Legacy,
-            headers: request.headers.clone(),
+            headers,
             initialize: Some(Arc::clone(&session.introduction)),
-            params: params_of(&request.body, message.params),
+            params: params_of(body, message.params),
         });
         let incoming = Incoming {
             call: Arc::new(call),

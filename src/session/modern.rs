@@ -73,7 +73,7 @@ impl Agents {
                 };
                 events::reply(Box::pin(response), None, false, streams, &self.listen).await
             }
-            method::TOOLS_CALL => self.modern_call(endpoint, &request, message, envelope).await,
+            method::TOOLS_CALL => self.modern_call(endpoint, request, message, envelope).await,
             method::LISTEN => self.listen(&endpoint, &message),
             other => {
                 let error = CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire();
@@ -85,7 +85,7 @@ impl Agents {
     async fn modern_call(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
-        request: &HttpRequest,
+        request: HttpRequest,
         message: Request<'_>,
         envelope: Envelope,
     ) -> HttpReply {
@@ -100,7 +100,7 @@ impl Agents {
         };
         let mirrored = endpoint.view().mirrored(&name);
         if !mirrored.is_empty()
-            && let Err(error) = arguments_mirrored(request, message.params, &mirrored)
+            && let Err(error) = arguments_mirrored(&request, message.params, &mirrored)
         {
             return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error)));
         }
@@ -127,7 +127,7 @@ impl Agents {
             path_backend: endpoint.backend.clone(),
             agent: AgentKey::Connection(request.connection),
             era: Era::Modern,
-            headers: request.headers.clone(),
+            headers: request.headers,
             initialize: None,
             params: params_of(&request.body, message.params),
         });

@@ -1,6 +1,7 @@
 //! Legacy sessions: bounded in number, forgotten when unused.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,10 +57,13 @@ impl Session {
         let (sender, cancelled) = oneshot::channel();
         let key = id.key();
         let mut running = lock(&self.running);
-        if running.len() >= most || running.contains_key(&key) {
+        if running.len() >= most {
             return None;
         }
-        running.insert(key.clone(), sender);
+        match running.entry(key.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(place) => place.insert(sender),
+        };
         Some(Running {
             session: Arc::clone(self),
             key,

@@ -2,6 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 
+/// Room for one read. What is left after cutting lines off is used up only while it is worth a system call.
+const READ: usize = 64 * 1024;
+const LEAST_READ: usize = 8 * 1024;
+
 /// Why a line is refused. The line is dropped up to its newline; what follows is framed as before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineError {
@@ -22,7 +26,7 @@ impl Lines {
     /// Lines of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
-            buffer: BytesMut::with_capacity(16 * 1024),
+            buffer: BytesMut::new(),
             scanned: 0,
             limit,
             skipping: false,
@@ -31,6 +35,9 @@ impl Lines {
 
     /// Where the reader puts what it read.
     pub fn buffer(&mut self) -> &mut BytesMut {
+        if self.buffer.capacity() - self.buffer.len() < LEAST_READ {
+            self.buffer.reserve(READ);
+        }
         &mut self.buffer
     }
 
