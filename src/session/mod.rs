@@ -3,6 +3,7 @@
 mod answer;
 mod events;
 mod legacy;
+mod lifecycle;
 mod listener;
 mod modern;
 mod store;
