@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
+use super::error_object;
 use crate::config::Errors;
 use crate::error::{CallError, Reason};
 use crate::router::Answer;
@@ -93,6 +94,14 @@ pub(super) fn tool_list(tools: &str, agent: Era) -> String {
     }
 }
 
+/// The error of a `tools/list` that asks for a further page: there is one page only.
+pub(super) fn refused_cursor(params: Option<&str>) -> Option<String> {
+    let params = Object::parse(params?).ok()?;
+    params.get("cursor").filter(|cursor| *cursor != "null")?;
+    let why = "there is no such cursor: the list has one page";
+    Some(error_object(codes::INVALID_PARAMS, why, None))
+}
+
 /// What the router offers to every agent.
 pub(super) fn capabilities() -> serde_json::Value {
     json!({ "tools": { "listChanged": true }, "logging": {} })
@@ -120,6 +129,18 @@ pub(super) fn ok(body: String) -> HttpReply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_has_one_page() {
+        for (params, refused) in [
+            (None, false),
+            (Some("{}"), false),
+            (Some(r#"{"cursor":null}"#), false),
+            (Some(r#"{"cursor":"2"}"#), true),
+        ] {
+            assert_eq!(refused_cursor(params).is_some(), refused, "{params:?}");
+        }
+    }
 
     #[test]
     fn results_cross_the_eras() {

@@ -24,6 +24,9 @@ use crate::wire::{Era, Message, Notification, Object, RawJson, Request, RequestI
 /// Messages of one batch at most.
 const MAX_BATCH: usize = 1000;
 
+/// Bytes of an `initialize` that are kept at most, for they are kept as long as the session.
+const MAX_INTRODUCTION: usize = 64 * 1024;
+
 impl Agents {
     /// One legacy message.
     pub(super) async fn serve_legacy(
@@ -206,6 +209,10 @@ impl Agents {
         let version = Version::parse(&asked)
             .filter(|v| v.era() == Era::Legacy && *v != Version::V20241105)
             .unwrap_or(Version::NEWEST_LEGACY);
+        let kept = ["_meta", "clientInfo"].map(|key| params.get(key).map_or(0, str::len));
+        if kept.iter().sum::<usize>() > MAX_INTRODUCTION {
+            return invalid("_meta and clientInfo are longer than 64 KiB together");
+        }
         let raw = |key: &str| params.get(key).map(|v| RawJson::from(v.to_owned()));
         let introduction = Introduction {
             headers: request.headers.clone(),
@@ -259,16 +266,8 @@ impl Agents {
                 Err(why) => ready(Err(&error_object(codes::INVALID_PARAMS, &why, None))),
             },
             method::TOOLS_LIST => {
-                if message
-                    .params
-                    .and_then(|p| Object::parse(p).ok())
-                    .is_some_and(|p| p.get("cursor").is_some())
-                {
-                    return ready(Err(&error_object(
-                        codes::INVALID_PARAMS,
-                        "there is no such cursor: the list has one page",
-                        None,
-                    )));
+                if let Some(error) = answer::refused_cursor(message.params) {
+                    return ready(Err(&error));
                 }
                 let (agents, session, endpoint) = (Arc::clone(self), Arc::clone(session), Arc::clone(endpoint));
                 let response = async move {

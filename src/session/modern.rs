@@ -61,16 +61,7 @@ impl Agents {
                 answer::ok(write_response(&id, Ok(&result.to_string())))
             }
             method::TOOLS_LIST => {
-                if message
-                    .params
-                    .and_then(|p| Object::parse(p).ok())
-                    .is_some_and(|p| p.get("cursor").is_some())
-                {
-                    let error = error_object(
-                        codes::INVALID_PARAMS,
-                        "there is no such cursor: the list has one page",
-                        None,
-                    );
+                if let Some(error) = answer::refused_cursor(message.params) {
                     return answer::ok(write_response(&id, Err(&error)));
                 }
                 let streams = accepts_events(&request.headers);
