@@ -353,6 +353,8 @@ impl Permit {
         if replayed {
             place.until = Instant::now() + inner.wait;
         }
+        // Its slot is free while it is not willing: agents behind it need not wait for its policy.
+        inner.pump();
         drop(inner);
         Ok(Held {
             place: Some(place),

@@ -204,7 +204,8 @@ impl Handshake {
             self.initialize = Greeting::Accepted;
             if !Version::parse(&version).is_some_and(|v| v.era() == Era::Legacy) {
                 return Step::Failed(format!(
-                    "it wants protocol version {version}, which the router does not speak"
+                    "it wants protocol version {:?}, which the router does not speak",
+                    short(&version)
                 ));
             }
             return self.agreed(Era::Legacy, version, RawJson::from(capabilities));

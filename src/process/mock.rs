@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Child, Control, Exit, SpawnError, Spawner, Spec, Waiting};
 
 /// Room in each pipe.
-const PIPE_BYTES: usize = 64 * 1024;
+pub const PIPE_BYTES: usize = 64 * 1024;
 /// Signals that wait for the test to look; more of them are forgotten.
 const SIGNALS: usize = 16;
 

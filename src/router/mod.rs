@@ -154,7 +154,9 @@ impl Router {
             {
                 Selected::Target(target, live) => (target, live),
                 Selected::Hold(pause) => {
-                    let held = permit.hold_again(false)?;
+                    let held = permit
+                        .hold_again(false)
+                        .map_err(|e| honest(e.at(to.backend.name()), written.clone()))?;
                     hold::pause(&held, pause, &to.backend, &self.policies).await;
                     held.willing();
                     entry = Entry::Hold(held);

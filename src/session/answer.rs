@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
+use super::error_object;
 use crate::config::Errors;
 use crate::error::{CallError, Reason};
 use crate::router::Answer;
@@ -81,21 +82,6 @@ fn completed(result: &str) -> String {
     format!("{{\"resultType\":\"complete\"{comma}{rest}")
 }
 
-/// Refuses a `tools/list` that asks for a further page: the router's lists have one.
-pub(super) fn only_page(params: Option<&str>) -> Result<(), String> {
-    let cursor = params
-        .and_then(|p| Object::parse(p).ok())
-        .is_some_and(|p| p.get("cursor").is_some());
-    match cursor {
-        true => Err(super::error_object(
-            codes::INVALID_PARAMS,
-            "there is no such cursor: the list has one page",
-            None,
-        )),
-        false => Ok(()),
-    }
-}
-
 /// `tools` as a `tools/list` result.
 pub(super) fn tool_list(tools: &str, agent: Era) -> String {
     match agent {
@@ -106,6 +92,14 @@ pub(super) fn tool_list(tools: &str, agent: Era) -> String {
             server_meta()
         ),
     }
+}
+
+/// The error of a `tools/list` that asks for a further page: there is one page only.
+pub(super) fn refused_cursor(params: Option<&str>) -> Option<String> {
+    let params = Object::parse(params?).ok()?;
+    params.get("cursor").filter(|cursor| *cursor != "null")?;
+    let why = "there is no such cursor: the list has one page";
+    Some(error_object(codes::INVALID_PARAMS, why, None))
 }
 
 /// What the router offers to every agent.
@@ -135,6 +129,18 @@ pub(super) fn ok(body: String) -> HttpReply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_has_one_page() {
+        for (params, refused) in [
+            (None, false),
+            (Some("{}"), false),
+            (Some(r#"{"cursor":null}"#), false),
+            (Some(r#"{"cursor":"2"}"#), true),
+        ] {
+            assert_eq!(refused_cursor(params).is_some(), refused, "{params:?}");
+        }
+    }
 
     #[test]
     fn results_cross_the_eras() {

@@ -151,7 +151,7 @@ impl Agents {
                 Err(why) => ready(Err(&error_object(codes::INVALID_PARAMS, &why, None))),
             },
             method::TOOLS_LIST => {
-                if let Err(error) = answer::only_page(message.params) {
+                if let Some(error) = answer::refused_cursor(message.params) {
                     return ready(Err(&error));
                 }
                 let (agents, session, endpoint) = (Arc::clone(self), Arc::clone(session), Arc::clone(endpoint));

@@ -15,6 +15,9 @@ use crate::transport::{HttpReply, HttpRequest, sse};
 use crate::wire::message::write_response;
 use crate::wire::{Era, Object, RawJson, Request, Version, codes, header};
 
+/// Bytes of an `initialize` that are kept at most, for they are kept as long as the session.
+const MAX_INTRODUCTION: usize = 64 * 1024;
+
 impl Agents {
     /// GET: the session's own stream.
     pub(super) fn open_stream(&self, endpoint: &Arc<Endpoint>, request: &HttpRequest) -> HttpReply {
@@ -108,6 +111,10 @@ impl Agents {
         let version = Version::parse(&asked)
             .filter(|v| v.era() == Era::Legacy && *v != Version::V20241105)
             .unwrap_or(Version::NEWEST_LEGACY);
+        let kept = ["_meta", "clientInfo"].map(|key| params.get(key).map_or(0, str::len));
+        if kept.iter().sum::<usize>() > MAX_INTRODUCTION {
+            return invalid("_meta and clientInfo are longer than 64 KiB together");
+        }
         let raw = |key: &str| params.get(key).map(|v| RawJson::from(v.to_owned()));
         let introduction = Introduction {
             headers: request.headers.clone(),

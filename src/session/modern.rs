@@ -62,7 +62,7 @@ impl Agents {
                 answer::ok(write_response(&id, Ok(&result.to_string())))
             }
             method::TOOLS_LIST => {
-                if let Err(error) = answer::only_page(message.params) {
+                if let Some(error) = answer::refused_cursor(message.params) {
                     return answer::ok(write_response(&id, Err(&error)));
                 }
                 let streams = accepts_events(&request.headers);

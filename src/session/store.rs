@@ -194,9 +194,13 @@ impl Store {
         Some(session)
     }
 
-    /// Ends a session; false where there was none.
+    /// Ends a session and its stream; false where there was none.
     pub fn end(&self, id: &str) -> bool {
-        lock(&self.sessions).remove(id).is_some()
+        let ended = lock(&self.sessions).remove(id);
+        ended.is_some_and(|session| {
+            lock(&session.stream).take();
+            true
+        })
     }
 }
 
@@ -260,5 +264,14 @@ mod tests {
         assert!(a.begin(&RequestId::from_raw("3").unwrap(), 2).is_none(), "too many");
         a.cancel(&same);
         assert!(in_a.cancelled.try_recv().is_ok() && in_b.cancelled.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_ends_its_stream() {
+        let store = store(9);
+        let (id, session) = open(&store).unwrap();
+        let mut stream = session.open_stream(1);
+        assert!(store.end(&id) && !store.end(&id));
+        assert!(stream.recv().await.is_none());
     }
 }

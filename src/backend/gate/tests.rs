@@ -347,3 +347,15 @@ async fn the_position_tells_the_pace() {
     }
     assert_eq!(waiting[1].position(), (1, Some(Duration::from_secs(2))));
 }
+
+#[test]
+fn the_slot_of_a_call_that_a_policy_holds_goes_to_others() {
+    let gate = open(1);
+    let (first, mut second) = (pass(&gate, 1), hold(&gate, 2));
+    let mut first = first.hold_again(false).unwrap();
+    assert!(goes(&mut second), "before the first is willing again");
+    first.willing();
+    assert!(waits(&mut first));
+    drop(second.go());
+    assert!(goes(&mut first));
+}

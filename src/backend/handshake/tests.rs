@@ -116,12 +116,12 @@ fn servers_that_answer() {
     insta::assert_snapshot!(auto().refused("1", -32601).initialized("2031-01-01").told, @r#"
     begin: send server/discover#1
     -32601 to 1: send initialize#2
-    initialized 2031-01-01: failed: it wants protocol version 2031-01-01, which the router does not speak
+    initialized 2031-01-01: failed: it wants protocol version "2031-01-01", which the router does not speak
     "#);
     insta::assert_snapshot!(auto().refused("1", -32601).initialized("2026-07-28").told, @r#"
     begin: send server/discover#1
     -32601 to 1: send initialize#2
-    initialized 2026-07-28: failed: it wants protocol version 2026-07-28, which the router does not speak
+    initialized 2026-07-28: failed: it wants protocol version "2026-07-28", which the router does not speak
     "#);
     insta::assert_snapshot!(auto().discovered().refused("\"list-3\"", -32603).told, @r#"
     begin: send server/discover#1

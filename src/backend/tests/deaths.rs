@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::world::{Made, World, idle, settings};
 use crate::config::{self, Backoff, CrashLoop, EraChoice, StateKind};
 use crate::error::Reason;
-use crate::process::mock::Asked;
+use crate::process::mock::{Asked, PIPE_BYTES};
 use crate::process::{Exit, SpawnError};
 
 fn text(text: &str) -> Made {
@@ -55,6 +55,22 @@ async fn a_call_whose_line_was_not_fully_written_returns() {
     server.die();
     assert_eq!(part.end().await, "returned, replayed: false");
     assert_eq!(none.end().await, "returned, replayed: false");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_lacks_its_newline_alone_may_have_run() {
+    let (world, mut server) = World::ready(settings()).await;
+    let whole = |length: usize| text(&"x".repeat(length));
+    // The first line tells how long the others are; the next one fills the pipe but for its newline.
+    let mut sent = world.send_with(1, whole(0)).await;
+    let around = server.hear_line().await.len();
+    server.answer(&json!(sent.id), json!({})).await;
+    sent.end().await;
+    drop(sent);
+    let mut sent = world.send_with(1, whole(PIPE_BYTES + 1 - around)).await;
+    idle().await;
+    server.die();
+    assert_eq!(sent.end().await, "lost: its process was killed by signal 9 (SIGKILL)");
 }
 
 #[tokio::test(start_paused = true)]

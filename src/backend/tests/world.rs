@@ -237,14 +237,19 @@ impl Server {
 
     /// The next message from the router; `None` at the end of stdin.
     pub async fn hear(&mut self) -> Option<Value> {
+        let line = self.hear_line().await;
+        (!line.is_empty()).then(|| serde_json::from_slice(&line).unwrap())
+    }
+
+    /// Its bytes, newline included; none at the end of stdin.
+    pub async fn hear_line(&mut self) -> Vec<u8> {
         loop {
             if let Some(end) = self.read.iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
-                return Some(serde_json::from_slice(&line).unwrap());
+                return self.read.drain(..=end).collect();
             }
             let read = self.child.stdin.read_buf(&mut self.read);
             if timeout(FOR_EVER, read).await.expect("a message or the end").unwrap() == 0 {
-                return None;
+                return Vec::new();
             }
         }
     }
