@@ -110,6 +110,9 @@ impl Run {
         let workers = app::workers(loaded.config.router.workers);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers)
+            // Sockets and pipes are looked at after so many turns of tasks, and a guest that yielded goes on then.
+            // With tokio's 61 it could spend its wall-clock budget on a busy machine without running.
+            .event_interval(8)
             .enable_all()
             .build()
             .map_err(|e| e.to_string())?;
