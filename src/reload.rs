@@ -171,25 +171,20 @@ impl Reloader {
         }
     }
 
-    fn watched(&self) -> BTreeSet<PathBuf> {
-        let plugins = self.config.plugins.values().filter_map(|p| match &p.source {
+    fn plugin_files(&self) -> BTreeSet<PathBuf> {
+        let file = |p: &config::Plugin| match &p.source {
             config::Source::File(path) => Some(path.clone()),
             config::Source::Embedded(_) => None,
-        });
-        self.files.iter().cloned().chain(plugins).collect()
+        };
+        self.config.plugins.values().filter_map(file).collect()
+    }
+
+    fn watched(&self) -> BTreeSet<PathBuf> {
+        self.files.iter().cloned().chain(self.plugin_files()).collect()
     }
 
     async fn reload(&mut self, changed: &Hint) {
-        let plugin_files: BTreeSet<PathBuf> = self
-            .config
-            .plugins
-            .values()
-            .filter_map(|p| match &p.source {
-                config::Source::File(path) => Some(path.clone()),
-                config::Source::Embedded(_) => None,
-            })
-            .collect();
-        if changed.iter().any(|path| !plugin_files.contains(path)) {
+        if !changed.is_subset(&self.plugin_files()) {
             self.reload_config().await;
         }
         let config = self.config.clone();

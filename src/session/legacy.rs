@@ -377,16 +377,6 @@ impl Agents {
         self.want_level(endpoint, rank);
         Ok(())
     }
-
-    /// Lets the backends of an endpoint know that somebody wants log messages from `rank` on.
-    pub(super) fn want_level(self: &Arc<Self>, endpoint: &Endpoint, rank: u8) {
-        let backends = endpoint.view().backends.clone();
-        tokio::spawn(async move {
-            for backend in backends {
-                backend.want_level(rank).await;
-            }
-        });
-    }
 }
 
 fn legacy_notification(session: &Session, notification: &Notification<'_>) {

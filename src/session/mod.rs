@@ -101,6 +101,16 @@ impl Agents {
         self.calls.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Lets the backends of an endpoint know that somebody wants log messages from `rank` on.
+    fn want_level(self: &Arc<Self>, endpoint: &Endpoint, rank: u8) {
+        let backends = endpoint.view().backends.clone();
+        tokio::spawn(async move {
+            for backend in backends {
+                backend.want_level(rank).await;
+            }
+        });
+    }
+
     /// The endpoint's tools, after a moment for backends that are on their first start: most clients ask once.
     async fn tools(&self, endpoint: &Endpoint) -> Arc<str> {
         let deadline = tokio::time::Instant::now() + self.list_wait;
