@@ -82,7 +82,7 @@ pub struct Reloader {
     config: Config,
     /// The one that the router was started with: what `[listen]` and `[router]` are in force.
     booted: Config,
-    files: Vec<PathBuf>,
+    files: Hint,
     host: Arc<Host>,
     loaded: BTreeMap<String, Arc<Loaded>>,
     pipeline: config::Pipeline,
@@ -113,7 +113,7 @@ impl Reloader {
                 ..loaded.config.clone()
             },
             booted: loaded.config.clone(),
-            files: loaded.files,
+            files: loaded.files.into_iter().collect(),
             host,
             loaded: BTreeMap::new(),
             pipeline: config::Pipeline::default(),
@@ -179,7 +179,7 @@ impl Reloader {
         self.config.plugins.values().filter_map(file).collect()
     }
 
-    fn watched(&self) -> BTreeSet<PathBuf> {
+    fn watched(&self) -> Hint {
         self.files.iter().cloned().chain(self.plugin_files()).collect()
     }
 
@@ -202,9 +202,8 @@ impl Reloader {
                 if known.is_none_or(|known| known != text) {
                     warn!("the changed configuration is refused and nothing was changed:\n{text}");
                 }
-                // It may be an included file that is mended, one that the present configuration does not have.
-                let files = problems.1.into_iter().filter(|f| !self.files.contains(f));
-                self.files.extend(files.collect::<Vec<_>>());
+                // What is mended may be a file that only the refused configuration includes.
+                self.files.extend(problems.1);
                 return;
             }
             Err(panic) => {
@@ -214,7 +213,7 @@ impl Reloader {
         };
         self.show(|s| s.config_error = None);
         self.note_warnings(&loaded.warnings);
-        self.files = loaded.files;
+        self.files = loaded.files.into_iter().collect();
         if loaded.config == self.config {
             return;
         }
