@@ -122,11 +122,18 @@ impl Backend {
         self.shared.tools()
     }
 
-    /// The targets that take calls now, with what they are.
+    /// The targets that take calls now and have room, with what they are.
     pub fn live(&self) -> Vec<(Arc<Target>, Live)> {
-        self.targets
-            .load()
+        let targets = self.targets.load();
+        // The gate counts for all of them together: with several, a policy could pick the same one each time.
+        let room = match targets.len() {
+            1 => usize::MAX,
+            _ => self.settings.load().max_in_flight,
+        };
+        let in_flight = |target: &Target| target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+        targets
             .iter()
+            .filter(|r| usize::try_from(in_flight(&r.target)).is_ok_and(|calls| calls < room))
             .filter_map(|r| r.target.live().map(|live| (Arc::clone(&r.target), live)))
             .collect()
     }

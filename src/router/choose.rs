@@ -65,7 +65,7 @@ impl Router {
     ) -> Result<Selected, CallError> {
         let mut live = to.backend.live();
         if live.is_empty() {
-            // It died between the gate and here: the gate is closed by now.
+            // It died or was filled between the gate and here: the gate is closed by now.
             return Ok(Selected::Hold(Duration::ZERO));
         }
         let mut chosen = None;

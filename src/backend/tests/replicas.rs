@@ -113,3 +113,20 @@ async fn a_replica_that_was_removed_is_not_waited_for() {
     idle().await;
     assert_eq!(world.refusal().code(), 7005);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_full_is_not_chosen() {
+    let mut world = World::new(config::Backend {
+        max_in_flight: 1,
+        ..pair()
+    });
+    let mut one = world.ready_child().await;
+    let mut two = world.ready_child().await;
+    // The first call goes to the first live target, and a policy that always picks that must not fill it twice.
+    let mut first = world.send(1).await;
+    let mut second = world.send(2).await;
+    one.serve().await;
+    two.serve().await;
+    first.end().await;
+    second.end().await;
+}
