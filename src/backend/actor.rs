@@ -10,7 +10,8 @@ use tokio::time::{Instant, Sleep};
 use tracing::info;
 
 use super::connection::{Connection, Io};
-use super::handshake::{Facts, Fetch, Handshake};
+use super::fetch::Fetch;
+use super::handshake::{Facts, Handshake};
 use super::pending::{Entry, Pending};
 use super::shared::{Condition, Shared};
 use super::state::{Event, Life, State};
@@ -43,6 +44,8 @@ pub(super) struct Actor {
     pub(super) shake: Option<Handshake>,
     pub(super) fetch: Option<Fetch>,
     pub(super) fetch_again: bool,
+    pub(super) fetch_due: Option<Instant>,
+    pub(super) fetches: u64,
     pub(super) facts: Option<Facts>,
     pub(super) remembered: Option<Era>,
     pub(super) incarnation: u64,
@@ -161,7 +164,8 @@ impl Actor {
     }
 
     fn due(&self) -> Option<Instant> {
-        [self.life.due(), self.probe_due, self.closed.as_ref().map(|(at, _)| *at)]
+        let closed = self.closed.as_ref().map(|(at, _)| *at);
+        [self.life.due(), self.probe_due, self.fetch_due, closed]
             .into_iter()
             .flatten()
             .min()
@@ -175,6 +179,9 @@ impl Actor {
                 let step = shake.overdue();
                 self.on_step(step);
             }
+        }
+        if self.fetch_due.is_some_and(|due| due <= now) {
+            self.end_fetch("no answer came");
         }
         if let Some((_, why)) = self.closed.take_if(|(at, _)| *at <= now) {
             self.on(Event::Broken { why });

@@ -148,6 +148,7 @@ impl Actor {
         self.shake = None;
         self.fetch = None;
         self.fetch_again = false;
+        self.fetch_due = None;
         self.facts = None;
         self.probe_due = None;
         self.closed = None;

@@ -7,13 +7,11 @@
 
 use serde_json::json;
 
-use super::tools::{Tool, parse_page};
+use super::fetch::{Fetch, FetchStep};
+use super::tools::Tool;
 use crate::config::EraChoice;
 use crate::wire::message::write_request;
 use crate::wire::{Era, Object, RawJson, Response, Version, codes, method};
-
-/// Pages of a tool list at most: a server whose cursor never ends must not hold the handshake for ever.
-const MAX_PAGES: usize = 1000;
 
 /// What the handshake learnt.
 #[derive(Clone, Debug, PartialEq)]
@@ -267,105 +265,6 @@ impl Handshake {
     }
 }
 
-/// Fetches a whole tool list, page by page.
-#[derive(Debug)]
-pub struct Fetch {
-    era: Era,
-    id: String,
-    next: u64,
-    pages: usize,
-    tools: Vec<Tool>,
-    pinging: bool,
-}
-
-/// What to do next about a tool list.
-#[derive(Debug, PartialEq)]
-pub enum FetchStep {
-    /// Send this line.
-    Send(String),
-    /// Here it is.
-    Done(Vec<Tool>),
-    /// It could not be had.
-    Failed(String),
-}
-
-impl Fetch {
-    /// Begins with request id `id`; each page takes the next one, as a string so that it meets no call's id.
-    pub fn begin(era: Era, id: u64) -> (Self, String) {
-        let mut fetch = Self {
-            era,
-            id: String::new(),
-            next: id,
-            pages: 0,
-            tools: Vec::new(),
-            pinging: false,
-        };
-        let line = fetch.request(None);
-        (fetch, line)
-    }
-
-    fn ping(id: u64) -> (Self, String) {
-        let fetch = Self {
-            era: Era::Legacy,
-            id: format!("\"list-{id}\""),
-            next: id,
-            pages: 0,
-            tools: Vec::new(),
-            pinging: true,
-        };
-        let line = write_request(Some(&fetch.id), method::PING, None);
-        (fetch, line)
-    }
-
-    /// The raw id of the request that is out.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn request(&mut self, cursor: Option<&str>) -> String {
-        self.id = format!("\"list-{}\"", self.next);
-        self.next += 1;
-        self.pages += 1;
-        let mut params = Object::default();
-        if let Some(cursor) = cursor {
-            params.set("cursor", cursor.to_owned());
-        }
-        if self.era == Era::Modern {
-            params.set("_meta", modern_meta().to_string());
-        }
-        let text = params.to_text();
-        write_request(
-            Some(&self.id),
-            method::TOOLS_LIST,
-            (!params.is_empty()).then_some(text.as_str()),
-        )
-    }
-
-    /// The answer arrived.
-    pub fn on_result(&mut self, outcome: Result<&str, &str>) -> FetchStep {
-        if self.pinging {
-            return FetchStep::Done(Vec::new());
-        }
-        let result = match outcome {
-            Ok(result) => result,
-            Err(error) => return FetchStep::Failed(format!("it refused tools/list: {}", short(error))),
-        };
-        match parse_page(result) {
-            Err(why) => FetchStep::Failed(why),
-            Ok((tools, cursor)) => {
-                self.tools.extend(tools);
-                match cursor {
-                    Some(_) if self.pages >= MAX_PAGES => {
-                        FetchStep::Failed(format!("its tool list has more than {MAX_PAGES} pages"))
-                    }
-                    Some(cursor) => FetchStep::Send(self.request(Some(&cursor))),
-                    None => FetchStep::Done(std::mem::take(&mut self.tools)),
-                }
-            }
-        }
-    }
-}
-
 /// The `_meta` of the router's own modern requests.
 pub fn modern_meta() -> serde_json::Value {
     json!({
@@ -381,7 +280,7 @@ pub fn client_info() -> serde_json::Value {
 }
 
 /// The beginning of a peer's words, for a message.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     let mut words: String = text.chars().take(200).collect();
     if words.len() < text.len() {
         words.push('…');

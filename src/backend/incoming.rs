@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::actor::{Actor, MAX_BACKLOG};
-use super::handshake::{Fetch, FetchStep, modern_meta};
+use super::fetch::{Fetch, FetchStep};
+use super::handshake::modern_meta;
 use super::target::Settled;
 use crate::wire::message::{failed_answer_id, write_request, write_response};
 use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, Request, Response, codes, method};
@@ -140,8 +141,11 @@ impl Actor {
         let Some(era) = self.facts.as_ref().map(|f| f.era) else {
             return;
         };
-        let (fetch, line) = Fetch::begin(era, self.counters.answered.load(Ordering::Relaxed) + 1000);
+        // Far above the ids of the handshake, and none twice: a late answer must not be taken for another's.
+        self.fetches += 1;
+        let (fetch, line) = Fetch::begin(era, self.fetches * 1_000_000);
         self.fetch = Some(fetch);
+        self.fetch_due = Some(Instant::now() + self.settings.start_timeout);
         self.send_own(&line);
     }
 
@@ -150,20 +154,26 @@ impl Actor {
         match fetch.on_result(outcome) {
             FetchStep::Send(line) => self.send_own(&line),
             FetchStep::Done(tools) => {
-                self.fetch = None;
                 self.shared.publish_tools(tools, self.incarnation);
-                if std::mem::take(&mut self.fetch_again) {
-                    self.refresh_tools();
-                }
+                self.next_fetch();
             }
-            FetchStep::Failed(why) => {
-                self.fetch = None;
-                warn!(backend = %self.shared.name, "the changed tool list could not be fetched: {why}");
-                // A cursor may be refused for the very reason that the list changed again.
-                if std::mem::take(&mut self.fetch_again) {
-                    self.refresh_tools();
-                }
-            }
+            FetchStep::Failed(why) => self.end_fetch(&why),
+        }
+    }
+
+    /// The list could not be had: the old one stays, until it changes again.
+    pub(super) fn end_fetch(&mut self, why: &str) {
+        warn!(backend = %self.shared.name, "the changed tool list could not be fetched: {why}");
+        self.next_fetch();
+    }
+
+    /// One fetch is over. The list may have changed meanwhile, which may be the very reason why a cursor was
+    /// refused.
+    fn next_fetch(&mut self) {
+        self.fetch = None;
+        self.fetch_due = None;
+        if std::mem::take(&mut self.fetch_again) {
+            self.refresh_tools();
         }
     }
 

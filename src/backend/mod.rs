@@ -6,6 +6,7 @@
 mod actor;
 mod connection;
 mod effects;
+mod fetch;
 pub mod gate;
 pub mod handshake;
 mod incoming;
@@ -322,6 +323,8 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
         shake: None,
         fetch: None,
         fetch_again: false,
+        fetch_due: None,
+        fetches: 0,
         facts: None,
         remembered: None,
         incarnation: 0,

@@ -66,6 +66,22 @@ async fn a_fetch_that_fails_because_the_list_changed_is_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fetch_that_is_never_answered_holds_up_no_later_one() {
+    let (world, mut server) = World::ready(settings()).await;
+    server.notify(CHANGED, json!({})).await;
+    let lost = server.expect("tools/list").await;
+    server.notify(CHANGED, json!({})).await;
+    tokio::time::advance(world.backend.settings().start_timeout).await;
+    let again = server.expect("tools/list").await;
+    server
+        .answer(&lost["id"], json!({ "tools": [{ "name": "late" }] }))
+        .await;
+    server.answer(&again["id"], json!({ "tools": [{ "name": "d" }] })).await;
+    idle().await;
+    assert_eq!(names(&world), ["d"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_changes_during_the_handshake_is_fetched_again() {
     let mut world = World::new(settings());
     let mut server = world.child().await;
