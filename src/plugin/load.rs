@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -143,7 +144,9 @@ impl Host {
             })?;
             bare.init(&loaded.blueprint).await.map_err(failed)
         };
-        let instance = before(until, create).await.ok_or(Problem::ProbeTimeout(PROBE_WALL))?;
+        let instance = before(until, pin!(create))
+            .await
+            .ok_or(Problem::ProbeTimeout(PROBE_WALL))?;
         // It is as good as any other: the first call need not wait for another one.
         loaded.pool.put(instance?);
         Ok(())

@@ -1,7 +1,7 @@
 //! One build of a plugin, proven to start: its component, its configuration, its warm instances, its breaker.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -115,19 +115,25 @@ impl Loaded {
 
     async fn ask_now<Q: Question>(&self, question: &Q) -> Result<Q::Answer, Fault> {
         let until = tokio::time::Instant::now() + self.settings.wall;
-        let permit = before(until, self.pool.permit()).await.unwrap_or_else(|| {
-            Err(Fault::of_others(
-                FaultKind::Wall,
-                "no instance was free within its wall-clock budget",
-            ))
-        })?;
-        let call = async {
+        let permit = match self.pool.permit_now() {
+            Some(permit) => permit,
+            // Boxed: it is rare, and would make every hook call's future larger.
+            None => Box::pin(async { before(until, pin!(self.pool.permit())).await })
+                .await
+                .unwrap_or_else(|| {
+                    Err(Fault::of_others(
+                        FaultKind::Wall,
+                        "no instance was free within its wall-clock budget",
+                    ))
+                })?,
+        };
+        let call = pin!(async {
             let _running = self.ticker.running();
             let mut taken = self.pool.take(permit, &self.blueprint).await?;
             let answer = taken.instance.ask(question, &self.blueprint).await?;
             taken.give_back();
             Ok(answer)
-        };
+        });
         before(until, call).await.unwrap_or_else(|| {
             Err(Fault::of_plugin(
                 FaultKind::Wall,
@@ -170,9 +176,8 @@ impl Drop for Loaded {
 }
 
 /// The result of `future`, or `None` where it is not there `until` then. Nearly every hook call is over at its
-/// first poll: only those that are not pay for a timer.
-pub(super) async fn before<F: Future>(until: tokio::time::Instant, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+/// first poll: only those that are not pay for a timer. The future comes pinned, or it would be held twice.
+pub(super) async fn before<F: Future>(until: tokio::time::Instant, mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut timer = None;
     poll_fn(|context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {

@@ -10,14 +10,18 @@ use crate::policy::FaultKind;
 
 /// The instances that nobody uses now, and the right to use one.
 pub(super) struct Pool {
-    idle: Mutex<Vec<Instance>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "an instance is large, and is moved in and out for every hook call"
+    )]
+    idle: Mutex<Vec<Box<Instance>>>,
     permits: Semaphore,
     reuse: u32,
 }
 
 /// An instance out of the pool. Dropping it discards the instance: only `give_back` returns it.
 pub(super) struct Taken<'a> {
-    pub(super) instance: Instance,
+    pub(super) instance: Box<Instance>,
     pool: &'a Pool,
     // Given back after the instance is, so that whoever waited finds it.
     _permit: SemaphorePermit<'a>,
@@ -33,13 +37,15 @@ impl Pool {
         }
     }
 
+    /// The right to use an instance, where one is free.
+    pub(super) fn permit_now(&self) -> Option<SemaphorePermit<'_>> {
+        self.permits.try_acquire().ok()
+    }
+
     /// The right to use an instance; waits while all are in use.
     pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, Fault> {
         let closed = |_| Fault::of_others(FaultKind::Retired, "the plugin was retired");
-        match self.permits.try_acquire() {
-            Ok(permit) => Ok(permit),
-            Err(_) => self.permits.acquire().await.map_err(closed),
-        }
+        self.permits.acquire().await.map_err(closed)
     }
 
     /// Takes a warm instance, or makes one.
@@ -47,7 +53,8 @@ impl Pool {
         let warm = self.idle().pop();
         let instance = match warm {
             Some(instance) => instance,
-            None => Instance::create(from).await?,
+            // Boxed: it is rare, and its future is several times as large as that of a hook call.
+            None => Box::new(Box::pin(Instance::create(from)).await?),
         };
         Ok(Taken {
             instance,
@@ -58,15 +65,17 @@ impl Pool {
 
     /// Puts a fresh instance in.
     pub(super) fn put(&self, instance: Instance) {
-        self.idle().push(instance);
+        self.idle().push(Box::new(instance));
     }
 
     /// Empties the pool.
-    pub(super) fn drain(&self) -> Vec<Instance> {
+    #[expect(clippy::vec_box, reason = "as they are kept")]
+    pub(super) fn drain(&self) -> Vec<Box<Instance>> {
         std::mem::take(&mut *self.idle())
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+    #[expect(clippy::vec_box, reason = "as they are kept")]
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Box<Instance>>> {
         // Nothing that runs under this lock can panic half-way.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
