@@ -32,7 +32,7 @@ impl std::fmt::Display for AgentKey {
 }
 
 /// One request. Cheap to share: bodies are shared bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// The router's number for it, in logs.
     pub id: u64,
@@ -54,8 +54,7 @@ pub struct Call {
     /// params, and the headers that came with it.
     pub initialize: Option<Arc<Introduction>>,
     /// The params as they came; `{}` where there were none.
-    pub params: RawJson,
-    index: OnceLock<Result<Index, String>>,
+    pub params: Params,
 }
 
 /// What a legacy agent said once, when its session began.
@@ -69,54 +68,50 @@ pub struct Introduction {
     pub client: Option<RawJson>,
 }
 
-/// The parts of a call, to make one from.
+/// The params of a call, and an index of them that is made at the first use and shared by every hook.
 #[derive(Debug)]
-pub struct Parts {
-    /// See [`Call::id`].
-    pub id: u64,
-    /// See [`Call::method`].
-    pub method: String,
-    /// See [`Call::name`].
-    pub name: Option<String>,
-    /// See [`Call::endpoint`].
-    pub endpoint: Arc<str>,
-    /// See [`Call::path_backend`].
-    pub path_backend: Option<Arc<str>>,
-    /// See [`Call::agent`].
-    pub agent: AgentKey,
-    /// See [`Call::era`].
-    pub era: Era,
-    /// See [`Call::headers`].
-    pub headers: HeaderMap,
-    /// See [`Call::initialize`].
-    pub initialize: Option<Arc<Introduction>>,
-    /// See [`Call::params`].
-    pub params: RawJson,
+pub struct Params {
+    raw: RawJson,
+    index: OnceLock<Result<Index, String>>,
 }
 
-impl From<Parts> for Call {
-    fn from(p: Parts) -> Self {
-        Self {
-            id: p.id,
-            method: p.method,
-            name: p.name,
-            endpoint: p.endpoint,
-            path_backend: p.path_backend,
-            agent: p.agent,
-            era: p.era,
-            headers: p.headers,
-            initialize: p.initialize,
-            params: p.params,
-            index: OnceLock::new(),
-        }
+impl Params {
+    /// The text, and its shared bytes.
+    pub fn raw(&self) -> &RawJson {
+        &self.raw
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.raw.as_str()
+    }
+
+    /// Length in bytes.
+    pub fn size(&self) -> usize {
+        self.raw.len()
+    }
+}
+
+impl From<RawJson> for Params {
+    fn from(raw: RawJson) -> Self {
+        let index = OnceLock::new();
+        Self { raw, index }
+    }
+}
+
+impl Clone for Params {
+    /// Shares the text; the index is made anew where it is wanted.
+    fn clone(&self) -> Self {
+        Self::from(self.raw.clone())
     }
 }
 
 impl Call {
-    /// The index of the params, made at the first use and shared by every hook. An error where arguments
-    /// hold a key twice: a policy and a target could read different values.
+    /// The index of the params. An error where arguments hold a key twice: a policy and a target could read
+    /// different values.
     pub fn index(&self) -> Result<&Index, &str> {
-        self.index
+        let Params { index, .. } = &self.params;
+        index
             .get_or_init(|| Index::new(self.params.as_str()))
             .as_ref()
             .map_err(String::as_str)

@@ -168,7 +168,7 @@ impl types::HostCall for State {
         })
     }
     fn params_size(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<u64> {
-        Ok(size(&self.call()?.params))
+        Ok(size(self.call()?.params.raw()))
     }
     fn drop(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<()> {
         Ok(())

@@ -195,7 +195,7 @@ impl Question for TransformRequest<'_> {
         }
         let index = self.call.index().map_err(|why| unreadable(&format!("params: {why}")))?;
         let text = edit::apply(self.call.params.as_str(), index, &edits).or_else(bad)?;
-        within_grown(text.len(), self.call.params.len(), limit)?;
+        within_grown(text.len(), self.call.params.size(), limit)?;
         Ok(Some(RawJson::from(text)))
     }
 }

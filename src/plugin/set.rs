@@ -9,7 +9,7 @@ use super::host::Body;
 use super::loaded::Loaded;
 use super::question::{Opinion, Route, Select, TransformRequest, TransformResponse};
 use super::status::PluginStatus;
-use crate::call::{Call, Parts};
+use crate::call::Call;
 use crate::config::{OnFault, Pipeline};
 use crate::policy::{Candidate, FaultKind, Hook, Policy, PolicyFault, RouteChoice, Selection, TargetView, Verdict};
 use crate::wire::RawJson;
@@ -192,18 +192,10 @@ fn settle<T>(plugin: &Loaded, hook: Hook, answer: Result<T, Fault>) -> Result<Op
 
 /// The same call with other params.
 fn with_params(call: &Call, params: RawJson) -> Call {
-    Call::from(Parts {
-        id: call.id,
-        method: call.method.clone(),
-        name: call.name.clone(),
-        endpoint: Arc::clone(&call.endpoint),
-        path_backend: call.path_backend.clone(),
-        agent: call.agent.clone(),
-        era: call.era,
-        headers: call.headers.clone(),
-        initialize: call.initialize.clone(),
-        params,
-    })
+    Call {
+        params: params.into(),
+        ..call.clone()
+    }
 }
 
 impl Policy for Generation {

@@ -138,11 +138,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::call::{AgentKey, Parts};
+    use crate::call::AgentKey;
     use crate::wire::RawJson;
 
     fn encoded(era: Era, params: &str, shape: &Shape<'_>) -> String {
-        let call = Call::from(Parts {
+        let call = Call {
             id: 1,
             method: "tools/call".into(),
             name: Some("a__echo".into()),
@@ -152,8 +152,8 @@ mod tests {
             era,
             headers: http::HeaderMap::new(),
             initialize: None,
-            params: RawJson::from(params.to_owned()),
-        });
+            params: RawJson::from(params.to_owned()).into(),
+        };
         String::from_utf8(line(&call, params, shape).unwrap()).unwrap()
     }
 

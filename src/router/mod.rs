@@ -131,7 +131,7 @@ impl Router {
                 });
             }
         };
-        let bytes = incoming.call.params.len();
+        let bytes = incoming.call.params.size();
         let mut entry = to.backend.enter(&incoming.call.agent, bytes)?;
         // Set once the call was written to a target that died: from then on no error may claim "not sent".
         let mut written: Option<String> = None;
@@ -223,7 +223,7 @@ impl Router {
                                 (true, hold::Turn::Reroute) => Entry::Hold(held),
                                 (false, _) => {
                                     drop(held);
-                                    to.backend.enter(&incoming.call.agent, incoming.call.params.len())?
+                                    to.backend.enter(&incoming.call.agent, incoming.call.params.size())?
                                 }
                             };
                         }

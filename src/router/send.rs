@@ -37,7 +37,7 @@ impl Router {
                 .map_err(|f| fault(f).at(to.backend.name()))?,
             false => None,
         };
-        let params = edited.as_ref().unwrap_or(&call.params);
+        let params = edited.as_ref().unwrap_or(call.params.raw());
         let id = target.next_id();
         let shape = encode::Shape {
             id,

@@ -12,7 +12,7 @@ use super::events::{self, Response};
 use super::listener::{CallListener, SessionListener};
 use super::store::Session;
 use super::{Agents, accepted, accepts_events, answer, error_object, params_of, refuse, unparsable};
-use crate::call::{Call, Parts};
+use crate::call::Call;
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Incoming, Listener};
@@ -216,7 +216,7 @@ impl Agents {
         let level = method::LOG_LEVELS
             .get(usize::from(session.level.load(Ordering::Relaxed)))
             .copied();
-        let call = Call::from(Parts {
+        let call = Call {
             id: self.next_call(),
             method: message.method.into_owned(),
             name: Some(name.into_owned()),
@@ -226,8 +226,8 @@ impl Agents {
             era: Era::Legacy,
             headers,
             initialize: Some(Arc::clone(&session.introduction)),
-            params: params_of(body, message.params),
-        });
+            params: params_of(body, message.params).into(),
+        };
         let incoming = Incoming {
             call: Arc::new(call),
             endpoint: Arc::clone(endpoint),

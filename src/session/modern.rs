@@ -10,7 +10,7 @@ use super::events::{self, Long};
 use super::legacy::want_level;
 use super::listener::CallListener;
 use super::{Agents, accepted, accepts_events, answer, error_object, json_reply, params_of, refuse};
-use crate::call::{AgentKey, Call, Parts};
+use crate::call::{AgentKey, Call};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Incoming, Listener};
@@ -119,7 +119,7 @@ impl Agents {
         } else {
             (None, None)
         };
-        let call = Call::from(Parts {
+        let call = Call {
             id: self.next_call(),
             method: message.method.into_owned(),
             name: Some(name),
@@ -129,8 +129,8 @@ impl Agents {
             era: Era::Modern,
             headers: request.headers,
             initialize: None,
-            params: params_of(&request.body, message.params),
-        });
+            params: params_of(&request.body, message.params).into(),
+        };
         let incoming = Incoming {
             call: Arc::new(call),
             endpoint,

@@ -118,11 +118,7 @@ async fn a_guest_sees_all_of_a_call() {
     parts.era = Era::Legacy;
     parts.headers = headers(&[("x-one", "h1")]);
     parts.initialize = introduction(&[("x-two", "h2")], r#"{"two":3}"#);
-    let RouteChoice::Answer(json) = generation
-        .route(&Arc::new(parts.into()), candidates(&[]))
-        .await
-        .unwrap()
-    else {
+    let RouteChoice::Answer(json) = generation.route(&Arc::new(parts), candidates(&[])).await.unwrap() else {
         panic!();
     };
     let json: serde_json::Value = serde_json::from_str(json.as_str()).unwrap();

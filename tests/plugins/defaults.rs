@@ -36,24 +36,18 @@ async fn default_route_follows_the_nearest_name() {
         // From the nearest to the farthest, each time without the one before.
         parts.path_backend = Some("b".into());
         parts.headers = headers(&[("x-pointsman-backend", "a")]);
-        let again = |p: &pointsman::call::Parts| pointsman::call::Parts {
-            path_backend: p.path_backend.clone(),
-            headers: p.headers.clone(),
-            initialize: p.initialize.clone(),
-            params: p.params.clone(),
-            ..super::support::parts(plain)
-        };
-        assert_eq!(route(again(&parts).into()).await, RouteChoice::Among(vec![1]));
+        let again = pointsman::call::Call::clone;
+        assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![1]));
         parts.path_backend = None;
-        assert_eq!(route(again(&parts).into()).await, RouteChoice::Among(vec![0]));
+        assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![0]));
         parts.headers.clear();
-        assert_eq!(route(again(&parts).into()).await, RouteChoice::Among(vec![2]));
-        parts.params = raw(plain);
-        assert_eq!(route(again(&parts).into()).await, RouteChoice::Among(vec![0]));
+        assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![2]));
+        parts.params = raw(plain).into();
+        assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![0]));
         parts.initialize = introduction(&[], r#"{"dev.pointsman/backend":"b"}"#);
-        assert_eq!(route(again(&parts).into()).await, RouteChoice::Among(vec![1]));
+        assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![1]));
         parts.initialize = None;
-        assert_eq!(route(again(&parts).into()).await, RouteChoice::Among(vec![0, 1, 2]));
+        assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![0, 1, 2]));
     }
 }
 
@@ -95,7 +89,7 @@ async fn default_route_takes_another_header_and_no_unknown_key() {
         let generation = alone(plugin).await;
         let mut parts = parts("{}");
         parts.headers = headers(&[("x-mine", "b"), ("x-pointsman-backend", "a")]);
-        let call = std::sync::Arc::new(parts.into());
+        let call = std::sync::Arc::new(parts);
         let choice = generation.route(&call, candidates(&["a", "b"])).await.unwrap();
         assert_eq!(choice, RouteChoice::Among(vec![1]));
     }
@@ -119,7 +113,7 @@ async fn least_busy_picks_the_fewest_in_flight_and_equals_take_turns() {
         let select = async |id: u64, loads: &[u32]| {
             let mut parts = parts("{}");
             parts.id = id;
-            let call = std::sync::Arc::new(parts.into());
+            let call = std::sync::Arc::new(parts);
             generation.select(&call, targets(loads)).await.unwrap()
         };
         assert_eq!(select(1, &[3, 1, 2]).await, Selection::Pick(1));

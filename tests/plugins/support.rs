@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pointsman::call::{AgentKey, Call, Introduction, Parts};
+use pointsman::call::{AgentKey, Call, Introduction};
 use pointsman::config::{OnFault, Pipeline, Plugin, Policies, Source};
 use pointsman::plugin::{Compiler, Generation, Host, LoadError, Loaded};
 use pointsman::policy::{Candidate, TargetView};
@@ -114,7 +114,7 @@ pub async fn alone(plugin: Plugin) -> Arc<Generation> {
 
 /// A call of a modern agent with these params.
 pub fn call(params: &str) -> Arc<Call> {
-    Arc::new(Call::from(parts(params)))
+    Arc::new(parts(params))
 }
 
 /// A call that tells the test guest what to do.
@@ -122,8 +122,8 @@ pub fn order(orders: Value) -> Arc<Call> {
     call(&json!({ "_meta": { "test": orders } }).to_string())
 }
 
-pub fn parts(params: &str) -> Parts {
-    Parts {
+pub fn parts(params: &str) -> Call {
+    Call {
         id: 7,
         method: "tools/call".into(),
         name: Some("tool".into()),
@@ -133,7 +133,7 @@ pub fn parts(params: &str) -> Parts {
         era: Era::Modern,
         headers: HeaderMap::new(),
         initialize: None,
-        params: RawJson::parse(params.to_owned()).unwrap(),
+        params: RawJson::parse(params.to_owned()).unwrap().into(),
     }
 }
 
