@@ -139,7 +139,11 @@ impl Backend {
         let (mut best, mut in_flight) = ((6, "stopped"), 0);
         for running in self.targets.load().iter() {
             best = best.min(running.target.in_state(|s| (order(s), s.as_str())));
-            in_flight += running.target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+            in_flight += running
+                .target
+                .counters
+                .in_flight
+                .load(std::sync::atomic::Ordering::Relaxed);
         }
         (best.1, in_flight)
     }

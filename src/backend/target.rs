@@ -205,7 +205,9 @@ impl Target {
         };
         // The inbox has room for all that the gate lets pass, so this rarely waits. A closed inbox drops the
         // call, and with it the sender that the flight waits on.
-        let _ = self.work.send(Work::Call(submit)).await;
+        if let Err(mpsc::error::TrySendError::Full(call)) = self.work.try_send(Work::Call(submit)) {
+            let _ = Box::pin(self.work.send(call)).await;
+        }
         flight
     }
 

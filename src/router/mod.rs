@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 pub use self::policies::Policies;
-use crate::backend::{Backend, Entry, Live, Permit, Settled, Sink, Submit, Target};
+use crate::backend::{Backend, Entry, Held, Live, Permit, Settled, Sink, Submit, Target};
 use crate::call::Call;
 use crate::catalog::{Endpoint, View};
 use crate::config::StateKind;
@@ -125,16 +125,19 @@ impl Router {
         // Set once the call was written to a target that died: from then on no error may claim "not sent".
         let mut written: Option<String> = None;
         loop {
-            let passed = self.pass(entry, incoming, &view, &mut policy, &mut to).await;
-            let permit = match passed {
-                Ok(Passed::Through(permit)) => permit,
-                Ok(Passed::Answered(body)) => {
-                    return Ok(Answer {
-                        body: Ok(body),
-                        era: Era::Legacy,
-                    });
-                }
-                Err(error) => return Err(honest(error, written)),
+            let permit = match entry {
+                Entry::Pass(permit) => permit,
+                // Boxed: most calls are never held, and need not carry what holding takes.
+                Entry::Hold(held) => match Box::pin(self.pass(held, incoming, &view, &mut policy, &mut to)).await {
+                    Ok(Passed::Through(permit)) => permit,
+                    Ok(Passed::Answered(body)) => {
+                        return Ok(Answer {
+                            body: Ok(body),
+                            era: Era::Legacy,
+                        });
+                    }
+                    Err(error) => return Err(honest(error, written)),
+                },
             };
             let (target, live) = match self
                 .select(&*policy, incoming, &to)
@@ -144,7 +147,7 @@ impl Router {
                 Selected::Target(target, live) => (target, live),
                 Selected::Hold(pause) => {
                     let held = permit.hold_again(false)?;
-                    hold::pause(&held, pause, &to.backend, &self.policies).await;
+                    Box::pin(hold::pause(&held, pause, &to.backend, &self.policies)).await;
                     held.willing();
                     entry = Entry::Hold(held);
                     continue;
@@ -213,18 +216,13 @@ impl Router {
     /// Through the gate, however long that takes. A newer generation is asked again where the call goes.
     async fn pass(
         &self,
-        mut entry: Entry,
+        mut held: Held,
         incoming: &Incoming,
         view: &View,
         policy: &mut Arc<dyn Policy>,
         to: &mut Destination,
     ) -> Result<Passed, CallError> {
         loop {
-            let held = match entry {
-                Entry::Pass(permit) => return Ok(Passed::Through(permit)),
-                Entry::Hold(held) => held,
-            };
-            let mut held = held;
             let outcome = hold::wait(
                 &mut held,
                 &to.backend,
@@ -245,14 +243,17 @@ impl Router {
                         Routed::To(next) => {
                             let same = Arc::ptr_eq(&next.backend, &to.backend);
                             *to = next;
-                            entry = match (same, turn) {
-                                (true, hold::Turn::Go) => Entry::Pass(held.go()),
-                                (true, hold::Turn::Reroute) => Entry::Hold(held),
+                            match (same, turn) {
+                                (true, hold::Turn::Go) => return Ok(Passed::Through(held.go())),
+                                (true, hold::Turn::Reroute) => {}
                                 (false, _) => {
                                     drop(held);
-                                    to.backend.enter(&incoming.call.agent, incoming.call.params.len())?
+                                    match to.backend.enter(&incoming.call.agent, incoming.call.params.len())? {
+                                        Entry::Pass(permit) => return Ok(Passed::Through(permit)),
+                                        Entry::Hold(next) => held = next,
+                                    }
                                 }
-                            };
+                            }
                         }
                     }
                 }
@@ -283,8 +284,9 @@ impl Router {
             }
         }
         let least_busy = || {
-            let load =
-                |(target, _): &(Arc<Target>, Live)| target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+            let load = |(target, _): &(Arc<Target>, Live)| {
+                target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed)
+            };
             live.iter()
                 .enumerate()
                 .min_by_key(|(_, t)| load(t))
@@ -349,7 +351,7 @@ impl Router {
         permit.entered();
         let settled = match settings.call_timeout {
             None => flight.settled().await,
-            Some(limit) => match tokio::time::timeout(limit, flight.settled()).await {
+            Some(limit) => match Box::pin(tokio::time::timeout(limit, flight.settled())).await {
                 Ok(settled) => settled,
                 // Dropping the flight cancels it at the target.
                 Err(_) => Settled::Lost {

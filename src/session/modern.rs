@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use super::events::{self, Long};
 use super::listener::CallListener;
-use super::{Agents, accepted, accepts_events, answer, error_object, json_reply, params_of, refuse};
+use super::{Agents, accepted, accepts_events, answer, at_once, error_object, json_reply, params_of, refuse};
 use crate::call::{AgentKey, Call, Parts};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Incoming, Listener};
-use crate::transport::{HttpReply, HttpRequest, sse};
+use crate::transport::{HttpReply, HttpRequest, Replying, sse};
 use crate::wire::message::{write_request, write_response};
 use crate::wire::{Era, Message, Object, Request, Version, codes, header, method};
 
@@ -25,28 +25,30 @@ struct Envelope {
 
 impl Agents {
     /// One modern message.
-    pub(super) async fn serve_modern(
+    pub(super) fn serve_modern(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
         request: HttpRequest,
         message: Message<'_>,
-    ) -> HttpReply {
+    ) -> Replying {
         let message = match message {
             Message::Request(message) => message,
             // Over HTTP a modern client cancels by disconnecting; what it posts besides is taken note of.
-            Message::Notification(_) => return accepted(),
+            Message::Notification(_) => return at_once(accepted()),
             Message::Response(_) => {
-                return refuse(
+                return at_once(refuse(
                     StatusCode::BAD_REQUEST,
                     codes::INVALID_REQUEST,
                     "the router asks nothing, so there is nothing to answer",
-                );
+                ));
             }
         };
         let id = message.id.as_raw().to_owned();
         let envelope = match envelope(&request, &message) {
             Ok(envelope) => envelope,
-            Err(error) => return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))),
+            Err(error) => {
+                return at_once(json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))));
+            }
         };
         match message.method.as_ref() {
             method::DISCOVER => {
@@ -58,7 +60,7 @@ impl Agents {
                     "cacheScope": "private",
                     "_meta": answer::server_meta(),
                 });
-                answer::ok(write_response(&id, Ok(&result.to_string())))
+                at_once(answer::ok(write_response(&id, Ok(&result.to_string()))))
             }
             method::TOOLS_LIST => {
                 if message
@@ -71,7 +73,7 @@ impl Agents {
                         "there is no such cursor: the list has one page",
                         None,
                     );
-                    return answer::ok(write_response(&id, Err(&error)));
+                    return at_once(answer::ok(write_response(&id, Err(&error))));
                 }
                 let streams = accepts_events(&request.headers);
                 let agents = Arc::clone(&self);
@@ -79,24 +81,24 @@ impl Agents {
                     let tools = agents.tools(&endpoint).await;
                     write_response(&id, Ok(&answer::tool_list(&tools, Era::Modern)))
                 };
-                events::reply(Box::pin(response), None, false, streams, &self.listen).await
+                events::reply(Box::pin(response), None, false, streams, &self.listen)
             }
-            method::TOOLS_CALL => self.modern_call(endpoint, request, message, envelope).await,
-            method::LISTEN => self.listen(&endpoint, &message),
+            method::TOOLS_CALL => self.modern_call(endpoint, request, message, envelope),
+            method::LISTEN => at_once(self.listen(&endpoint, &message)),
             other => {
                 let error = CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire();
-                json_reply(StatusCode::NOT_FOUND, write_response(&id, Err(&error)))
+                at_once(json_reply(StatusCode::NOT_FOUND, write_response(&id, Err(&error))))
             }
         }
     }
 
-    async fn modern_call(
+    fn modern_call(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
         request: HttpRequest,
         message: Request<'_>,
         envelope: Envelope,
-    ) -> HttpReply {
+    ) -> Replying {
         let id = message.id.as_raw().to_owned();
         let name = message
             .params
@@ -104,7 +106,7 @@ impl Agents {
             .and_then(|p| p.get_str("name").map(|n| n.into_owned()));
         let Some(name) = name else {
             let error = CallError::from(Reason::InvalidParams("name is missing".into())).to_wire();
-            return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error)));
+            return at_once(json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))));
         };
         let streams = accepts_events(&request.headers);
         let Envelope { token, log_level } = envelope;
@@ -146,7 +148,7 @@ impl Agents {
             let errors = incoming.endpoint.view().settings.errors;
             answer::respond(&id, Era::Modern, &incoming.call.method, errors, outcome)
         };
-        events::reply(Box::pin(response), notes, false, streams, &self.listen).await
+        events::reply(Box::pin(response), notes, false, streams, &self.listen)
     }
 
     /// The long stream of list changes. Its first message says what was granted; every message carries the id
