@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -12,14 +12,16 @@ use tokio::sync::mpsc;
 use super::events::{self, Long, Response};
 use super::listener::{CallListener, SessionListener};
 use super::store::Session;
-use super::{Agents, accepted, accepts_events, answer, at_once, error_object, params_of, refuse, unparsable};
+use super::{
+    Agents, SESSION, VERSION, accepted, accepts_events, answer, at_once, error_object, params_of, refuse, unparsable,
+};
 use crate::call::{Call, Introduction, Parts};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Incoming, Listener};
 use crate::transport::{HttpReply, HttpRequest, Replying, sse};
 use crate::wire::message::write_response;
-use crate::wire::{Era, Message, Notification, Object, RawJson, Request, RequestId, Version, codes, header, method};
+use crate::wire::{Era, Message, Notification, Object, RawJson, Request, RequestId, Version, codes, method};
 
 /// Messages of one batch at most.
 const MAX_BATCH: usize = 1000;
@@ -118,7 +120,7 @@ impl Agents {
 
     /// GET: the session's own stream.
     pub(super) fn open_stream(&self, endpoint: &Arc<Endpoint>, request: &HttpRequest) -> HttpReply {
-        if request.headers.get(header::SESSION).is_none() {
+        if request.headers.get(&SESSION).is_none() {
             return super::with_allow();
         }
         let session = match self.session(endpoint, request, "null") {
@@ -147,7 +149,7 @@ impl Agents {
         if let Err(reply) = self.session(endpoint, request, "null") {
             return *reply;
         }
-        if let Some(id) = request.headers.get(header::SESSION).and_then(|v| v.to_str().ok()) {
+        if let Some(id) = request.headers.get(&SESSION).and_then(|v| v.to_str().ok()) {
             self.sessions.end(id);
         }
         HttpReply::Empty {
@@ -167,7 +169,7 @@ impl Agents {
             let body = write_response(id, Err(&error_object(codes::INVALID_REQUEST, message, None)));
             Box::new(super::json_reply(status, body))
         };
-        if let Some(version) = request.headers.get(header::VERSION) {
+        if let Some(version) = request.headers.get(&VERSION) {
             let known = version
                 .to_str()
                 .ok()
@@ -180,7 +182,7 @@ impl Agents {
                 ));
             }
         }
-        let Some(secret) = request.headers.get(header::SESSION).and_then(|v| v.to_str().ok()) else {
+        let Some(secret) = request.headers.get(&SESSION).and_then(|v| v.to_str().ok()) else {
             return Err(refusal(
                 StatusCode::BAD_REQUEST,
                 "the header Mcp-Session-Id is missing: send initialize first",
@@ -231,7 +233,7 @@ impl Agents {
         });
         let mut headers = HeaderMap::new();
         if let Ok(secret) = HeaderValue::from_str(&secret) {
-            headers.insert(HeaderName::from_static(header::SESSION), secret);
+            headers.insert(&SESSION, secret);
         }
         HttpReply::Json {
             status: StatusCode::OK,
@@ -249,6 +251,9 @@ impl Agents {
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
+        if message.method == method::TOOLS_CALL {
+            return self.legacy_call(session, headers, body, message, streams);
+        }
         let id = message.id.as_raw().to_owned();
         let ready = |outcome: Result<&str, &str>| -> (Response, Option<mpsc::Receiver<Bytes>>) {
             let response = write_response(&id, outcome);
@@ -281,7 +286,6 @@ impl Agents {
                 };
                 (Box::pin(response), None)
             }
-            method::TOOLS_CALL => self.legacy_call(session, headers, body, message, streams),
             other => ready(Err(&CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire())),
         }
     }

@@ -23,6 +23,10 @@ use crate::wire::era::looks_modern;
 use crate::wire::message::{is_batch, write_response};
 use crate::wire::{Message, Object, ParseError, RawJson, codes, header, method};
 
+/// Looked up in every request: as names, they are not parsed each time.
+static VERSION: HeaderName = HeaderName::from_static(header::VERSION);
+static SESSION: HeaderName = HeaderName::from_static(header::SESSION);
+
 /// What all agents of the router share.
 pub struct Agents {
     router: Arc<Router>,
@@ -74,7 +78,7 @@ impl Agents {
         };
         let version = request
             .headers
-            .get(header::VERSION)
+            .get(&VERSION)
             .and_then(|v| v.to_str().ok())
             .map(str::trim);
         let says_modern = version.is_some_and(looks_modern);
@@ -92,7 +96,7 @@ impl Agents {
             Ok(message) => message,
             Err(error) => return at_once(unparsable(&error)),
         };
-        if says_modern || (request.headers.get(header::SESSION).is_none() && claims_modern(&message)) {
+        if says_modern || (request.headers.get(&SESSION).is_none() && claims_modern(&message)) {
             self.serve_modern(endpoint, request, message)
         } else {
             self.serve_legacy(endpoint, request, message)
