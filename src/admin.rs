@@ -12,7 +12,7 @@ use crate::backend::BackendStatus;
 use crate::reload::{Reload, ReloadStatus};
 use crate::router::Router;
 use crate::session::Agents;
-use crate::transport::{Front, HttpReply, HttpRequest, Page, Replying};
+use crate::transport::{Front, HttpRequest, Page, Replying};
 
 /// Lines of each target's stderr in a full status.
 const STDERR_LINES: usize = 10;
@@ -123,11 +123,7 @@ pub struct Door {
 
 impl Front for Door {
     fn serve(self: Arc<Self>, request: HttpRequest) -> Replying {
-        let agents = Arc::clone(&self.agents);
-        Box::pin(async move {
-            let reply: HttpReply = agents.serve(request).await;
-            reply
-        })
+        Arc::clone(&self.agents).serve(request)
     }
 
     fn page(&self, path: &str) -> Option<Page> {

@@ -209,7 +209,11 @@ impl Target {
         };
         // The inbox has room for all that the gate lets pass, so this rarely waits. A target that is gone takes
         // nothing.
-        flight.accepted = self.work.send(Work::Call(submit)).await.is_ok();
+        flight.accepted = match self.work.try_send(Work::Call(submit)) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(call)) => Box::pin(self.work.send(call)).await.is_ok(),
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        };
         flight
     }
 

@@ -108,14 +108,7 @@ impl Run {
         };
         let loaded = reader().map_err(|problems| format!("the configuration is wrong:\n{problems}"))?;
         let workers = app::workers(loaded.config.router.workers);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(workers)
-            // Sockets and pipes are looked at after so many turns of tasks, and a guest that yielded goes on then.
-            // With tokio's 61 it could spend its wall-clock budget on a busy machine without running.
-            .event_interval(8)
-            .enable_all()
-            .build()
-            .map_err(|e| e.to_string())?;
+        let runtime = runtime(workers).map_err(|e| e.to_string())?;
         let outcome = runtime.block_on(async {
             let shutdown = Shutdown::new();
             shutdown.listen_to_signals().map_err(|e| e.to_string())?;
@@ -130,6 +123,18 @@ impl Run {
         runtime.shutdown_timeout(app::RUNTIME_END);
         outcome
     }
+}
+
+/// One worker is this thread itself: nothing is stolen and nobody has to be woken.
+fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = if workers == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    // Sockets and pipes are looked at after so many turns of tasks, and a guest that yielded goes on then. With
+    // tokio's 61 it could spend its wall-clock budget on a busy machine without running.
+    builder.worker_threads(workers).event_interval(8).enable_all().build()
 }
 
 /// `pointsman check`.

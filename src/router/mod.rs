@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 pub use self::policies::Policies;
-use crate::backend::{Backend, Entry, Live, Permit, Sink, Target};
+use crate::backend::{Backend, Entry, Held, Live, Permit, Sink, Target};
 use crate::call::Call;
 use crate::catalog::{Endpoint, View};
 use crate::error::{CallError, Reason};
@@ -136,16 +136,19 @@ impl Router {
         // Set once the call was written to a target that died: from then on no error may claim "not sent".
         let mut written: Option<String> = None;
         loop {
-            let passed = self.pass(entry, incoming, &view, &mut policy, &mut to).await;
-            let permit = match passed {
-                Ok(Passed::Through(permit)) => permit,
-                Ok(Passed::Answered(body)) => {
-                    return Ok(Answer {
-                        body: Ok(body),
-                        era: Era::Legacy,
-                    });
-                }
-                Err(error) => return Err(honest(error, written)),
+            let permit = match entry {
+                Entry::Pass(permit) => permit,
+                // Boxed: most calls are never held, and need not carry what holding takes.
+                Entry::Hold(held) => match Box::pin(self.pass(held, incoming, &view, &mut policy, &mut to)).await {
+                    Ok(Passed::Through(permit)) => permit,
+                    Ok(Passed::Answered(body)) => {
+                        return Ok(Answer {
+                            body: Ok(body),
+                            era: Era::Legacy,
+                        });
+                    }
+                    Err(error) => return Err(honest(error, written)),
+                },
             };
             let (target, live) = match self
                 .select(&*policy, incoming, &to)
@@ -157,7 +160,7 @@ impl Router {
                     let held = permit
                         .hold_again(false)
                         .map_err(|e| honest(e.at(to.backend.name()), written.clone()))?;
-                    hold::pause(&held, pause, &to.backend, &self.policies).await;
+                    Box::pin(hold::pause(&held, pause, &to.backend, &self.policies)).await;
                     held.willing();
                     entry = Entry::Hold(held);
                     continue;
@@ -186,18 +189,13 @@ impl Router {
     /// Through the gate, however long that takes. A newer generation is asked again where the call goes.
     async fn pass(
         &self,
-        mut entry: Entry,
+        mut held: Held,
         incoming: &Incoming,
         view: &View,
         policy: &mut Arc<dyn Policy>,
         to: &mut Destination,
     ) -> Result<Passed, CallError> {
         loop {
-            let held = match entry {
-                Entry::Pass(permit) => return Ok(Passed::Through(permit)),
-                Entry::Hold(held) => held,
-            };
-            let mut held = held;
             let outcome = hold::wait(
                 &mut held,
                 &to.backend,
@@ -218,14 +216,17 @@ impl Router {
                         Routed::To(next) => {
                             let same = Arc::ptr_eq(&next.backend, &to.backend);
                             *to = next;
-                            entry = match (same, turn) {
-                                (true, hold::Turn::Go) => Entry::Pass(held.go()),
-                                (true, hold::Turn::Reroute) => Entry::Hold(held),
+                            match (same, turn) {
+                                (true, hold::Turn::Go) => return Ok(Passed::Through(held.go())),
+                                (true, hold::Turn::Reroute) => {}
                                 (false, _) => {
                                     drop(held);
-                                    to.backend.enter(&incoming.call.agent, incoming.call.params.size())?
+                                    match to.backend.enter(&incoming.call.agent, incoming.call.params.size())? {
+                                        Entry::Pass(permit) => return Ok(Passed::Through(permit)),
+                                        Entry::Hold(next) => held = next,
+                                    }
                                 }
-                            };
+                            }
                         }
                     }
                 }

@@ -69,7 +69,7 @@ impl Router {
         permit.entered();
         let settled = match settings.call_timeout {
             None => flight.settled().await,
-            Some(limit) => match tokio::time::timeout(limit, flight.settled()).await {
+            Some(limit) => match Box::pin(tokio::time::timeout(limit, flight.settled())).await {
                 Ok(settled) => settled,
                 // Dropping the flight cancels it at the target.
                 Err(_) => Settled::Lost {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::answer;
 use super::store::Session;
 use crate::config;
-use crate::transport::{Events, HttpReply, sse};
+use crate::transport::{Events, HttpReply, Replying, sse};
 use crate::wire::message::write_request;
 use crate::wire::method;
 
@@ -55,41 +55,42 @@ impl Drop for Attended {
 
 /// Answers with `response`. `notes` are events that come before it. Where the client reads no streams it is
 /// answered with JSON, however long that takes.
-pub(super) async fn reply(
+pub(super) fn reply(
     response: Response,
-    notes: Option<mpsc::Receiver<Bytes>>,
+    mut notes: Option<mpsc::Receiver<Bytes>>,
     outlives: bool,
     streams: bool,
     listen: &config::Listen,
-) -> HttpReply {
+) -> Replying {
     let mut call = Attended {
         response: Some(response),
         outlives,
     };
     if !streams {
-        return answer::ok(call.await);
+        return Box::pin(async move { answer::ok(call.await) });
     }
-    let mut notes = notes;
-    let first = tokio::select! {
-        biased;
-        note = next(&mut notes) => Some(note),
-        body = &mut call => return answer::ok(body),
-        () = tokio::time::sleep(listen.stream_after) => None,
-    };
-    let mut keep_alive = interval_at(Instant::now() + listen.keep_alive, listen.keep_alive);
-    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let first = first.unwrap_or_else(|| sse::comment("working"));
-    let events = CallEvents {
-        first: Some(first),
-        call: Some(call),
-        last: None,
-        notes,
-        keep_alive,
-    };
-    HttpReply::Stream {
-        headers: HeaderMap::new(),
-        events: Box::pin(events),
-    }
+    let (stream_after, keep_alive) = (listen.stream_after, listen.keep_alive);
+    Box::pin(async move {
+        let first = tokio::select! {
+            biased;
+            note = next(&mut notes) => note,
+            body = &mut call => return answer::ok(body),
+            () = tokio::time::sleep(stream_after) => sse::comment("working"),
+        };
+        let mut keep_alive = interval_at(Instant::now() + keep_alive, keep_alive);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let events = CallEvents {
+            first: Some(first),
+            call: Some(call),
+            last: None,
+            notes,
+            keep_alive,
+        };
+        HttpReply::Stream {
+            headers: HeaderMap::new(),
+            events: Box::pin(events),
+        }
+    })
 }
 
 /// The next note; never, where there are none.

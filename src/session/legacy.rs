@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use super::events::{self, Response};
 use super::listener::{CallListener, SessionListener};
 use super::store::Session;
-use super::{Agents, accepted, accepts_events, answer, error_object, params_of, refuse, unparsable};
+use super::{Agents, accepted, accepts_events, answer, at_once, error_object, params_of, refuse, unparsable};
 use crate::call::Call;
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Incoming, Listener};
-use crate::transport::{HttpReply, HttpRequest};
+use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::message::write_response;
 use crate::wire::{Era, Message, Notification, Object, Request, RequestId, Version, codes, method};
 
@@ -25,16 +25,16 @@ const MAX_BATCH: usize = 1000;
 
 impl Agents {
     /// One legacy message.
-    pub(super) async fn serve_legacy(
+    pub(super) fn serve_legacy(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
         mut request: HttpRequest,
         message: Message<'_>,
-    ) -> HttpReply {
+    ) -> Replying {
         if let Message::Request(initialize) = &message
             && initialize.method == method::INITIALIZE
         {
-            return self.initialize(&endpoint, &request, initialize);
+            return at_once(self.initialize(&endpoint, &request, initialize));
         }
         let id = match &message {
             Message::Request(r) => r.id.as_raw(),
@@ -42,7 +42,7 @@ impl Agents {
         };
         let session = match self.session(&endpoint, &request, id) {
             Ok(session) => session,
-            Err(reply) => return *reply,
+            Err(reply) => return at_once(*reply),
         };
         match message {
             Message::Request(message) => {
@@ -50,46 +50,46 @@ impl Agents {
                 let headers = std::mem::take(&mut request.headers);
                 let (response, notes) =
                     self.legacy_request(&session, &endpoint, headers, &request.body, message, streams);
-                events::reply(response, notes, true, streams, &self.listen).await
+                events::reply(response, notes, true, streams, &self.listen)
             }
             Message::Notification(notification) => {
                 legacy_notification(&session, &notification);
-                accepted()
+                at_once(accepted())
             }
             // The router asks legacy agents nothing, so nothing waits for an answer.
-            Message::Response(_) => accepted(),
+            Message::Response(_) => at_once(accepted()),
         }
     }
 
     /// A batch: allowed in 2025-03-26 alone.
-    pub(super) async fn serve_batch(self: Arc<Self>, endpoint: Arc<Endpoint>, request: HttpRequest) -> HttpReply {
+    pub(super) fn serve_batch(self: Arc<Self>, endpoint: Arc<Endpoint>, request: HttpRequest) -> Replying {
         let session = match self.session(&endpoint, &request, "null") {
             Ok(session) => session,
-            Err(reply) => return *reply,
+            Err(reply) => return at_once(*reply),
         };
         if session.version != Version::V20250326 {
-            return refuse(
+            return at_once(refuse(
                 StatusCode::BAD_REQUEST,
                 codes::INVALID_REQUEST,
                 "batches belong to protocol version 2025-03-26 alone",
-            );
+            ));
         }
         let items: Vec<&RawValue> = match serde_json::from_slice(&request.body) {
             Ok(items) => items,
             Err(e) => {
-                return refuse(
+                return at_once(refuse(
                     StatusCode::BAD_REQUEST,
                     codes::PARSE_ERROR,
                     &format!("the batch is not JSON: {e}"),
-                );
+                ));
             }
         };
         if items.is_empty() || items.len() > MAX_BATCH {
-            return refuse(
+            return at_once(refuse(
                 StatusCode::BAD_REQUEST,
                 codes::INVALID_REQUEST,
                 &format!("a batch has 1 to {MAX_BATCH} messages"),
-            );
+            ));
         }
         let mut responses: Vec<Response> = Vec::new();
         for item in items {
@@ -112,11 +112,11 @@ impl Agents {
             }
         }
         if responses.is_empty() {
-            return accepted();
+            return at_once(accepted());
         }
         let all: Response =
             Box::pin(async move { format!("[{}]", futures_util::future::join_all(responses).await.join(",")) });
-        events::reply(all, None, true, accepts_events(&request.headers), &self.listen).await
+        events::reply(all, None, true, accepts_events(&request.headers), &self.listen)
     }
 
     /// A request of a session: its response as it becomes ready, and the notifications before it.
@@ -129,6 +129,9 @@ impl Agents {
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
+        if message.method == method::TOOLS_CALL {
+            return self.legacy_call(session, endpoint, headers, body, message, streams);
+        }
         let id = message.id.as_raw().to_owned();
         let ready = |outcome: Result<&str, &str>| -> (Response, Option<mpsc::Receiver<Bytes>>) {
             let response = write_response(&id, outcome);
@@ -163,7 +166,6 @@ impl Agents {
                 };
                 (Box::pin(response), None)
             }
-            method::TOOLS_CALL => self.legacy_call(session, endpoint, headers, body, message, streams),
             other => ready(Err(&CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire())),
         }
     }

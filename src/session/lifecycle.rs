@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::events::{self, Long};
 use super::store::Session;
-use super::{Agents, answer, error_object};
+use super::{Agents, SESSION, VERSION, answer, error_object};
 use crate::call::Introduction;
 use crate::catalog::Endpoint;
 use crate::transport::{HttpReply, HttpRequest, sse};
 use crate::wire::message::write_response;
-use crate::wire::{Era, Object, RawJson, Request, Version, codes, header};
+use crate::wire::{Era, Object, RawJson, Request, Version, codes};
 
 /// Bytes of an `initialize` that are kept at most, for they are kept as long as the session.
 const MAX_INTRODUCTION: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const MAX_INTRODUCTION: usize = 64 * 1024;
 impl Agents {
     /// GET: the session's own stream.
     pub(super) fn open_stream(&self, endpoint: &Arc<Endpoint>, request: &HttpRequest) -> HttpReply {
-        if request.headers.get(header::SESSION).is_none() {
+        if request.headers.get(&SESSION).is_none() {
             return super::with_allow();
         }
         let session = match self.session(endpoint, request, "null") {
@@ -50,7 +50,7 @@ impl Agents {
         if let Err(reply) = self.session(endpoint, request, "null") {
             return *reply;
         }
-        if let Some(id) = request.headers.get(header::SESSION).and_then(|v| v.to_str().ok()) {
+        if let Some(id) = request.headers.get(&SESSION).and_then(|v| v.to_str().ok()) {
             self.sessions.end(id);
         }
         HttpReply::Empty {
@@ -70,7 +70,7 @@ impl Agents {
             let body = write_response(id, Err(&error_object(codes::INVALID_REQUEST, message, None)));
             Box::new(super::json_reply(status, body))
         };
-        if let Some(version) = request.headers.get(header::VERSION) {
+        if let Some(version) = request.headers.get(&VERSION) {
             let known = version
                 .to_str()
                 .ok()
@@ -83,7 +83,7 @@ impl Agents {
                 ));
             }
         }
-        let Some(secret) = request.headers.get(header::SESSION).and_then(|v| v.to_str().ok()) else {
+        let Some(secret) = request.headers.get(&SESSION).and_then(|v| v.to_str().ok()) else {
             return Err(refusal(
                 StatusCode::BAD_REQUEST,
                 "the header Mcp-Session-Id is missing: send initialize first",
@@ -138,7 +138,7 @@ impl Agents {
         });
         let mut headers = HeaderMap::new();
         if let Ok(secret) = HeaderValue::from_str(&secret) {
-            headers.insert(HeaderName::from_static(header::SESSION), secret);
+            headers.insert(&SESSION, secret);
         }
         HttpReply::Json {
             status: StatusCode::OK,

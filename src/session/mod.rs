@@ -19,10 +19,14 @@ use self::store::Store;
 use crate::catalog::Endpoint;
 use crate::config;
 use crate::router::Router;
-use crate::transport::{HttpReply, HttpRequest};
+use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::era::looks_modern;
 use crate::wire::message::{is_batch, write_response};
 use crate::wire::{Message, Object, ParseError, RawJson, codes, header, method};
+
+/// Looked up in every request: as names, they are not parsed each time.
+static VERSION: HeaderName = HeaderName::from_static(header::VERSION);
+static SESSION: HeaderName = HeaderName::from_static(header::SESSION);
 
 /// What all agents of the router share.
 pub struct Agents {
@@ -58,7 +62,9 @@ impl Agents {
     }
 
     /// Answers one HTTP request. Dropping the future is the client's disconnect.
-    pub async fn serve(self: Arc<Self>, request: HttpRequest) -> HttpReply {
+    ///
+    /// What needs no waiting is done at once, so that the future holds no more than the wait itself.
+    pub fn serve(self: Arc<Self>, request: HttpRequest) -> Replying {
         let Some(endpoint) = self.router.endpoint(&request.endpoint) else {
             let endpoints = self.router.endpoints();
             let names: Vec<String> = endpoints
@@ -71,36 +77,36 @@ impl Agents {
                     }
                 })
                 .collect();
-            return refuse(
+            return at_once(refuse(
                 StatusCode::NOT_FOUND,
                 codes::INVALID_REQUEST,
                 &format!("no endpoint /mcp/{}; there are {}", request.endpoint, names.join(", ")),
-            );
+            ));
         };
         let version = request
             .headers
-            .get(header::VERSION)
+            .get(&VERSION)
             .and_then(|v| v.to_str().ok())
             .map(str::trim);
         let says_modern = version.is_some_and(looks_modern);
         match request.method {
             Method::POST => {}
-            Method::GET if !says_modern => return self.open_stream(&endpoint, &request),
-            Method::DELETE if !says_modern => return self.end_session(&endpoint, &request),
-            _ => return with_allow(),
+            Method::GET if !says_modern => return at_once(self.open_stream(&endpoint, &request)),
+            Method::DELETE if !says_modern => return at_once(self.end_session(&endpoint, &request)),
+            _ => return at_once(with_allow()),
         }
         if is_batch(&request.body) {
-            return self.serve_batch(endpoint, request).await;
+            return self.serve_batch(endpoint, request);
         }
         let body = request.body.clone();
         let message = match Message::parse(&body) {
             Ok(message) => message,
-            Err(error) => return unparsable(&error),
+            Err(error) => return at_once(unparsable(&error)),
         };
-        if says_modern || (request.headers.get(header::SESSION).is_none() && claims_modern(&message)) {
-            self.serve_modern(endpoint, request, message).await
+        if says_modern || (request.headers.get(&SESSION).is_none() && claims_modern(&message)) {
+            self.serve_modern(endpoint, request, message)
         } else {
-            self.serve_legacy(endpoint, request, message).await
+            self.serve_legacy(endpoint, request, message)
         }
     }
 
@@ -167,6 +173,11 @@ fn json_reply(status: StatusCode, body: String) -> HttpReply {
 /// An HTTP error for a request that has no id, or whose id is not known.
 fn refuse(status: StatusCode, code: i64, message: &str) -> HttpReply {
     json_reply(status, write_response("null", Err(&error_object(code, message, None))))
+}
+
+/// A reply that needs no waiting.
+fn at_once(reply: HttpReply) -> Replying {
+    Box::pin(std::future::ready(reply))
 }
 
 fn accepted() -> HttpReply {

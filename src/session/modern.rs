@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 use super::events::{self, Long};
 use super::legacy::want_level;
 use super::listener::CallListener;
-use super::{Agents, accepted, accepts_events, answer, error_object, json_reply, params_of, refuse};
+use super::{Agents, accepted, accepts_events, answer, at_once, error_object, json_reply, params_of, refuse};
 use crate::call::{AgentKey, Call};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Incoming, Listener};
-use crate::transport::{HttpReply, HttpRequest, sse};
+use crate::transport::{HttpReply, HttpRequest, Replying, sse};
 use crate::wire::message::{write_request, write_response};
 use crate::wire::{Era, Index, Message, Object, Request, Version, codes, header, method};
 
@@ -26,28 +26,30 @@ struct Envelope {
 
 impl Agents {
     /// One modern message.
-    pub(super) async fn serve_modern(
+    pub(super) fn serve_modern(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
         request: HttpRequest,
         message: Message<'_>,
-    ) -> HttpReply {
+    ) -> Replying {
         let message = match message {
             Message::Request(message) => message,
             // Over HTTP a modern client cancels by disconnecting; what it posts besides is taken note of.
-            Message::Notification(_) => return accepted(),
+            Message::Notification(_) => return at_once(accepted()),
             Message::Response(_) => {
-                return refuse(
+                return at_once(refuse(
                     StatusCode::BAD_REQUEST,
                     codes::INVALID_REQUEST,
                     "the router asks nothing, so there is nothing to answer",
-                );
+                ));
             }
         };
         let id = message.id.as_raw().to_owned();
         let envelope = match envelope(&request, &message) {
             Ok(envelope) => envelope,
-            Err(error) => return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))),
+            Err(error) => {
+                return at_once(json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))));
+            }
         };
         match message.method.as_ref() {
             method::DISCOVER => {
@@ -59,11 +61,11 @@ impl Agents {
                     "cacheScope": "private",
                     "_meta": answer::server_meta(),
                 });
-                answer::ok(write_response(&id, Ok(&result.to_string())))
+                at_once(answer::ok(write_response(&id, Ok(&result.to_string()))))
             }
             method::TOOLS_LIST => {
                 if let Some(error) = answer::refused_cursor(message.params) {
-                    return answer::ok(write_response(&id, Err(&error)));
+                    return at_once(answer::ok(write_response(&id, Err(&error))));
                 }
                 let streams = accepts_events(&request.headers);
                 let agents = Arc::clone(&self);
@@ -71,24 +73,24 @@ impl Agents {
                     let tools = agents.tools(&endpoint).await;
                     write_response(&id, Ok(&answer::tool_list(&tools, Era::Modern)))
                 };
-                events::reply(Box::pin(response), None, false, streams, &self.listen).await
+                events::reply(Box::pin(response), None, false, streams, &self.listen)
             }
-            method::TOOLS_CALL => self.modern_call(endpoint, request, message, envelope).await,
-            method::LISTEN => self.listen(&endpoint, &message),
+            method::TOOLS_CALL => self.modern_call(endpoint, request, message, envelope),
+            method::LISTEN => at_once(self.listen(&endpoint, &message)),
             other => {
                 let error = CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire();
-                json_reply(StatusCode::NOT_FOUND, write_response(&id, Err(&error)))
+                at_once(json_reply(StatusCode::NOT_FOUND, write_response(&id, Err(&error))))
             }
         }
     }
 
-    async fn modern_call(
+    fn modern_call(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
         request: HttpRequest,
         message: Request<'_>,
         envelope: Envelope,
-    ) -> HttpReply {
+    ) -> Replying {
         let id = message.id.as_raw().to_owned();
         let name = message
             .params
@@ -96,20 +98,17 @@ impl Agents {
             .and_then(|p| p.get_str("name").map(|n| n.into_owned()));
         let Some(name) = name else {
             let error = CallError::from(Reason::InvalidParams("name is missing".into())).to_wire();
-            return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error)));
+            return at_once(json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))));
         };
         let mirrored = endpoint.view().mirrored(&name);
         if !mirrored.is_empty()
             && let Err(error) = arguments_mirrored(&request, message.params, &mirrored)
         {
-            return json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error)));
+            return at_once(json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))));
         }
         let streams = accepts_events(&request.headers);
         let Envelope { token, log_level } = envelope;
         let rank = log_level.and_then(method::log_rank);
-        if let Some(rank) = rank {
-            want_level(&endpoint, rank).await;
-        }
         let (listener, notes): (Option<Arc<dyn Listener>>, _) = if streams && (token.is_some() || rank.is_some()) {
             let (sender, receiver) = mpsc::channel(self.listen.stream_capacity.max(1));
             (
@@ -141,11 +140,15 @@ impl Agents {
         };
         let agents = Arc::clone(&self);
         let response = async move {
+            if let Some(rank) = rank {
+                // Boxed: few calls ask for it.
+                Box::pin(want_level(&incoming.endpoint, rank)).await;
+            }
             let outcome = agents.router.call(&incoming).await;
             let errors = incoming.endpoint.view().settings.errors;
             answer::respond(&id, Era::Modern, &incoming.call.method, errors, outcome)
         };
-        events::reply(Box::pin(response), notes, false, streams, &self.listen).await
+        events::reply(Box::pin(response), notes, false, streams, &self.listen)
     }
 
     /// The long stream of list changes. Its first message says what was granted; every message carries the id

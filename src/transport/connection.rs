@@ -1,21 +1,21 @@
 //! One accepted connection: hyper on a watched socket, against the clock.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch::Receiver;
-use tower::Service;
 
 use super::reply::Sent;
+use super::request::{Shared, answer};
 use super::watch::{Clock, Limits, Overdue, Phase, Watch};
 
 /// Bytes of a request head at most, and of what is read or buffered for writing at a time.
@@ -33,18 +33,25 @@ pub(super) enum End {
 }
 
 /// Serves one connection until it ends. When `stop` becomes true, the request at work is the last one.
-pub(super) async fn drive(stream: TcpStream, number: u64, router: Router, limits: Limits, stop: Receiver<bool>) -> End {
+pub(super) async fn drive(
+    stream: TcpStream,
+    number: u64,
+    shared: Arc<Shared>,
+    limits: Limits,
+    stop: Receiver<bool>,
+) -> End {
     let watch = Arc::new(Watch::new(number));
     let socket = Socket {
         stream,
         watch: Arc::clone(&watch),
     };
-    let service = service_fn(|mut request: http::Request<hyper::body::Incoming>| {
+    let service = service_fn(|request| {
         watch.enter(Phase::Busy);
-        request.extensions_mut().insert(Arc::clone(&watch));
-        let watch = Arc::clone(&watch);
-        let answer = router.clone().call(request);
-        async move { answer.await.map(|response| response.map(|body| Sent::new(body, watch))) }
+        let (shared, watch) = (&shared, &watch);
+        async move {
+            let response = answer(shared, request, watch).await;
+            Ok::<_, Infallible>(response.map(|content| Sent::new(content, Arc::clone(watch))))
+        }
     });
     // No half-open connections: a client that has closed its side is gone, and so is its request. hyper looks for
     // the end only while it has nothing unread: who pipelined a further request is missed when the reply is sent.

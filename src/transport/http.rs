@@ -18,7 +18,7 @@ use super::Front;
 use super::connection::{End, drive};
 use super::hosts::Hosts;
 use super::reply::Refusal;
-use super::request::{Shared, router};
+use super::request::Shared;
 use super::watch::{LINGER, Limits};
 use crate::config::Listen;
 
@@ -66,7 +66,7 @@ pub async fn serve(
     deadline: impl Future<Output = ()>,
 ) {
     let limits = Limits::new(&listen);
-    let router = router(Shared {
+    let shared = Arc::new(Shared {
         front,
         hosts: Hosts::new(bound.address, &listen),
         max_body: listen.max_body,
@@ -84,7 +84,7 @@ pub async fn serve(
                 Ok((stream, _)) if connections.len() < listen.max_connections => {
                     tune(&stream, &listen);
                     let number = CONNECTIONS.fetch_add(1, Relaxed);
-                    connections.spawn(drive(stream, number, router.clone(), limits, told.clone()));
+                    connections.spawn(drive(stream, number, Arc::clone(&shared), limits, told.clone()));
                 }
                 Ok((stream, _)) if refusals.len() < REFUSALS => {
                     refusals.spawn(tokio::time::timeout(LINGER, refuse(stream)));

@@ -5,16 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
-use futures_util::StreamExt;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body::{Frame, SizeHint};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 
 use super::watch::Watch;
-use super::{HttpReply, Page};
+use super::{Events, HttpReply, Page};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -25,38 +22,37 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 const NO: HeaderValue = HeaderValue::from_static("no");
 
 impl HttpReply {
-    pub(super) fn into_response(self) -> Response {
+    pub(super) fn into_response(self) -> Response<Content> {
         match self {
-            Self::Empty { status, headers } => response(status, headers, Body::empty()),
+            Self::Empty { status, headers } => response(status, headers, Content::Whole(Bytes::new())),
             Self::Json {
                 status,
                 mut headers,
                 body,
             } => {
                 headers.insert(CONTENT_TYPE, JSON);
-                response(status, headers, Body::from(body))
+                response(status, headers, Content::Whole(body))
             }
             Self::Stream { mut headers, events } => {
                 headers.insert(CONTENT_TYPE, EVENT_STREAM);
                 headers.insert(CACHE_CONTROL, NO_CACHE);
                 headers.insert(ACCEL_BUFFERING, NO);
-                let events = Body::from_stream(events.map(Ok::<_, Infallible>));
-                response(StatusCode::OK, headers, events)
+                response(StatusCode::OK, headers, Content::Events(events))
             }
         }
     }
 }
 
 impl Page {
-    pub(super) fn into_response(self) -> Response {
+    pub(super) fn into_response(self) -> Response<Content> {
         let mut headers = HeaderMap::with_capacity(2);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response(self.status, headers, Body::from(self.body))
+        response(self.status, headers, Content::Whole(self.body))
     }
 }
 
-fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
+fn response(status: StatusCode, headers: HeaderMap, body: Content) -> Response<Content> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -132,26 +128,41 @@ impl Refusal {
     }
 
     /// The response; `close` when the request's body was not read to its end.
-    pub(super) fn into_response(self, close: bool) -> Response {
+    pub(super) fn into_response(self, close: bool) -> Response<Content> {
         let (status, body) = self.parts();
         let mut headers = HeaderMap::with_capacity(2);
         headers.insert(CONTENT_TYPE, JSON);
         if close {
             headers.insert(CONNECTION, CLOSE);
         }
-        response(status, headers, Body::from(Bytes::from_static(body.as_bytes())))
+        response(status, headers, Content::Whole(Bytes::from_static(body.as_bytes())))
     }
+}
+
+/// For a method that a page does not have.
+pub(super) fn not_allowed() -> Response<Content> {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+    response(StatusCode::METHOD_NOT_ALLOWED, headers, Content::Whole(Bytes::new()))
+}
+
+/// What a response holds.
+pub(super) enum Content {
+    /// These bytes; none are left once they were sent.
+    Whole(Bytes),
+    /// Bytes as they come.
+    Events(Events),
 }
 
 /// A body that tells the watch when it is over: sent, or given up.
 pub(super) struct Sent {
-    body: Body,
+    content: Content,
     watch: Arc<Watch>,
 }
 
 impl Sent {
-    pub(super) fn new(body: Body, watch: Arc<Watch>) -> Self {
-        Self { body, watch }
+    pub(super) fn new(content: Content, watch: Arc<Watch>) -> Self {
+        Self { content, watch }
     }
 }
 
@@ -161,22 +172,29 @@ impl Drop for Sent {
     }
 }
 
-impl http_body::Body for Sent {
+impl Body for Sent {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Events(events) => events
+                .as_mut()
+                .poll_next(cx)
+                .map(|event| event.map(|e| Ok(Frame::data(e)))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Content::Events(_) => SizeHint::default(),
+        }
     }
 }

@@ -4,16 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::response::Response;
-use axum::routing::{any, get};
 use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response};
 use http_body::Body as _;
+use hyper::body::Incoming;
 
 use super::hosts::Hosts;
-use super::reply::Refusal;
+use super::reply::{Content, Refusal, not_allowed};
 use super::watch::{Phase, Watch};
 use super::{Front, HttpRequest};
 
@@ -24,39 +21,46 @@ pub(super) struct Shared {
     pub(super) max_body: usize,
 }
 
-/// The paths. `/healthz` and `/readyz` are asked by load balancers under whatever name or address, and say
-/// nothing worth stealing: only they go without the check of `Host` and `Origin`.
-pub(super) fn router(shared: Shared) -> Router {
-    Router::new()
-        .route("/mcp", any(call))
-        .route("/mcp/{name}", any(call))
-        .route("/status", get(status))
-        .route("/healthz", get(probe))
-        .route("/readyz", get(probe))
-        .fallback(nothing)
-        .with_state(Arc::new(shared))
+/// One request, by its path. `/healthz` and `/readyz` are asked by load balancers under whatever name or address,
+/// and say nothing worth stealing: only they go without the check of `Host` and `Origin`.
+pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, watch: &Watch) -> Response<Content> {
+    let path = request.uri().path();
+    match path {
+        "/status" | "/healthz" | "/readyz" if !matches!(*request.method(), Method::GET | Method::HEAD) => not_allowed(),
+        "/status" => match shared.hosts.check(request.uri(), request.headers()) {
+            Ok(()) => page(shared, &request, watch),
+            Err(refusal) => refuse(refusal, request.body(), watch),
+        },
+        "/healthz" | "/readyz" => page(shared, &request, watch),
+        _ if endpoint(path).is_some() => call(shared, request, watch).await,
+        _ => refuse(Refusal::NotFound, request.body(), watch),
+    }
 }
 
-async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (mut parts, mut body) = request.into_parts();
-    // Set by the connection for each of its requests.
-    let Some(watch) = parts.extensions.remove::<Arc<Watch>>() else {
-        return Refusal::NotFound.into_response(true);
-    };
+/// The endpoint that a path names: empty for `/mcp`. Names need no percent encoding: one that has some is the name
+/// of no endpoint.
+fn endpoint(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/mcp")?;
+    match rest.strip_prefix('/') {
+        None => rest.is_empty().then_some(rest),
+        Some(name) => (!name.is_empty() && !name.contains('/')).then_some(name),
+    }
+}
+
+async fn call(shared: &Shared, request: Request<Incoming>, watch: &Watch) -> Response<Content> {
+    let (parts, mut body) = request.into_parts();
     let read = match shared.hosts.check(&parts.uri, &parts.headers) {
-        Ok(()) => read(&mut body, shared.max_body, &watch).await,
+        Ok(()) => read(&mut body, shared.max_body, watch).await,
         Err(refusal) => Err(refusal),
     };
     watch.stop_waiting_for_body();
     let bytes = match read {
         Ok(bytes) => bytes,
-        Err(refusal) => return refuse(refusal, &body, &watch),
+        Err(refusal) => return refuse(refusal, &body, watch),
     };
-    // Names need no percent encoding: one that has some is the name of no endpoint.
-    let endpoint = parts.uri.path().strip_prefix("/mcp/").unwrap_or_default().to_owned();
     let request = HttpRequest {
         method: parts.method,
-        endpoint,
+        endpoint: endpoint(parts.uri.path()).unwrap_or_default().to_owned(),
         headers: parts.headers,
         body: bytes,
         connection: watch.number(),
@@ -64,38 +68,16 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     Arc::clone(&shared.front).serve(request).await.into_response()
 }
 
-async fn status(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    match shared.hosts.check(request.uri(), request.headers()) {
-        Ok(()) => page(&shared, request),
-        Err(refusal) => refuse_request(refusal, &request),
-    }
-}
-
-async fn probe(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    page(&shared, request)
-}
-
-async fn nothing(request: Request) -> Response {
-    refuse_request(Refusal::NotFound, &request)
-}
-
-fn page(shared: &Shared, request: Request) -> Response {
+fn page(shared: &Shared, request: &Request<Incoming>, watch: &Watch) -> Response<Content> {
     match shared.front.page(request.uri().path()) {
         Some(page) => page.into_response(),
-        None => refuse_request(Refusal::NotFound, &request),
-    }
-}
-
-fn refuse_request(refusal: Refusal, request: &Request) -> Response {
-    match request.extensions().get::<Arc<Watch>>() {
-        Some(watch) => refuse(refusal, request.body(), watch),
-        None => refusal.into_response(true),
+        None => refuse(Refusal::NotFound, request.body(), watch),
     }
 }
 
 /// The connection goes on after a refusal if the whole request was read; what is left of a body would be taken
 /// for the next request.
-fn refuse(refusal: Refusal, body: &Body, watch: &Watch) -> Response {
+fn refuse(refusal: Refusal, body: &Incoming, watch: &Watch) -> Response<Content> {
     let close = !body.is_end_stream();
     if close {
         watch.close_after_reply();
@@ -104,7 +86,7 @@ fn refuse(refusal: Refusal, body: &Body, watch: &Watch) -> Response {
 }
 
 /// The whole body, without a copy if it came in one piece.
-async fn read(body: &mut Body, limit: usize, watch: &Watch) -> Result<Bytes, Refusal> {
+async fn read(body: &mut Incoming, limit: usize, watch: &Watch) -> Result<Bytes, Refusal> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -136,7 +118,7 @@ async fn read(body: &mut Body, limit: usize, watch: &Watch) -> Result<Bytes, Ref
 }
 
 /// The next piece, of at most `left` bytes; `None` at the end.
-async fn piece(body: &mut Body, left: usize, watch: &Watch) -> Result<Option<Bytes>, Refusal> {
+async fn piece(body: &mut Incoming, left: usize, watch: &Watch) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = std::future::poll_fn(|cx| {
             if watch.phase() == Phase::Late {
