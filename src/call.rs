@@ -1,10 +1,11 @@
 //! One request inside the router, as policies and actors see it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 
-use crate::wire::{Era, Index, Object, RawJson};
+use crate::wire::{Era, Index, Malformed, Object, RawJson};
 
 /// Who a call is from, for fairness, order and ownership.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +38,7 @@ pub struct Call {
     /// The router's number for it, in logs.
     pub id: u64,
     /// The JSON-RPC method.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// `params.name`, as the agent wrote it, where the method has one.
     pub name: Option<String>,
     /// The endpoint: empty for `/mcp`, else the last part of the path.
@@ -139,7 +140,7 @@ impl Call {
 }
 
 /// The JSON text of `_meta[key]` in `params`.
-fn member_of_meta(params: &str, key: &str) -> Result<Option<String>, serde_json::Error> {
+fn member_of_meta(params: &str, key: &str) -> Result<Option<String>, Malformed> {
     // Nearly every call carries none of the keys that are asked for: do not parse to find that out. A key may be
     // written with escapes, though, and the target would read it.
     let bytes = params.as_bytes();

@@ -52,7 +52,7 @@ pub struct View {
     pub settings: config::Endpoint,
     /// Its backends, in a stable order.
     pub backends: Vec<Arc<Backend>>,
-    by_name: HashMap<String, Vec<(usize, String)>>,
+    by_name: HashMap<String, Vec<(usize, Arc<str>)>>,
     tools: Arc<str>,
     /// The lists it was made of.
     lists: Vec<Option<Arc<ToolList>>>,
@@ -154,7 +154,7 @@ impl Inner {
 impl View {
     fn new(settings: config::Endpoint, backends: Vec<Arc<Backend>>) -> Self {
         let prefixed = prefixes(&settings, backends.len());
-        let mut by_name: HashMap<String, Vec<(usize, String)>> = HashMap::new();
+        let mut by_name: HashMap<String, Vec<(usize, Arc<str>)>> = HashMap::new();
         let mut tools = String::from("[");
         let lists: Vec<Option<Arc<ToolList>>> = backends.iter().map(|b| b.tools().borrow().clone()).collect();
         for (at, (backend, list)) in backends.iter().zip(&lists).enumerate() {
@@ -179,7 +179,7 @@ impl View {
                     }
                 }
                 if !owners.iter().any(|(owner, _)| *owner == at) {
-                    owners.push((at, tool.name.clone()));
+                    owners.push((at, tool.name.as_str().into()));
                 }
             }
         }
@@ -235,17 +235,17 @@ impl View {
     }
 
     /// What `name` is called at `backend`.
-    pub fn name_at(&self, backend: &str, name: &str) -> String {
+    pub fn name_at(&self, backend: &str, name: &str) -> Arc<str> {
         let owners = self.by_name.get(name).into_iter().flatten();
         for (at, tool) in owners {
             if self.backends.get(*at).is_some_and(|b| **b.name() == *backend) {
-                return tool.clone();
+                return Arc::clone(tool);
             }
         }
         let prefix = name.strip_prefix(backend).and_then(|rest| rest.strip_prefix(SEPARATOR));
         match prefix {
-            Some(tool) if prefixes(&self.settings, self.backends.len()) => tool.to_owned(),
-            _ => name.to_owned(),
+            Some(tool) if prefixes(&self.settings, self.backends.len()) => tool.into(),
+            _ => name.into(),
         }
     }
 

@@ -55,13 +55,13 @@ impl ToolList {
 
 /// One page of a `tools/list` result: its tools, and the cursor of the next page.
 pub fn parse_page(result: &str) -> Result<(Vec<Tool>, Option<String>), String> {
-    let wrong = |e: serde_json::Error| format!("its tools/list result is wrong: {e}");
-    let object = Object::parse(result).map_err(wrong)?;
+    let wrong = |e: &dyn std::fmt::Display| format!("its tools/list result is wrong: {e}");
+    let object = Object::parse(result).map_err(|e| wrong(&e))?;
     let items = object.get("tools").ok_or("its tools/list result has no tools")?;
-    let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(items).map_err(wrong)?;
+    let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(items).map_err(|e| wrong(&e))?;
     let mut tools = Vec::with_capacity(items.len());
     for item in items {
-        let tool = Object::parse(item.get()).map_err(wrong)?;
+        let tool = Object::parse(item.get()).map_err(|e| wrong(&e))?;
         let name = tool
             .get_str("name")
             .ok_or("a tool in its list has no name")?

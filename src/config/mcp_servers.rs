@@ -55,16 +55,14 @@ impl File<'_> {
         match Object::parse(slice) {
             Ok(object) => Some(object),
             Err(error) => {
-                let inside: usize = slice
-                    .split_inclusive('\n')
-                    .take(error.line().saturating_sub(1))
-                    .map(str::len)
-                    .sum();
-                let at = (inside + error.column().saturating_sub(1)).min(slice.len());
+                // The place is told by line and column.
                 let full = error.to_string();
-                let words = full.split(" at line ").next().unwrap_or_default();
-                self.doc
-                    .fault(self.at(slice) + at, format!("{label} cannot be read: {words}"), None);
+                let words = full.split(" at byte ").next().unwrap_or_default();
+                self.doc.fault(
+                    self.at(slice) + error.at,
+                    format!("{label} cannot be read: {words}"),
+                    None,
+                );
                 None
             }
         }

@@ -114,7 +114,7 @@ impl types::HostCall for State {
         Ok(self.call()?.id)
     }
     fn method(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<String> {
-        Ok(self.call()?.method.clone())
+        Ok(self.call()?.method.as_ref().to_owned())
     }
     fn name(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<Option<String>> {
         Ok(self.call()?.name.clone())

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Destination, Incoming, Routed, Router, Selected, fault};
-use crate::backend::{Backend, Live, Target};
+use crate::backend::{Live, Target};
 use crate::catalog::View;
 use crate::error::{CallError, Reason};
 use crate::policy::{Hook, Policy, RouteChoice, Selection};
@@ -20,10 +20,9 @@ impl Router {
     ) -> Result<Routed, CallError> {
         let call = &incoming.call;
         let candidates = view.candidates(call.name.as_deref());
-        let mut among: Vec<usize> = (0..candidates.len()).collect();
-        if policy.has(Hook::Route) {
+        let among = if policy.has(Hook::Route) {
             match policy.route(call, Arc::clone(&candidates)).await.map_err(fault)? {
-                RouteChoice::Among(chosen) => among = chosen,
+                RouteChoice::Among(chosen) => chosen,
                 RouteChoice::Redirect { backend, name } => {
                     let Some(backend) = self.backends.load().get(&backend).cloned() else {
                         return Err(Reason::Unavailable(format!(
@@ -31,18 +30,22 @@ impl Router {
                         ))
                         .into());
                     };
-                    let name = name.or_else(|| call.name.as_deref().map(|n| view.name_at(backend.name(), n)));
+                    let name = name
+                        .map(Into::into)
+                        .or_else(|| call.name.as_deref().map(|n| view.name_at(backend.name(), n)));
                     return Ok(Routed::To(Destination { backend, name }));
                 }
                 RouteChoice::Deny { code, message } => return Err(Reason::Denied { code, message }.into()),
                 RouteChoice::Answer(result) => return Ok(Routed::Answered(result)),
             }
-        } else if among.len() > 1 {
-            among.retain(|at| candidates.get(*at).is_some_and(|c| c.offers));
-        }
-        let chosen: Vec<&Arc<Backend>> = among.iter().filter_map(|at| view.backends.get(*at)).collect();
-        match chosen.as_slice() {
-            [only] => {
+        } else {
+            let alone = candidates.len() == 1;
+            let offering = candidates.iter().enumerate().filter(|(_, c)| alone || c.offers);
+            offering.map(|(at, _)| at).collect()
+        };
+        let mut chosen = among.iter().filter_map(|at| view.backends.get(*at));
+        match (chosen.next(), chosen.next()) {
+            (Some(only), None) => {
                 let name = call.name.as_deref().map(|n| view.name_at(only.name(), n));
                 Ok(Routed::To(Destination {
                     backend: Arc::clone(only),
@@ -53,7 +56,10 @@ impl Router {
             _ if !candidates.iter().any(|c| c.offers) => {
                 Err(Reason::UnknownTool(call.name.clone().unwrap_or_default()).into())
             }
-            several => Err(Reason::Ambiguous(several.iter().map(|b| b.name().to_string()).collect()).into()),
+            _ => {
+                let several = among.iter().filter_map(|at| view.backends.get(*at));
+                Err(Reason::Ambiguous(several.map(|b| b.name().to_string()).collect()).into())
+            }
         }
     }
 

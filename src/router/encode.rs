@@ -1,6 +1,7 @@
 //! A call as it is written to a target: the id, the name, the progress token and the era's `_meta` are the
 //! router's, everything else stays the bytes it was.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -13,6 +14,15 @@ use crate::wire::{Era, Object, method};
 static OWN_META: LazyLock<[(&str, String); 3]> = LazyLock::new(|| {
     let own = modern_meta();
     [method::META_VERSION, method::META_CLIENT, method::META_CAPABILITIES].map(|key| (key, own[key].to_string()))
+});
+
+/// The same as the whole `_meta` of a call that brings none of its own.
+static ONLY_OWN_META: LazyLock<String> = LazyLock::new(|| {
+    let mut meta = Object::default();
+    for (key, value) in OWN_META.iter() {
+        meta.set(key, value.as_str());
+    }
+    meta.to_text()
 });
 
 /// What a target needs to be told besides the params.
@@ -50,7 +60,7 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
         }
         let meta = meta(call, object.get("_meta"), shape)?;
         match meta {
-            Some(meta) => object.set("_meta", meta),
+            Some(meta) => object.set("_meta", meta.into_owned()),
             None => object.remove("_meta"),
         }
         object.write(&mut out);
@@ -97,7 +107,13 @@ fn one_line(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<String>, String> {
+fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Cow<'static, str>>, String> {
+    let plain = raw.is_none() && !shape.progress && (shape.log_level.is_none() || shape.era == Era::Legacy);
+    if plain {
+        // The usual call: nothing to add, or always the same.
+        let bridged = call.era == Era::Legacy && shape.era == Era::Modern;
+        return Ok(bridged.then(|| Cow::Borrowed(ONLY_OWN_META.as_str())));
+    }
     let mut meta = match raw {
         Some(raw) => Object::parse(raw).map_err(|e| format!("_meta: {e}"))?,
         None => Object::default(),
@@ -130,7 +146,7 @@ fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Stri
         }
         (Era::Modern, Era::Modern) => {}
     }
-    Ok((!meta.is_empty()).then(|| meta.to_text()))
+    Ok((!meta.is_empty()).then(|| meta.to_text().into()))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub struct Router {
 /// Where a call goes.
 struct Destination {
     backend: Arc<Backend>,
-    name: Option<String>,
+    name: Option<Arc<str>>,
 }
 
 enum Routed {

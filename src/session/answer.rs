@@ -8,7 +8,7 @@ use crate::config::Errors;
 use crate::error::{CallError, Reason};
 use crate::router::Answer;
 use crate::transport::HttpReply;
-use crate::wire::message::write_response;
+use crate::wire::message::{begin_response, write_response};
 use crate::wire::{Era, Object, codes, method};
 
 /// The response to a call, in the era of the agent that made it.
@@ -20,11 +20,7 @@ pub(super) fn respond(
     outcome: Result<Answer, CallError>,
 ) -> String {
     match outcome {
-        Ok(Answer { body: Ok(result), era }) => match in_era(result.as_str(), era, agent) {
-            Ok(None) => write_response(id, Ok(result.as_str())),
-            Ok(Some(result)) => write_response(id, Ok(&result)),
-            Err(error) => write_response(id, Err(&error)),
-        },
+        Ok(Answer { body: Ok(result), era }) => response(id, result.as_str(), era, agent),
         Ok(Answer { body: Err(error), .. }) => write_response(id, Err(error.as_str())),
         Err(error) => {
             let as_result = errors == Errors::Result
@@ -33,53 +29,59 @@ pub(super) fn respond(
             if !as_result {
                 return write_response(id, Err(&error.to_wire()));
             }
-            let result = error.to_tool_result();
-            match in_era(&result, Era::Legacy, agent) {
-                Ok(Some(result)) => write_response(id, Ok(&result)),
-                _ => write_response(id, Ok(&result)),
-            }
+            response(id, &error.to_tool_result(), Era::Legacy, agent)
         }
     }
 }
 
-/// A result of one era for an agent of the other; `None` where it needs no change.
-fn in_era(result: &str, from: Era, to: Era) -> Result<Option<String>, String> {
+/// The response with a result of one era for an agent of that or the other.
+fn response(id: &str, result: &str, from: Era, to: Era) -> String {
     match (from, to) {
-        (Era::Legacy, Era::Modern) => Ok(Some(completed(result))),
-        (Era::Modern, Era::Legacy) => {
-            let Ok(mut object) = Object::parse(result) else {
-                return Ok(None);
-            };
-            match object.get_str("resultType").as_deref() {
-                None | Some("complete") => {}
-                Some(other) => {
-                    let message = format!(
-                        "the server answered with a result of type {other:?}, which a client of the legacy era cannot be given"
-                    );
-                    return Err(json!({ "code": codes::INTERNAL_ERROR, "message": message }).to_string());
-                }
-            }
-            for key in ["resultType", "ttlMs", "cacheScope"] {
-                object.remove(key);
-            }
-            Ok(Some(object.to_text()))
-        }
-        _ => Ok(None),
+        (Era::Legacy, Era::Modern) => completed(id, result),
+        (Era::Modern, Era::Legacy) => plain(id, result),
+        _ => write_response(id, Ok(result)),
     }
+}
+
+/// A modern result without what only modern clients know.
+fn plain(id: &str, result: &str) -> String {
+    let Ok(mut object) = Object::parse(result) else {
+        return write_response(id, Ok(result));
+    };
+    match object.get_str("resultType").as_deref() {
+        None | Some("complete") => {}
+        Some(other) => {
+            let message = format!(
+                "the server answered with a result of type {other:?}, which a client of the legacy era cannot be given"
+            );
+            return write_response(id, Err(&error_object(codes::INTERNAL_ERROR, &message, None)));
+        }
+    }
+    for key in ["resultType", "ttlMs", "cacheScope"] {
+        object.remove(key);
+    }
+    let mut out = begin_response(id, result.len());
+    object.write(&mut out);
+    out.push('}');
+    out
 }
 
 /// A legacy result with the `resultType` that modern clients require.
-fn completed(result: &str) -> String {
+fn completed(id: &str, result: &str) -> String {
     let mentions = memchr::memmem::find(result.as_bytes(), b"\"resultType\"").is_some();
     if mentions
         && let Ok(object) = Object::parse(result)
         && object.get("resultType").is_some()
     {
-        return result.to_owned();
+        return write_response(id, Ok(result));
     }
     let rest = result.trim_start().strip_prefix('{').unwrap_or("}").trim_start();
     let comma = if rest.starts_with('}') { "" } else { "," };
-    format!("{{\"resultType\":\"complete\"{comma}{rest}")
+    let mut out = begin_response(id, rest.len() + 32);
+    for part in ["{\"resultType\":\"complete\"", comma, rest, "}"] {
+        out.push_str(part);
+    }
+    out
 }
 
 /// `tools` as a `tools/list` result.
@@ -144,30 +146,36 @@ mod tests {
 
     #[test]
     fn results_cross_the_eras() {
-        assert_eq!(
-            in_era(r#"{"content":[ ]}"#, Era::Legacy, Era::Modern).unwrap().unwrap(),
-            r#"{"resultType":"complete","content":[ ]}"#
-        );
-        assert_eq!(
-            in_era("{ }", Era::Legacy, Era::Modern).unwrap().unwrap(),
-            r#"{"resultType":"complete"}"#
-        );
-        assert_eq!(completed(r#"{"resultType":"task"}"#), r#"{"resultType":"task"}"#);
-        assert_eq!(
-            completed(r#"{"x":"\"resultType\""}"#),
-            r#"{"resultType":"complete","x":"\"resultType\""}"#
-        );
-        assert_eq!(
-            in_era(
+        let (legacy, modern) = (Era::Legacy, Era::Modern);
+        for (from, to, result, given) in [
+            (
+                legacy,
+                modern,
+                r#"{"content":[ ]}"#,
+                r#"{"resultType":"complete","content":[ ]}"#,
+            ),
+            (legacy, modern, "{ }", r#"{"resultType":"complete"}"#),
+            (legacy, modern, r#"{"resultType":"task"}"#, r#"{"resultType":"task"}"#),
+            (
+                legacy,
+                modern,
+                r#"{"x":"\"resultType\""}"#,
+                r#"{"resultType":"complete","x":"\"resultType\""}"#,
+            ),
+            (
+                modern,
+                legacy,
                 r#"{"resultType":"complete","content":[1.0],"ttlMs":0}"#,
-                Era::Modern,
-                Era::Legacy
-            )
-            .unwrap()
-            .unwrap(),
-            r#"{"content":[1.0]}"#
+                r#"{"content":[1.0]}"#,
+            ),
+            (legacy, legacy, "{}", "{}"),
+        ] {
+            assert_eq!(response("7", result, from, to), write_response("7", Ok(given)));
+        }
+        let refused = response("7", r#"{"resultType":"input_required"}"#, modern, legacy);
+        assert!(
+            refused.contains("\"error\"") && refused.contains("input_required"),
+            "{refused}"
         );
-        assert!(in_era(r#"{"resultType":"input_required"}"#, Era::Modern, Era::Legacy).is_err());
-        assert_eq!(in_era("{}", Era::Legacy, Era::Legacy).unwrap(), None);
     }
 }

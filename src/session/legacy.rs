@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::events::{self, Response};
-use super::listener::{CallListener, SessionListener};
+use super::listener::CallListener;
 use super::store::Session;
 use super::{Agents, accepted, accepts_events, answer, at_once, error_object, params_of, refuse, unparsable};
 use crate::call::Call;
@@ -179,10 +179,10 @@ impl Agents {
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
-        let id = message.id.as_raw().to_owned();
+        let id = message.id;
         let failed = |error: CallError| -> (Response, Option<mpsc::Receiver<Bytes>>) {
             (
-                Box::pin(std::future::ready(write_response(&id, Err(&error.to_wire())))),
+                Box::pin(std::future::ready(write_response(id.as_raw(), Err(&error.to_wire())))),
                 None,
             )
         };
@@ -198,7 +198,7 @@ impl Agents {
             Some(Ok(meta)) => meta.get(method::META_PROGRESS).map(str::to_owned),
             None => None,
         };
-        let Some(mut running) = session.begin(&message.id, self.sessions.max_requests()) else {
+        let Some(mut running) = session.begin(&id, self.sessions.max_requests()) else {
             return failed(
                 Reason::InvalidParams("a request with this id is still running, or too many are".into()).into(),
             );
@@ -212,7 +212,7 @@ impl Agents {
                     Some(receiver),
                 )
             }
-            _ => (Arc::new(SessionListener(Arc::clone(session))), None),
+            _ => (Arc::clone(session) as Arc<dyn Listener>, None),
         };
         let level_asked = session.level_asked.load(Ordering::Relaxed);
         let level = method::LOG_LEVELS
@@ -220,7 +220,7 @@ impl Agents {
             .copied();
         let call = Call {
             id: self.next_call(),
-            method: message.method.into_owned(),
+            method: method::TOOLS_CALL.into(),
             name: Some(name.into_owned()),
             endpoint: Arc::clone(&endpoint.name),
             path_backend: endpoint.backend.clone(),
@@ -246,7 +246,7 @@ impl Agents {
                 outcome = agents.router.call(&incoming) => outcome,
             };
             let errors = incoming.endpoint.view().settings.errors;
-            answer::respond(&id, Era::Legacy, &incoming.call.method, errors, outcome)
+            answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
         };
         (Box::pin(response), notes)
     }

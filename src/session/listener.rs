@@ -1,6 +1,6 @@
 //! What an agent hears while a call of its runs: progress under its own token, and its log messages.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -123,21 +123,18 @@ impl Listener for CallListener {
     }
 }
 
-/// A listener of a legacy call without a stream of its own: log messages go to the session's stream.
-pub struct SessionListener(pub Arc<Session>);
-
-impl Sink for SessionListener {
+/// A session hears of its calls that have no stream of their own: log messages go to the session's stream.
+impl Sink for Session {
     fn progress(&self, _: RawJson) {}
 
     fn log(&self, rank: u8, params: RawJson) {
-        if rank >= self.0.level.load(std::sync::atomic::Ordering::Relaxed) {
-            self.0
-                .push(sse::event(&write_request(None, method::MESSAGE, Some(params.as_str()))));
+        if rank >= self.level.load(std::sync::atomic::Ordering::Relaxed) {
+            self.push(sse::event(&write_request(None, method::MESSAGE, Some(params.as_str()))));
         }
     }
 }
 
-impl Listener for SessionListener {
+impl Listener for Session {
     fn waiting(&self, _: &str, _: usize, _: Option<Duration>, _: &str) {}
 }
 

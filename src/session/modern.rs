@@ -120,7 +120,7 @@ impl Agents {
         };
         let call = Call {
             id: self.next_call(),
-            method: message.method.into_owned(),
+            method: method::TOOLS_CALL.into(),
             name: Some(name),
             endpoint: Arc::clone(&endpoint.name),
             path_backend: endpoint.backend.clone(),

@@ -33,7 +33,7 @@ pub struct Session {
     pub level_asked: AtomicBool,
     /// The version of the tool list that the agent knows or was told of.
     pub known_list: AtomicU64,
-    running: Mutex<HashMap<Box<str>, oneshot::Sender<()>>>,
+    running: Mutex<HashMap<RequestId, oneshot::Sender<()>>>,
     stream: Mutex<Option<mpsc::Sender<Bytes>>>,
     used: Mutex<Instant>,
 }
@@ -41,7 +41,7 @@ pub struct Session {
 /// A request of the session that is running. Dropping it takes it off the list.
 pub struct Running {
     session: Arc<Session>,
-    key: Box<str>,
+    key: RequestId,
     /// Resolves when the agent cancels it.
     pub cancelled: oneshot::Receiver<()>,
 }
@@ -91,8 +91,8 @@ impl Session {
         lock(&self.stream).as_ref().is_some_and(|s| s.try_send(event).is_ok())
     }
 
-    fn touch(&self) {
-        *lock(&self.used) = Instant::now();
+    fn touch(&self, now: Instant) {
+        *lock(&self.used) = now;
     }
 
     fn idle_since(&self) -> Option<Instant> {
@@ -104,7 +104,7 @@ impl Session {
 impl Drop for Running {
     fn drop(&mut self) {
         lock(&self.session.running).remove(&self.key);
-        self.session.touch();
+        self.session.touch(Instant::now());
     }
 }
 
@@ -180,17 +180,18 @@ impl Store {
 
     /// The session of that id, if it is not forgotten.
     pub fn get(&self, id: &str) -> Option<Arc<Session>> {
+        let now = Instant::now();
         let mut sessions = lock(&self.sessions);
         let session = sessions.get(id)?.clone();
         if session
             .idle_since()
-            .is_some_and(|since| since.elapsed() >= self.limits.idle)
+            .is_some_and(|since| now.duration_since(since) >= self.limits.idle)
         {
             sessions.remove(id);
             return None;
         }
         drop(sessions);
-        session.touch();
+        session.touch(now);
         Some(session)
     }
 

@@ -1,7 +1,7 @@
 //! Edits that a policy asks for: values set or removed by JSON pointer, checked, and spliced into the text.
 
 use super::index::{Index, unescape};
-use super::json::quote;
+use super::json::{check, quote};
 
 /// One edit. Pointers are RFC 6901 and refer to the text before any edit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,7 @@ pub fn apply(text: &str, index: &Index, edits: &[Edit]) -> Result<String, String
     for edit in edits {
         splices.push(match edit {
             Edit::Set { pointer, json } => {
-                serde_json::from_str::<serde::de::IgnoredAny>(json)
-                    .map_err(|e| format!("the value for {pointer:?} is not JSON: {e}"))?;
+                check(json).map_err(|e| format!("the value for {pointer:?} is not JSON: {e}"))?;
                 set(index, pointer, json)?
             }
             Edit::Remove { pointer } => (removal(text, index, pointer)?, String::new()),

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::json::unquote;
-use super::message::MAX_DEPTH;
+use super::scan::{Flaw, Malformed, Scan};
 
 /// Values in one text at most: an index takes some fifty bytes for each, and a text of four megabytes may hold two
 /// million.
@@ -32,11 +31,16 @@ pub struct Index {
 }
 
 impl Index {
-    /// Indexes `text`, which must be JSON.
+    /// Indexes `text`.
     pub fn new(text: &str) -> Result<Self, String> {
-        serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| e.to_string())?;
-        let mut walk = Walk { text, at: 0, nodes: 0 };
-        Ok(Self { root: walk.value(0)? })
+        let mut scan = Scan::new(text);
+        let mut left = MAX_VALUES;
+        let walked = value(&mut scan, &mut left).and_then(|root| scan.end().map(|()| root));
+        match walked {
+            Ok(root) => Ok(Self { root }),
+            Err(_) if left == 0 => Err(format!("holds more than {MAX_VALUES} values")),
+            Err(flaw) => Err(flaw.to_string()),
+        }
     }
 
     /// The bytes of the value at `pointer` (RFC 6901), or `None` where there is none.
@@ -90,116 +94,63 @@ fn array_position(part: &str) -> Option<usize> {
         .flatten()
 }
 
-/// Walks a text once, front to back. The text was checked to be JSON before; what does not fit all the same is an
-/// error and never a panic.
-struct Walk<'a> {
-    text: &'a str,
-    at: usize,
-    nodes: usize,
+/// The value that comes next. `left` is how many more there may be. The scan bounds how deep this goes.
+fn value(scan: &mut Scan<'_>, left: &mut usize) -> Result<Node, Malformed> {
+    let first = scan.peek();
+    let start = scan.at();
+    *left = left
+        .checked_sub(1)
+        .ok_or_else(|| scan.fault(Flaw::Syntax("expected fewer values")))?;
+    let inside = match first {
+        Some(b'{') => Inside::Object(members(scan, left)?),
+        Some(b'[') => Inside::Array(items(scan, left)?),
+        _ => {
+            scan.scalar()?;
+            Inside::Scalar
+        }
+    };
+    Ok(Node {
+        span: start..scan.at(),
+        inside,
+    })
 }
 
-impl<'a> Walk<'a> {
-    fn peek(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
-        while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
-            self.at += 1;
-        }
-        bytes.get(self.at).copied()
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Node, String> {
-        if depth > MAX_DEPTH {
-            return Err(format!("nests deeper than {MAX_DEPTH} levels"));
-        }
-        self.nodes += 1;
-        if self.nodes > MAX_VALUES {
-            return Err(format!("holds more than {MAX_VALUES} values"));
-        }
-        let first = self.peek();
-        let start = self.at;
-        let inside = match first {
-            Some(b'{') => Inside::Object(self.members(depth)?),
-            Some(b'[') => Inside::Array(self.items(depth)?),
-            Some(b'"') => {
-                self.string()?;
-                Inside::Scalar
+fn members(scan: &mut Scan<'_>, left: &mut usize) -> Result<Vec<(Box<str>, Node)>, Malformed> {
+    let mut members: Vec<(Box<str>, Node)> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut first = true;
+    scan.open(b'{', "expected an object")?;
+    while scan.another(b'}', first)? {
+        first = false;
+        let (at, key) = scan.key_as_text()?;
+        let key: Box<str> = key.into();
+        // Linear while that is cheap, as most objects are small.
+        let twice = if members.len() < 16 {
+            members.iter().any(|(k, _)| *k == key)
+        } else {
+            if seen.is_empty() {
+                seen.extend(members.iter().map(|(k, _)| k.clone()));
             }
-            Some(_) => {
-                let rest = &self.text.as_bytes()[start..];
-                let ends = |b: &u8| matches!(b, b',' | b']' | b'}') || b.is_ascii_whitespace();
-                self.at += rest.iter().position(ends).unwrap_or(rest.len());
-                Inside::Scalar
-            }
-            None => return Err("ends too early".to_owned()),
+            !seen.insert(key.clone())
         };
-        Ok(Node {
-            span: start..self.at,
-            inside,
-        })
-    }
-
-    fn members(&mut self, depth: usize) -> Result<Vec<(Box<str>, Node)>, String> {
-        let mut members: Vec<(Box<str>, Node)> = Vec::new();
-        let mut seen = HashSet::new();
-        self.at += 1;
-        while self.peek() != Some(b'}') {
-            self.skip(b',');
-            self.peek();
-            let raw = self.string()?;
-            let key: Box<str> = unquote(raw).ok_or("holds a key that is no string")?.into();
-            // Linear while that is cheap, as most objects are small.
-            let twice = if members.len() < 16 {
-                members.iter().any(|(k, _)| *k == key)
-            } else {
-                if seen.is_empty() {
-                    seen.extend(members.iter().map(|(k, _)| k.clone()));
-                }
-                !seen.insert(key.clone())
-            };
-            if twice {
-                return Err(format!("duplicate key {raw}"));
-            }
-            self.peek();
-            self.skip(b':');
-            members.push((key, self.value(depth + 1)?));
+        if twice {
+            let flaw = Flaw::Duplicate(key.into());
+            return Err(Malformed { flaw, at });
         }
-        self.at += 1;
-        Ok(members)
+        members.push((key, value(scan, left)?));
     }
+    Ok(members)
+}
 
-    fn items(&mut self, depth: usize) -> Result<Vec<Node>, String> {
-        let mut items = Vec::new();
-        self.at += 1;
-        while self.peek() != Some(b']') {
-            self.skip(b',');
-            items.push(self.value(depth + 1)?);
-        }
-        self.at += 1;
-        Ok(items)
+fn items(scan: &mut Scan<'_>, left: &mut usize) -> Result<Vec<Node>, Malformed> {
+    let mut items = Vec::new();
+    let mut first = true;
+    scan.open(b'[', "expected an array")?;
+    while scan.another(b']', first)? {
+        first = false;
+        items.push(value(scan, left)?);
     }
-
-    fn skip(&mut self, byte: u8) {
-        if self.text.as_bytes().get(self.at) == Some(&byte) {
-            self.at += 1;
-        }
-    }
-
-    /// The string that begins here, quotes included.
-    fn string(&mut self) -> Result<&'a str, String> {
-        let bytes = self.text.as_bytes();
-        let start = self.at;
-        let mut at = start + 1;
-        loop {
-            let rest = bytes.get(at..).ok_or("ends in a string")?;
-            let found = memchr::memchr2(b'"', b'\\', rest).ok_or("ends in a string")?;
-            at += found + 1;
-            if rest[found] == b'"' {
-                self.at = at;
-                return self.text.get(start..at).ok_or_else(|| "is no text".to_owned());
-            }
-            at += 1;
-        }
-    }
+    Ok(items)
 }
 
 #[cfg(test)]

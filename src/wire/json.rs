@@ -1,11 +1,13 @@
 //! Raw JSON: text that is known to be JSON and stays the bytes it was, and objects parsed one level deep.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use super::scan::{Flaw, Malformed, Scan};
 
 /// A JSON text kept as the bytes it arrived in; cloning shares them.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,12 +17,6 @@ impl RawJson {
     /// Takes `text`, which must be a slice of `owner`, without copying it.
     pub fn slice_of(owner: &Bytes, text: &str) -> Self {
         Self(owner.slice_ref(text.as_bytes()))
-    }
-
-    /// Checks that `text` is one JSON value and keeps it.
-    pub fn parse(text: String) -> Result<Self, serde_json::Error> {
-        serde_json::from_str::<&RawValue>(&text)?;
-        Ok(Self(Bytes::from(text)))
     }
 
     /// Serialises a value that the router itself made.
@@ -73,6 +69,13 @@ impl From<String> for RawJson {
     }
 }
 
+/// Checks that `text` is one JSON value.
+pub fn check(text: &str) -> Result<(), Malformed> {
+    let mut scan = Scan::new(text);
+    scan.value()?;
+    scan.end()
+}
+
 /// `text` as a JSON string, quotes included.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -82,7 +85,9 @@ pub fn quote(text: &str) -> String {
 
 /// The same, put at the end of `out`.
 pub fn push_quoted(out: &mut String, text: &str) {
-    if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+    // Not a search that could stop early: this way many bytes are compared at once.
+    let plain = |all: bool, b: u8| all & (b >= b' ') & (b != b'"') & (b != b'\\');
+    if text.bytes().fold(true, plain) {
         out.push('"');
         out.push_str(text);
         out.push('"');
@@ -100,17 +105,47 @@ pub fn unquote(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
 }
 
+/// Whether `key` is one of `members`. Linear up to a point: most objects here have under eight members, but a hostile
+/// one with a hundred thousand must not cost the square of that.
+fn is_there<'a>(members: &[Member<'a>], seen: &mut HashSet<Cow<'a, str>>, key: &Cow<'a, str>) -> bool {
+    if members.len() < 32 {
+        return members.iter().any(|(k, _)| k == key);
+    }
+    if seen.is_empty() {
+        seen.extend(members.iter().map(|(k, _)| k.clone()));
+    }
+    !seen.insert(key.clone())
+}
+
+/// A key and the raw text of its value.
+type Member<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// A JSON object parsed one level deep. Members keep their order and their values keep their bytes.
 /// A key that stands twice is an error: two readers could take different values.
 #[derive(Clone, Debug, Default)]
 pub struct Object<'a> {
-    members: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    members: Vec<Member<'a>>,
 }
 
 impl<'a> Object<'a> {
     /// Parses `text`, which must be one JSON object without duplicate keys.
-    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        let mut scan = Scan::new(text);
+        scan.open(b'{', "expected an object")?;
+        let mut members = Vec::with_capacity(6);
+        let mut seen = HashSet::new();
+        let mut first = true;
+        while scan.another(b'}', first)? {
+            first = false;
+            let (at, key) = scan.key_as_text()?;
+            if is_there(&members, &mut seen, &key) {
+                let flaw = Flaw::Duplicate(key.into_owned());
+                return Err(Malformed { flaw, at });
+            }
+            members.push((key, Cow::Borrowed(scan.value()?)));
+        }
+        scan.end()?;
+        Ok(Self { members })
     }
 
     /// The raw text of a member.
@@ -136,15 +171,12 @@ impl<'a> Object<'a> {
         self.members.retain(|(k, _)| k != key);
     }
 
-    /// The members with their values still borrowed from the text; what was set since is left out.
-    pub(super) fn into_borrowed(self) -> Vec<(Cow<'a, str>, &'a str)> {
-        self.members
-            .into_iter()
-            .filter_map(|(k, v)| match v {
-                Cow::Borrowed(v) => Some((k, v)),
-                Cow::Owned(_) => None,
-            })
-            .collect()
+    /// The raw text of a member, borrowed from what was parsed; `None` where it was set since.
+    pub(super) fn get_borrowed(&self, key: &str) -> Option<&'a str> {
+        match self.members.iter().find(|(k, _)| k == key) {
+            Some((_, Cow::Borrowed(value))) => Some(value),
+            _ => None,
+        }
     }
 
     /// True where it has no members.
@@ -177,63 +209,6 @@ impl<'a> Object<'a> {
             String::with_capacity(64 + self.members.iter().map(|(k, v)| k.len() + v.len() + 4).sum::<usize>());
         self.write(&mut out);
         out
-    }
-}
-
-/// A map key, borrowed where it holds no escape.
-pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object key")
-            }
-            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(v)))
-            }
-            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(v.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor;
-        impl<'de> Visitor<'de> for ObjectVisitor {
-            type Value = Object<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::with_capacity(4);
-                let mut seen = std::collections::HashSet::new();
-                while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
-                    // Linear up to a point: most objects here have under eight members, but a hostile one
-                    // with a hundred thousand must not cost the square of that.
-                    let twice = if members.len() < 32 {
-                        members.iter().any(|(k, _)| *k == key)
-                    } else {
-                        if seen.is_empty() {
-                            seen.extend(members.iter().map(|(k, _)| k.clone()));
-                        }
-                        !seen.insert(key.clone())
-                    };
-                    if twice {
-                        return Err(serde::de::Error::custom(format_args!("duplicate key {}", quote(&key))));
-                    }
-                    let value: &'de RawValue = map.next_value()?;
-                    members.push((key, Cow::Borrowed(value.get())));
-                }
-                Ok(Object { members })
-            }
-        }
-        deserializer.deserialize_map(ObjectVisitor)
     }
 }
 

@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::json::{Object, quote, unquote};
-
-/// How deep a message may nest. Peers parse recursively; serde_json's own limit is 128.
-pub const MAX_DEPTH: usize = 128;
+use super::json::{self, Object, push_quoted, unquote};
+use super::scan::Flaw;
 
 /// The id of a request exactly as its sender wrote it: a JSON string or number, echoed byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RequestId(Box<str>);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// Takes the raw text of an id; `None` where it is neither a string nor a number.
@@ -26,11 +25,11 @@ impl RequestId {
         &self.0
     }
 
-    /// The form under which the same id is found again however its string was escaped.
-    pub fn key(&self) -> Box<str> {
+    /// The same id in the form under which it is found again however its string was escaped.
+    pub fn key(&self) -> Self {
         match unquote(&self.0) {
-            Some(text) => format!("\"{text}").into_boxed_str(),
-            None => self.0.clone(),
+            Some(Cow::Owned(text)) => Self(json::quote(&text).into()),
+            _ => self.clone(),
         }
     }
 }
@@ -123,21 +122,16 @@ impl<'a> Message<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let text =
             std::str::from_utf8(bytes).map_err(|e| ParseError::json(format!("the message is not UTF-8: {e}")))?;
-        check_depth(text)?;
-        if !text.trim_ascii_start().starts_with('{') {
-            return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-                Ok(_) => ParseError::invalid("a JSON-RPC message is an object", None),
-                Err(e) => ParseError::json(format!("the message is not JSON: {e}")),
-            });
+        match Object::parse(text) {
+            Ok(object) => Self::from_object(&object),
+            Err(error) => Err(match &error.flaw {
+                Flaw::Duplicate(_) => ParseError::invalid(format!("the envelope is wrong: {error}"), None),
+                Flaw::Syntax(_) if json::check(text).is_ok() => {
+                    ParseError::invalid("a JSON-RPC message is an object", None)
+                }
+                Flaw::Syntax(_) | Flaw::Deep => ParseError::json(format!("the message is not JSON: {error}")),
+            }),
         }
-        let object = Object::parse(text).map_err(|e| {
-            if e.is_data() {
-                ParseError::invalid(format!("the envelope is wrong: {e}"), None)
-            } else {
-                ParseError::json(format!("the message is not JSON: {e}"))
-            }
-        })?;
-        Self::from_object(object)
     }
 }
 
@@ -157,38 +151,9 @@ pub fn is_batch(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first() == Some(&b'[')
 }
 
-/// Refuses text that nests deeper than [`MAX_DEPTH`]. The count of brackets bounds the depth, so the
-/// slow scan only runs for text that has many.
-pub fn check_depth(text: &str) -> Result<(), ParseError> {
-    let bytes = text.as_bytes();
-    if memchr::memchr2_iter(b'{', b'[', bytes).take(MAX_DEPTH + 1).count() <= MAX_DEPTH {
-        return Ok(());
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return Err(ParseError::json(format!(
-                        "the message nests deeper than {MAX_DEPTH} levels"
-                    )));
-                }
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 impl<'a> Message<'a> {
-    fn from_object(object: Object<'a>) -> Result<Self, ParseError> {
-        let members = object.into_borrowed();
-        let find = |key: &str| members.iter().find(|(k, _)| k == key).map(|(_, v)| *v);
+    fn from_object(object: &Object<'a>) -> Result<Self, ParseError> {
+        let find = |key: &str| object.get_borrowed(key);
         let raw_id = find("id");
         let id = raw_id.and_then(RequestId::from_raw);
         if find("jsonrpc") != Some("\"2.0\"") {
@@ -228,14 +193,23 @@ impl<'a> Message<'a> {
     }
 }
 
+const ENVELOPE: &str = "{\"jsonrpc\":\"2.0\",\"id\":";
+const RESULT: &str = ",\"result\":";
+
 /// Writes a response line without its newline.
 pub fn write_response(id: &str, outcome: Result<&str, &str>) -> String {
     let (key, body) = match outcome {
-        Ok(result) => ("result", result),
-        Err(error) => ("error", error),
+        Ok(result) => (RESULT, result),
+        Err(error) => (",\"error\":", error),
     };
-    let mut out = String::with_capacity(body.len() + id.len() + 40);
-    for part in ["{\"jsonrpc\":\"2.0\",\"id\":", id, ",\"", key, "\":", body, "}"] {
+    // No more room than is needed: then it becomes shared bytes as it is.
+    [ENVELOPE, id, key, body, "}"].concat()
+}
+
+/// Writes a response up to its result, with room for `room` bytes of that; who continues it also closes it.
+pub fn begin_response(id: &str, room: usize) -> String {
+    let mut out = String::with_capacity(ENVELOPE.len() + id.len() + RESULT.len() + room + 1);
+    for part in [ENVELOPE, id, RESULT] {
         out.push_str(part);
     }
     out
@@ -251,7 +225,7 @@ pub fn write_request(id: Option<&str>, method: &str, params: Option<&str>) -> St
         }
     }
     out.push_str("\"method\":");
-    out.push_str(&quote(method));
+    push_quoted(&mut out, method);
     if let Some(params) = params {
         out.push_str(",\"params\":");
         out.push_str(params);

@@ -12,6 +12,7 @@ pub mod index;
 pub mod json;
 pub mod message;
 pub mod method;
+pub mod scan;
 
 pub use codec::{LineError, Lines};
 pub use edit::Edit;
@@ -19,3 +20,4 @@ pub use era::{Era, Version};
 pub use index::Index;
 pub use json::{Object, RawJson};
 pub use message::{Message, Notification, ParseError, Request, RequestId, Response};
+pub use scan::Malformed;

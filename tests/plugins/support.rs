@@ -133,7 +133,7 @@ pub fn parts(params: &str) -> Call {
         era: Era::Modern,
         headers: HeaderMap::new(),
         initialize: None,
-        params: RawJson::parse(params.to_owned()).unwrap().into(),
+        params: RawJson::from(params.to_owned()).into(),
     }
 }
 
@@ -147,7 +147,7 @@ pub fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 pub fn introduction(pairs: &[(&'static str, &'static str)], meta: &str) -> Option<Arc<Introduction>> {
     Some(Arc::new(Introduction {
         headers: headers(pairs),
-        meta: Some(RawJson::parse(meta.to_owned()).unwrap()),
+        meta: Some(RawJson::from(meta.to_owned())),
         client: None,
     }))
 }

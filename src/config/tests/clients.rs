@@ -66,7 +66,7 @@ fn problems_of_servers_have_their_lines() {
     mcp.json:7:59: `GONE`: the environment variable `GONE` is not set; set it, or give a default: `${GONE:-}`
     mcp.json:8:46: an item of `args` must be a string; put it in quotes
     mcp.json:8:49: an item of `args` must be a string
-    mcp.json:9:15: the server `text` cannot be read: invalid type: string "x", expected a JSON object
+    mcp.json:9:13: the server `text` cannot be read: expected an object
     "#);
 }
 
@@ -87,14 +87,14 @@ fn servers_over_http_are_left_out_with_a_warning() {
 
 #[test]
 fn a_name_that_stands_twice_is_a_problem() {
-    assert_snapshot!(client_problems("{\n \"mcpServers\": {\n  \"a\": {\"command\": \"x\"},\n  \"a\": {\"command\": \"y\"}\n }\n}"), @r#"mcp.json:4:5: `mcpServers` cannot be read: duplicate key "a""#);
+    assert_snapshot!(client_problems("{\n \"mcpServers\": {\n  \"a\": {\"command\": \"x\"},\n  \"a\": {\"command\": \"y\"}\n }\n}"), @r#"mcp.json:4:3: `mcpServers` cannot be read: duplicate key "a""#);
 }
 
 #[test]
 fn broken_json_and_other_files_are_told() {
-    assert_snapshot!(client_problems("{\n  \"mcpServers\": {\n    \"a\": { \"command\": }\n  }\n}"), @"mcp.json:3:23: the file cannot be read: expected value");
+    assert_snapshot!(client_problems("{\n  \"mcpServers\": {\n    \"a\": { \"command\": }\n  }\n}"), @"mcp.json:3:23: the file cannot be read: expected a value");
     assert_snapshot!(client_problems("{ \"context_servers\": {} }"), @"mcp.json:1:1: holds no servers; the servers of a client stand in `mcpServers`, or `servers` for VS Code");
-    assert_snapshot!(client_problems("[]"), @"mcp.json:1:1: the file cannot be read: invalid type: sequence, expected a JSON object");
-    assert_snapshot!(client_problems(""), @"mcp.json:1:1: the file cannot be read: EOF while parsing a value");
-    assert_snapshot!(client_problems("{\"mcpServers\": []}"), @"mcp.json:1:16: `mcpServers` cannot be read: invalid type: sequence, expected a JSON object");
+    assert_snapshot!(client_problems("[]"), @"mcp.json:1:1: the file cannot be read: expected an object");
+    assert_snapshot!(client_problems(""), @"mcp.json:1:1: the file cannot be read: expected an object");
+    assert_snapshot!(client_problems("{\"mcpServers\": []}"), @"mcp.json:1:16: `mcpServers` cannot be read: expected an object");
 }
