@@ -2,7 +2,9 @@
 //! It owns all three and the pipes; nobody else touches them.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -65,6 +67,20 @@ enum Wake {
     Time,
 }
 
+/// Lets all tasks that are ready now go first: callers among them share the next write. Tokio's own yield would ask
+/// the system for further events too, which costs a lone caller a system call.
+async fn one_turn() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl Actor {
     /// Runs until it is stopped for good and its handle is gone.
     pub(super) async fn run(mut self) {
@@ -100,8 +116,7 @@ impl Actor {
                 Wake::Io(io) => self.on_io(io),
                 Wake::Work(0) => self.work.close(),
                 Wake::Work(_) => {
-                    // One turn for the others: callers that are ready now share this write.
-                    tokio::task::yield_now().await;
+                    one_turn().await;
                     while batch.len() < BATCH
                         && let Ok(work) = self.work.try_recv()
                     {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -11,7 +12,7 @@ use super::actor::{Actor, MAX_BACKLOG};
 use super::fetch::{Fetch, FetchStep};
 use super::handshake::modern_meta;
 use super::target::Settled;
-use crate::wire::message::{failed_answer_id, write_request, write_response};
+use crate::wire::message::{failed_answer_id, text, write_request, write_response};
 use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, Request, Response, codes, method};
 
 /// Junk lines that are logged in full; the rest is counted.
@@ -22,7 +23,7 @@ impl Actor {
     pub(super) fn on_lines(&mut self) {
         while let Some(line) = self.connection.as_mut().and_then(|c| c.next_line()) {
             match line {
-                Ok(line) => self.on_line(&line),
+                Ok(line) => self.on_line(line),
                 Err(error) => {
                     // Whose answer it was cannot be known, so its caller could wait for ever: start afresh.
                     let why = format!("it sent a message over the limit ({error:?})");
@@ -32,20 +33,29 @@ impl Actor {
         }
     }
 
-    fn on_line(&mut self, line: &Bytes) {
+    fn on_line(&mut self, line: Bytes) {
+        match text(line.clone()) {
+            Ok(line) => self.on_text(&line),
+            Err(error) => self.on_junk(&line, &error),
+        }
+    }
+
+    fn on_text(&mut self, line: &ByteString) {
         match Message::parse(line) {
             Ok(Message::Response(response)) => self.on_response(line, response),
             Ok(Message::Notification(notification)) => self.on_notification(line, notification),
             Ok(Message::Request(request)) => self.on_request(&request),
-            Err(error) => {
-                let before = self.counters.junk.fetch_add(1, Ordering::Relaxed);
-                if before < JUNK_LOGGED {
-                    let shown: String = String::from_utf8_lossy(line).chars().take(120).collect();
-                    warn!(backend = %self.shared.name, "its stdout holds a line that is no message ({error}): {shown:?}");
-                }
-                self.on_failed_answer(line, &error);
-            }
+            Err(error) => self.on_junk(line.as_bytes(), &error),
         }
+    }
+
+    fn on_junk(&mut self, line: &Bytes, error: &ParseError) {
+        let before = self.counters.junk.fetch_add(1, Ordering::Relaxed);
+        if before < JUNK_LOGGED {
+            let shown: String = String::from_utf8_lossy(line).chars().take(120).collect();
+            warn!(backend = %self.shared.name, "its stdout holds a line that is no message ({error}): {shown:?}");
+        }
+        self.on_failed_answer(line, error);
     }
 
     /// An answer that is no message still says whom it was for: that caller would wait for ever.
@@ -59,7 +69,7 @@ impl Actor {
         }
     }
 
-    fn on_response(&mut self, line: &Bytes, response: Response<'_>) {
+    fn on_response(&mut self, line: &ByteString, response: Response<'_>) {
         if let Some(shake) = &mut self.shake {
             let step = shake.on_response(&response);
             self.on_step(step);
@@ -84,7 +94,7 @@ impl Actor {
         let _ = entry.reply.send(Settled::Answered(outcome));
     }
 
-    fn on_notification(&mut self, line: &Bytes, notification: Notification<'_>) {
+    fn on_notification(&mut self, line: &ByteString, notification: Notification<'_>) {
         match (notification.method.as_ref(), notification.params) {
             (method::PROGRESS, Some(params)) => {
                 let token = Object::parse(params)
@@ -104,7 +114,7 @@ impl Actor {
         }
     }
 
-    fn on_log(&mut self, line: &Bytes, params: &str) {
+    fn on_log(&mut self, line: &ByteString, params: &str) {
         let object = Object::parse(params).unwrap_or_default();
         let level = object.get_str("level");
         let rank = level.as_deref().and_then(method::log_rank).unwrap_or(1);

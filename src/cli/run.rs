@@ -132,9 +132,7 @@ fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
     } else {
         tokio::runtime::Builder::new_multi_thread()
     };
-    // Sockets and pipes are looked at after so many turns of tasks, and a guest that yielded goes on then. With
-    // tokio's 61 it could spend its wall-clock budget on a busy machine without running.
-    builder.worker_threads(workers).event_interval(8).enable_all().build()
+    builder.worker_threads(workers).enable_all().build()
 }
 
 /// `pointsman check`.

@@ -9,6 +9,7 @@ use wasmtime::component::Resource;
 use wasmtime::error::{Context, format_err};
 
 use super::bindings::pointsman::policy::{log, types};
+use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
 use super::voice::Voice;
 use crate::call::Call;
@@ -63,6 +64,9 @@ pub(super) struct State {
     pub(super) subject: Subject,
     /// Ticks of CPU time left before the guest is interrupted.
     pub(super) ticks: u64,
+    pub(super) lane: Lane,
+    /// Its turn in the lane, once it was slow.
+    pub(super) turn: Turn,
     /// Why a document could not be read, where the guest tried: the call is refused, whatever the guest says.
     pub(super) unreadable: Option<String>,
     pub(super) voice: Arc<Voice>,

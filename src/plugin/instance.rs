@@ -10,6 +10,7 @@ use wasmtime::{Store, UpdateDeadline};
 use super::bindings::exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
 use super::fault::Fault;
 use super::host::{State, Subject};
+use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
 use super::question::{Question, unreadable};
 use super::ticker::TICK;
@@ -50,6 +51,7 @@ pub(super) struct Blueprint {
     pub(super) output: usize,
     /// CPU time of one hook call, in ticks.
     pub(super) ticks: u64,
+    pub(super) lane: Lane,
     pub(super) voice: Arc<Voice>,
 }
 
@@ -95,7 +97,9 @@ impl Instance {
                 Err(error) => return Err(Fault::of_error(&error)),
             }
         }
-        self.born_with = self.store.data().limiter.held();
+        let state = self.store.data();
+        state.turn.end();
+        self.born_with = state.limiter.held();
         Ok(self)
     }
 
@@ -105,6 +109,8 @@ impl Instance {
             limiter: Limiter::new(from.memory),
             subject: Subject::default(),
             ticks: 0,
+            lane: from.lane.clone(),
+            turn: Turn::default(),
             unreadable: None,
             voice: Arc::clone(&from.voice),
         };
@@ -117,9 +123,7 @@ impl Instance {
                 return Ok(UpdateDeadline::Interrupt);
             }
             state.ticks -= 1;
-            // Tokio's own yield: it lets the worker look at sockets and pipes before the guest goes on. A guest that
-            // only wakes itself goes on up to sixty times before that look.
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(state.turn.next(&state.lane))))
         });
         arm(&mut store, INIT_TICKS);
         let instance = from.pre.instantiate_async(&mut store).await?;
@@ -151,6 +155,7 @@ impl Instance {
         arm(&mut self.store, from.ticks);
         let outcome = question.put(self).await;
         let state = self.store.data_mut();
+        state.turn.end();
         // A pooled instance must not keep a call's body alive.
         state.subject = Subject::default();
         if let Some(why) = state.unreadable.take() {

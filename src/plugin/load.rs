@@ -22,7 +22,8 @@ use super::fault::Fault;
 use super::host::State;
 use super::inspect::{Surface, inspect};
 use super::instance::{Blueprint, Indices, Instance, ShapeMismatch, ticks};
-use super::loaded::{Loaded, before};
+use super::lane::Lane;
+use super::loaded::{Loaded, within};
 use super::pool::Pool;
 use super::status::Counters;
 use super::ticker::Ticker;
@@ -37,6 +38,7 @@ const PROBE_WALL: Duration = Duration::from_secs(5);
 pub struct Host {
     linker: Linker<State>,
     ticker: Arc<Ticker>,
+    lane: Lane,
     workshop: Workshop,
     max_component: usize,
     breaker: u32,
@@ -59,8 +61,10 @@ impl Host {
         let mut linker = Linker::new(&engine);
         EveryHook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)
             .map_err(|e| SetupError::Engine(format!("{e:#}")))?;
+        let workers = tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         Ok(Arc::new(Self {
             linker,
+            lane: Lane::new(workers),
             ticker: Arc::new(Ticker::start(engine.clone()).map_err(SetupError::Clock)?),
             workshop: Workshop::new(engine, compiler, cache, policies.compile_timeout),
             max_component: policies.max_component,
@@ -114,6 +118,7 @@ impl Host {
                 memory: plugin.memory,
                 output: plugin.output,
                 ticks: ticks(plugin.cpu),
+                lane: self.lane.clone(),
                 voice: Arc::new(Voice::new(Arc::clone(&label))),
             },
             pool: Pool::new(plugin.instances, plugin.reuse),
@@ -131,7 +136,6 @@ impl Host {
 
     /// Proves that the build starts, in the very way in which it will be started.
     async fn probe(&self, loaded: &Loaded) -> Result<(), Problem> {
-        let until = tokio::time::Instant::now() + PROBE_WALL;
         let create = async {
             let _running = self.ticker.running();
             let failed = |fault: Fault| Problem::Init(fault.kind, fault.message);
@@ -144,7 +148,7 @@ impl Host {
             })?;
             bare.init(&loaded.blueprint).await.map_err(failed)
         };
-        let instance = before(until, pin!(create))
+        let instance = within(PROBE_WALL, pin!(create))
             .await
             .ok_or(Problem::ProbeTimeout(PROBE_WALL))?;
         // It is as good as any other: the first call need not wait for another one.

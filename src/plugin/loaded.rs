@@ -5,6 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
@@ -114,18 +116,21 @@ impl Loaded {
     }
 
     async fn ask_now<Q: Question>(&self, question: &Q) -> Result<Q::Answer, Fault> {
-        let until = tokio::time::Instant::now() + self.settings.wall;
+        let mut left = self.settings.wall;
         let permit = match self.pool.permit_now() {
             Some(permit) => permit,
-            // Boxed: it is rare, and would make every hook call's future larger.
-            None => Box::pin(async { before(until, pin!(self.pool.permit())).await })
-                .await
-                .unwrap_or_else(|| {
+            None => {
+                let began = Instant::now();
+                // Boxed: it is rare, and would make every hook call's future larger.
+                let permit = Box::pin(async { within(left, pin!(self.pool.permit())).await }).await;
+                left = left.saturating_sub(began.elapsed());
+                permit.unwrap_or_else(|| {
                     Err(Fault::of_others(
                         FaultKind::Wall,
                         "no instance was free within its wall-clock budget",
                     ))
-                })?,
+                })?
+            }
         };
         let call = pin!(async {
             let _running = self.ticker.running();
@@ -134,7 +139,7 @@ impl Loaded {
             taken.give_back();
             Ok(answer)
         });
-        before(until, call).await.unwrap_or_else(|| {
+        within(left, call).await.unwrap_or_else(|| {
             Err(Fault::of_plugin(
                 FaultKind::Wall,
                 "took longer than its wall-clock budget",
@@ -175,15 +180,16 @@ impl Drop for Loaded {
     }
 }
 
-/// The result of `future`, or `None` where it is not there `until` then. Nearly every hook call is over at its
-/// first poll: only those that are not pay for a timer. The future comes pinned, or it would be held twice.
-pub(super) async fn before<F: Future>(until: tokio::time::Instant, mut future: Pin<&mut F>) -> Option<F::Output> {
+/// The result of `future`, or `None` where it is not there within `limit`. Nearly every hook call is over at its
+/// first poll: only those that are not pay for a look at the clock and a timer. The future comes pinned, or it would
+/// be held twice.
+pub(super) async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut timer = None;
     poll_fn(|context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));
         }
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         timer.as_mut().poll(context).map(|()| None)
     })
     .await

@@ -20,6 +20,7 @@ mod fault;
 mod host;
 mod inspect;
 mod instance;
+mod lane;
 mod limiter;
 mod load;
 mod loaded;

@@ -105,7 +105,9 @@ impl Generation {
         call: &Arc<Call>,
         mut candidates: Arc<[Candidate]>,
     ) -> Result<RouteChoice, PolicyFault> {
-        let mut among: Vec<usize> = (0..candidates.len()).collect();
+        // `None`: all of them.
+        let mut among: Option<Vec<usize>> = None;
+        let all = candidates.len();
         for (position, plugin) in self.route.iter().enumerate() {
             let question = Route {
                 call,
@@ -115,14 +117,17 @@ impl Generation {
                 None | Some(Opinion::Next) => {}
                 Some(Opinion::Final(choice)) => return Ok(choice),
                 Some(Opinion::Narrow(kept)) => {
-                    among = kept.iter().filter_map(|k| among.get(*k).copied()).collect();
                     if position + 1 < self.route.len() {
                         candidates = kept.iter().filter_map(|k| candidates.get(*k).cloned()).collect();
                     }
+                    among = Some(match among {
+                        None => kept,
+                        Some(before) => kept.iter().filter_map(|k| before.get(*k).copied()).collect(),
+                    });
                 }
             }
         }
-        Ok(RouteChoice::Among(among))
+        Ok(RouteChoice::Among(among.unwrap_or_else(|| (0..all).collect())))
     }
 
     async fn select_chain(&self, call: &Arc<Call>, targets: &Arc<[TargetView]>) -> Result<Selection, PolicyFault> {
@@ -193,7 +198,7 @@ fn settle<T>(plugin: &Loaded, hook: Hook, answer: Result<T, Fault>) -> Result<Op
 /// The same call with other params.
 fn with_params(call: &Call, params: RawJson) -> Call {
     Call {
-        params: params.into(),
+        params: call.params.edited(params),
         ..call.clone()
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
     let _ = write!(out, "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":", shape.id);
     push_quoted(&mut out, &call.method);
     out.push_str(",\"params\":");
-    if renamed.is_none() && !may_have_meta(params) {
+    if renamed.is_none() && call.params.meta().is_none() {
         // Nothing in it is the router's: all of it is copied, unread.
         match meta(call, None, shape)? {
             None => out.push_str(params),
@@ -74,12 +74,6 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
             out.into_bytes()
         },
     )
-}
-
-/// False where `params` certainly has no member `_meta`, which could also be written with escapes.
-fn may_have_meta(params: &str) -> bool {
-    let has = |what: &str| memchr::memmem::find(params.as_bytes(), what.as_bytes()).is_some();
-    has("_meta") || has("\\u")
 }
 
 /// `params`, an object without `_meta`, with that member at its end.

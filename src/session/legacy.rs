@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Incoming, Listener};
 use crate::transport::{HttpReply, HttpRequest, Replying};
-use crate::wire::message::write_response;
+use crate::wire::message::{text, write_response};
 use crate::wire::{Era, Message, Notification, Object, Request, RequestId, Version, codes, method};
 
 /// Messages of one batch at most.
@@ -29,6 +30,7 @@ impl Agents {
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
         mut request: HttpRequest,
+        body: &ByteString,
         message: Message<'_>,
     ) -> Replying {
         if let Message::Request(initialize) = &message
@@ -48,8 +50,7 @@ impl Agents {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
                 let headers = std::mem::take(&mut request.headers);
-                let (response, notes) =
-                    self.legacy_request(&session, &endpoint, headers, &request.body, message, streams);
+                let (response, notes) = self.legacy_request(&session, &endpoint, headers, body, message, streams);
                 events::reply(response, notes, true, streams, &self.listen)
             }
             Message::Notification(notification) => {
@@ -74,7 +75,11 @@ impl Agents {
                 "batches belong to protocol version 2025-03-26 alone",
             ));
         }
-        let items: Vec<&RawValue> = match serde_json::from_slice(&request.body) {
+        let body = match text(request.body.clone()) {
+            Ok(body) => body,
+            Err(error) => return at_once(unparsable(&error)),
+        };
+        let items: Vec<&RawValue> = match serde_json::from_str(&body) {
             Ok(items) => items,
             Err(e) => {
                 return at_once(refuse(
@@ -93,11 +98,11 @@ impl Agents {
         }
         let mut responses: Vec<Response> = Vec::new();
         for item in items {
-            match Message::parse(item.get().as_bytes()) {
+            match Message::parse(item.get()) {
                 Ok(Message::Request(message)) => {
                     let headers = request.headers.clone();
                     responses.push(
-                        self.legacy_request(&session, &endpoint, headers, &request.body, message, false)
+                        self.legacy_request(&session, &endpoint, headers, &body, message, false)
                             .0,
                     );
                 }
@@ -125,7 +130,7 @@ impl Agents {
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
         headers: HeaderMap,
-        body: &Bytes,
+        body: &ByteString,
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
@@ -175,7 +180,7 @@ impl Agents {
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
         headers: HeaderMap,
-        body: &Bytes,
+        body: &ByteString,
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
@@ -186,9 +191,12 @@ impl Agents {
                 None,
             )
         };
-        let params = match Object::parse(message.params.unwrap_or("{}")) {
-            Ok(params) => params,
-            Err(e) => return failed(Reason::InvalidParams(e.to_string()).into()),
+        let params = match message.members {
+            Some(params) => params,
+            None => match Object::parse(message.params.unwrap_or("{}")) {
+                Ok(params) => params,
+                Err(e) => return failed(Reason::InvalidParams(e.to_string()).into()),
+            },
         };
         let Some(name) = params.get_str("name") else {
             return failed(Reason::InvalidParams("name is missing".into()).into());
@@ -228,7 +236,7 @@ impl Agents {
             era: Era::Legacy,
             headers,
             initialize: Some(Arc::clone(&session.introduction)),
-            params: params_of(body, message.params).into(),
+            params: params_of(body, message.params, params.get_borrowed("_meta")),
         };
         let incoming = Incoming {
             call: Arc::new(call),

@@ -11,17 +11,19 @@ mod store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytestring::ByteString;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 
 use self::store::Store;
+use crate::call::Params;
 use crate::catalog::Endpoint;
 use crate::config;
 use crate::router::Router;
 use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::era::looks_modern;
-use crate::wire::message::{is_batch, write_response};
+use crate::wire::message::{is_batch, text, write_response};
 use crate::wire::{Message, Object, ParseError, RawJson, codes, header, method};
 
 /// Looked up in every request: as names, they are not parsed each time.
@@ -98,15 +100,18 @@ impl Agents {
         if is_batch(&request.body) {
             return self.serve_batch(endpoint, request);
         }
-        let body = request.body.clone();
+        let body = match text(request.body.clone()) {
+            Ok(body) => body,
+            Err(error) => return at_once(unparsable(&error)),
+        };
         let message = match Message::parse(&body) {
             Ok(message) => message,
             Err(error) => return at_once(unparsable(&error)),
         };
         if says_modern || (request.headers.get(&SESSION).is_none() && claims_modern(&message)) {
-            self.serve_modern(endpoint, request, message)
+            self.serve_modern(endpoint, request, &body, message)
         } else {
-            self.serve_legacy(endpoint, request, message)
+            self.serve_legacy(endpoint, request, &body, message)
         }
     }
 
@@ -209,9 +214,10 @@ fn unparsable(error: &ParseError) -> HttpReply {
     )
 }
 
-/// The params of a request as shared bytes of its body.
-fn params_of(body: &bytes::Bytes, params: Option<&str>) -> RawJson {
-    params.map_or_else(|| RawJson::from("{}".to_owned()), |p| RawJson::slice_of(body, p))
+/// The params of a call as shared bytes of its body. `meta` is their `_meta`.
+fn params_of(body: &ByteString, params: Option<&str>, meta: Option<&str>) -> Params {
+    let raw = params.map_or_else(|| RawJson::from("{}".to_owned()), |p| RawJson::slice_of(body, p));
+    Params::new(raw, meta.map(|meta| RawJson::slice_of(body, meta)))
 }
 
 /// Whether the client reads event streams.

@@ -1,7 +1,9 @@
 //! The modern era at the front: stateless requests, mirrored headers, `subscriptions/listen`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use http::StatusCode;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -18,8 +20,12 @@ use crate::transport::{HttpReply, HttpRequest, Replying, sse};
 use crate::wire::message::{write_request, write_response};
 use crate::wire::{Era, Index, Message, Object, Request, Version, codes, header, method};
 
-/// What a modern request says in `_meta`.
-struct Envelope {
+/// What a modern request says of itself.
+struct Envelope<'a> {
+    /// What it names: the tool, for `tools/call`.
+    name: Option<String>,
+    /// Its `_meta`, and what stands in there.
+    meta: &'a str,
     token: Option<String>,
     log_level: Option<&'static str>,
 }
@@ -30,6 +36,7 @@ impl Agents {
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
         request: HttpRequest,
+        body: &ByteString,
         message: Message<'_>,
     ) -> Replying {
         let message = match message {
@@ -75,7 +82,7 @@ impl Agents {
                 };
                 events::reply(Box::pin(response), None, false, streams, &self.listen)
             }
-            method::TOOLS_CALL => self.modern_call(endpoint, request, message, envelope),
+            method::TOOLS_CALL => self.modern_call(endpoint, request, body, &message, envelope),
             method::LISTEN => at_once(self.listen(&endpoint, &message)),
             other => {
                 let error = CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire();
@@ -88,26 +95,30 @@ impl Agents {
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
         request: HttpRequest,
-        message: Request<'_>,
-        envelope: Envelope,
+        body: &ByteString,
+        message: &Request<'_>,
+        envelope: Envelope<'_>,
     ) -> Replying {
-        let id = message.id.as_raw().to_owned();
-        let name = message
-            .params
-            .and_then(|p| Object::parse(p).ok())
-            .and_then(|p| p.get_str("name").map(|n| n.into_owned()));
-        let Some(name) = name else {
-            let error = CallError::from(Reason::InvalidParams("name is missing".into())).to_wire();
-            return at_once(json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))));
+        let id = message.id.clone();
+        let refused = |error: &str| {
+            at_once(json_reply(
+                StatusCode::BAD_REQUEST,
+                write_response(id.as_raw(), Err(error)),
+            ))
+        };
+        let Some(name) = envelope.name else {
+            return refused(&CallError::from(Reason::InvalidParams("name is missing".into())).to_wire());
         };
         let mirrored = endpoint.view().mirrored(&name);
         if !mirrored.is_empty()
             && let Err(error) = arguments_mirrored(&request, message.params, &mirrored)
         {
-            return at_once(json_reply(StatusCode::BAD_REQUEST, write_response(&id, Err(&error))));
+            return refused(&error);
         }
         let streams = accepts_events(&request.headers);
-        let Envelope { token, log_level } = envelope;
+        let Envelope {
+            meta, token, log_level, ..
+        } = envelope;
         let rank = log_level.and_then(method::log_rank);
         let (listener, notes): (Option<Arc<dyn Listener>>, _) = if streams && (token.is_some() || rank.is_some()) {
             let (sender, receiver) = mpsc::channel(self.listen.stream_capacity.max(1));
@@ -128,7 +139,7 @@ impl Agents {
             era: Era::Modern,
             headers: request.headers,
             initialize: None,
-            params: params_of(&request.body, message.params).into(),
+            params: params_of(body, message.params, Some(meta)),
         };
         let incoming = Incoming {
             call: Arc::new(call),
@@ -146,7 +157,7 @@ impl Agents {
             }
             let outcome = agents.router.call(&incoming).await;
             let errors = incoming.endpoint.view().settings.errors;
-            answer::respond(&id, Era::Modern, &incoming.call.method, errors, outcome)
+            answer::respond(id.as_raw(), Era::Modern, &incoming.call.method, errors, outcome)
         };
         events::reply(Box::pin(response), notes, false, streams, &self.listen)
     }
@@ -190,19 +201,22 @@ impl Agents {
 }
 
 /// Checks the envelope and the headers that mirror it. An error is the response's `error`, for status 400.
-fn envelope(request: &HttpRequest, message: &Request<'_>) -> Result<Envelope, String> {
+fn envelope<'a>(request: &HttpRequest, message: &Request<'a>) -> Result<Envelope<'a>, String> {
     let invalid = |why: &str| error_object(codes::INVALID_PARAMS, why, None);
-    let params = Object::parse(message.params.unwrap_or("{}")).map_err(|e| invalid(&e.to_string()))?;
-    let meta = params
-        .get("_meta")
-        .map(Object::parse)
-        .transpose()
-        .map_err(|e| invalid(&format!("_meta: {e}")))?;
-    let Some(meta) = meta else {
+    let parsed;
+    let params = match &message.members {
+        Some(params) => params,
+        None => {
+            parsed = Object::parse(message.params.unwrap_or("{}")).map_err(|e| invalid(&e.to_string()))?;
+            &parsed
+        }
+    };
+    let Some(raw_meta) = params.get_borrowed("_meta") else {
         return Err(invalid(
             "params._meta is missing: it carries the protocol version and the client's capabilities",
         ));
     };
+    let meta = Object::parse(raw_meta).map_err(|e| invalid(&format!("_meta: {e}")))?;
     let Some(version) = meta.get_str(method::META_VERSION) else {
         return Err(invalid(&format!("_meta[\"{}\"] is missing", method::META_VERSION)));
     };
@@ -227,8 +241,8 @@ fn envelope(request: &HttpRequest, message: &Request<'_>) -> Result<Envelope, St
         "resources/read" => params.get_str("uri"),
         _ => None,
     };
-    if let Some(name) = named {
-        mirrored(request, header::NAME, &name)?;
+    if let Some(name) = &named {
+        mirrored(request, header::NAME, name)?;
     }
     let log_level = match meta.get_str(method::META_LOG_LEVEL) {
         None => None,
@@ -238,6 +252,8 @@ fn envelope(request: &HttpRequest, message: &Request<'_>) -> Result<Envelope, St
         }
     };
     Ok(Envelope {
+        name: named.map(Cow::into_owned),
+        meta: raw_meta,
         token: meta.get(method::META_PROGRESS).map(str::to_owned),
         log_level,
     })

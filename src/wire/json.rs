@@ -4,34 +4,34 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use serde_json::value::RawValue;
 
 use super::scan::{Flaw, Malformed, Scan};
 
 /// A JSON text kept as the bytes it arrived in; cloning shares them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RawJson(Bytes);
+pub struct RawJson(ByteString);
 
 impl RawJson {
     /// Takes `text`, which must be a slice of `owner`, without copying it.
-    pub fn slice_of(owner: &Bytes, text: &str) -> Self {
-        Self(owner.slice_ref(text.as_bytes()))
+    pub fn slice_of(owner: &ByteString, text: &str) -> Self {
+        Self(owner.slice_ref(text))
     }
 
     /// Serialises a value that the router itself made.
     pub fn from_value(value: &serde_json::Value) -> Self {
-        Self(Bytes::from(value.to_string()))
+        Self(value.to_string().into())
     }
 
     /// A JSON string holding `text`.
     pub fn string(text: &str) -> Self {
-        Self(Bytes::from(quote(text)))
+        Self(quote(text).into())
     }
 
-    /// The text. It was checked when it was taken in.
+    /// The text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        &self.0
     }
 
     /// Length in bytes.
@@ -43,11 +43,6 @@ impl RawJson {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// The bytes, shared.
-    pub fn bytes(&self) -> &Bytes {
-        &self.0
-    }
 }
 
 impl fmt::Debug for RawJson {
@@ -58,14 +53,14 @@ impl fmt::Debug for RawJson {
 
 impl From<&RawValue> for RawJson {
     fn from(raw: &RawValue) -> Self {
-        Self(Bytes::copy_from_slice(raw.get().as_bytes()))
+        Self(raw.get().into())
     }
 }
 
 impl From<String> for RawJson {
     /// For text that the router itself composed of checked parts.
     fn from(text: String) -> Self {
-        Self(Bytes::from(text))
+        Self(text.into())
     }
 }
 
@@ -107,14 +102,14 @@ pub fn unquote(raw: &str) -> Option<Cow<'_, str>> {
 
 /// Whether `key` is one of `members`. Linear up to a point: most objects here have under eight members, but a hostile
 /// one with a hundred thousand must not cost the square of that.
-fn is_there<'a>(members: &[Member<'a>], seen: &mut HashSet<Cow<'a, str>>, key: &Cow<'a, str>) -> bool {
+fn is_there(members: &[Member<'_>], seen: &mut HashSet<String>, key: &str) -> bool {
     if members.len() < 32 {
         return members.iter().any(|(k, _)| k == key);
     }
     if seen.is_empty() {
-        seen.extend(members.iter().map(|(k, _)| k.clone()));
+        seen.extend(members.iter().map(|(k, _)| k.clone().into_owned()));
     }
-    !seen.insert(key.clone())
+    !seen.insert(key.to_owned())
 }
 
 /// A key and the raw text of its value.
@@ -131,6 +126,41 @@ impl<'a> Object<'a> {
     /// Parses `text`, which must be one JSON object without duplicate keys.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         let mut scan = Scan::new(text);
+        let object = Self::scan(&mut scan, |scan, _| scan.value())?;
+        scan.end()?;
+        Ok(object)
+    }
+
+    /// The same, and the member `inner` split as well where it is an object, in the same walk through the text. An
+    /// `inner` that could not be parsed by itself is left whole.
+    pub(super) fn parse_two(text: &'a str, inner: &str) -> Result<(Self, Option<Self>), Malformed> {
+        let mut scan = Scan::new(text);
+        let mut found = None;
+        let outer = Self::scan(&mut scan, |scan, key| {
+            if key != inner || scan.peek() != Some(b'{') {
+                return scan.value();
+            }
+            let before = *scan;
+            match Self::scan(scan, |scan, _| scan.value()) {
+                Ok(object) => {
+                    found = Some(object);
+                    Ok(scan.since(before.at()))
+                }
+                Err(_) => {
+                    *scan = before;
+                    scan.value()
+                }
+            }
+        })?;
+        scan.end()?;
+        Ok((outer, found))
+    }
+
+    /// Splits the object that comes next. `value` passes over the value of a key and returns its text.
+    fn scan(
+        scan: &mut Scan<'a>,
+        mut value: impl FnMut(&mut Scan<'a>, &str) -> Result<&'a str, Malformed>,
+    ) -> Result<Self, Malformed> {
         scan.open(b'{', "expected an object")?;
         let mut members = Vec::with_capacity(6);
         let mut seen = HashSet::new();
@@ -142,9 +172,9 @@ impl<'a> Object<'a> {
                 let flaw = Flaw::Duplicate(key.into_owned());
                 return Err(Malformed { flaw, at });
             }
-            members.push((key, Cow::Borrowed(scan.value()?)));
+            let value = value(scan, &key)?;
+            members.push((key, Cow::Borrowed(value)));
         }
-        scan.end()?;
         Ok(Self { members })
     }
 
@@ -172,7 +202,7 @@ impl<'a> Object<'a> {
     }
 
     /// The raw text of a member, borrowed from what was parsed; `None` where it was set since.
-    pub(super) fn get_borrowed(&self, key: &str) -> Option<&'a str> {
+    pub fn get_borrowed(&self, key: &str) -> Option<&'a str> {
         match self.members.iter().find(|(k, _)| k == key) {
             Some((_, Cow::Borrowed(value))) => Some(value),
             _ => None,

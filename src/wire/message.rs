@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use bytestring::ByteString;
 use serde_json::value::RawValue;
 
 use super::json::{self, Object, push_quoted, unquote};
@@ -49,6 +51,8 @@ pub struct Request<'a> {
     pub method: Cow<'a, str>,
     /// Its params, an object, as raw text.
     pub params: Option<&'a str>,
+    /// The same, split; `None` where they have a flaw of their own, such as a key that stands twice.
+    pub members: Option<Object<'a>>,
 }
 
 /// A notification: no answer.
@@ -119,11 +123,9 @@ impl ParseError {
 
 impl<'a> Message<'a> {
     /// Parses one message. Batches are the caller's matter: see [`is_batch`].
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|e| ParseError::json(format!("the message is not UTF-8: {e}")))?;
-        match Object::parse(text) {
-            Ok(object) => Self::from_object(&object),
+    pub fn parse(text: &'a str) -> Result<Self, ParseError> {
+        match Object::parse_two(text, "params") {
+            Ok((object, members)) => Self::from_object(&object, members),
             Err(error) => Err(match &error.flaw {
                 Flaw::Duplicate(_) => ParseError::invalid(format!("the envelope is wrong: {error}"), None),
                 Flaw::Syntax(_) if json::check(text).is_ok() => {
@@ -133,6 +135,11 @@ impl<'a> Message<'a> {
             }),
         }
     }
+}
+
+/// What was received, as text.
+pub fn text(bytes: Bytes) -> Result<ByteString, ParseError> {
+    ByteString::try_from(bytes).map_err(|e| ParseError::json(format!("the message is not UTF-8: {e}")))
 }
 
 /// The id of what was meant as an answer and is no message: not UTF-8, too deep, a key twice. Whoever waits for it is
@@ -152,7 +159,7 @@ pub fn is_batch(bytes: &[u8]) -> bool {
 }
 
 impl<'a> Message<'a> {
-    fn from_object(object: &Object<'a>) -> Result<Self, ParseError> {
+    fn from_object(object: &Object<'a>, members: Option<Object<'a>>) -> Result<Self, ParseError> {
         let find = |key: &str| object.get_borrowed(key);
         let raw_id = find("id");
         let id = raw_id.and_then(RequestId::from_raw);
@@ -174,7 +181,12 @@ impl<'a> Message<'a> {
                 return Err(ParseError::invalid("params must be an object", id));
             }
             return match (id, raw_id) {
-                (Some(id), _) => Ok(Message::Request(Request { id, method, params })),
+                (Some(id), _) => Ok(Message::Request(Request {
+                    id,
+                    method,
+                    params,
+                    members,
+                })),
                 (None, None) => Ok(Message::Notification(Notification { method, params })),
                 (None, Some(_)) => Err(ParseError::invalid("the id of a request must not be null", None)),
             };
@@ -238,6 +250,29 @@ pub fn write_request(id: Option<&str>, method: &str, params: Option<&str>) -> St
 mod tests {
     use super::*;
 
+    fn parsed(bytes: &[u8]) -> Result<(), ParseError> {
+        Message::parse(&text(Bytes::copy_from_slice(bytes))?).map(drop)
+    }
+
+    #[test]
+    fn params_are_split_along_the_way_unless_they_have_a_flaw() {
+        for (params, members) in [
+            (
+                r#"{"name":"x","_meta":{"a":1}}"#,
+                Some(r#"{"name":"x","_meta":{"a":1}}"#),
+            ),
+            (r#"{ "a" : [ 1 ] }"#, Some(r#"{"a":[ 1 ]}"#)),
+            (r#"{"a":1,"a":2}"#, None),
+        ] {
+            let text = format!(r#"{{"jsonrpc":"2.0","params":{params},"id":1,"method":"m"}}"#);
+            let Message::Request(request) = Message::parse(&text).unwrap() else {
+                panic!("{text}")
+            };
+            assert_eq!(request.params, Some(params));
+            assert_eq!(request.members.map(|m| m.to_text()).as_deref(), members);
+        }
+    }
+
     #[test]
     fn an_answer_that_is_no_message_still_has_its_id() {
         let deep = format!(
@@ -251,7 +286,7 @@ mod tests {
             br#"{"id":7,"result":{}}"#,
             br#"{"jsonrpc":"2.0","id":7,"result":{},"result":1}"#,
         ] {
-            assert!(Message::parse(answer).is_err());
+            assert!(parsed(answer).is_err());
             assert_eq!(failed_answer_id(answer).unwrap().as_raw(), "7");
         }
         for other in ["{\"id\":7", "[7]", "7", "{\"id\":7,\"method\":1}", "{\"id\":null}"] {
@@ -263,7 +298,7 @@ mod tests {
     fn ids_are_echoed_as_they_were_written() {
         for id in ["0", "-1", "18446744073709551616", "1.50", "1e3", "\"a\\u0062\"", "\"\""] {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
-            let Message::Request(request) = Message::parse(text.as_bytes()).unwrap() else {
+            let Message::Request(request) = Message::parse(&text).unwrap() else {
                 panic!("{text}")
             };
             assert_eq!(request.id.as_raw(), id);
@@ -304,7 +339,7 @@ mod tests {
             (deep.as_bytes(), true, None),
         ];
         for (bytes, not_json, id) in cases {
-            let error = Message::parse(bytes).unwrap_err();
+            let error = parsed(bytes).unwrap_err();
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
             assert_eq!(error.not_json, not_json, "{shown}: {error}");
             assert_eq!(error.id.as_ref().map(RequestId::as_raw), id, "{shown}: {error}");
@@ -317,6 +352,6 @@ mod tests {
             r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"a":"{}\"["}}}}"#,
             "[".repeat(500)
         );
-        assert!(Message::parse(text.as_bytes()).is_ok());
+        assert!(Message::parse(&text).is_ok());
     }
 }

@@ -12,6 +12,7 @@ pub mod index;
 pub mod json;
 pub mod message;
 pub mod method;
+mod plain;
 pub mod scan;
 
 pub use codec::{LineError, Lines};

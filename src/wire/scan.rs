@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::json::{quote, unquote};
+use super::plain::plain;
 
 /// How deep a text may nest. Peers parse recursively; serde_json's own limit is 128.
 pub const MAX_DEPTH: usize = 128;
@@ -44,6 +45,7 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 /// A place in a text.
+#[derive(Clone, Copy)]
 pub(super) struct Scan<'a> {
     text: &'a str,
     at: usize,
@@ -66,6 +68,11 @@ impl<'a> Scan<'a> {
     /// The place, in bytes from the beginning.
     pub(super) fn at(&self) -> usize {
         self.at
+    }
+
+    /// The text from `start` to here.
+    pub(super) fn since(&self, start: usize) -> &'a str {
+        &self.text[start..self.at]
     }
 
     /// Passes over white space; the byte after it.
@@ -163,7 +170,7 @@ impl<'a> Scan<'a> {
             // A value is over, or a container is about to be that holds nothing.
             loop {
                 if around.depth == 0 {
-                    return Ok(&self.text[start..self.at]);
+                    return Ok(self.since(start));
                 }
                 let in_object = around.objects & 1 == 1;
                 match (self.peek(), in_object) {
@@ -208,7 +215,7 @@ impl<'a> Scan<'a> {
             Some(b'n') => self.word("null")?,
             _ => return Err(self.wrong("expected a value")),
         }
-        Ok(&self.text[start..self.at])
+        Ok(self.since(start))
     }
 
     /// Nothing but white space may follow.
@@ -270,7 +277,7 @@ impl<'a> Scan<'a> {
             match bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok((&self.text[start..self.at], escapes));
+                    return Ok((self.since(start), escapes));
                 }
                 Some(b'\\') => {
                     escapes = true;
@@ -297,163 +304,9 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// How many bytes go by before a quote, a backslash or a control character. Most strings are short, some are very
-/// long; looked at byte by byte they would be the most expensive part of a message.
-fn plain(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk::<8>() {
-        let stops = stops(u64::from_le_bytes(*eight));
-        if stops != 0 {
-            return at + stops.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-        if at == LONG {
-            // Without a branch in it, many bytes are compared at once.
-            let stops = |block: &[u8; LONG]| block.iter().fold(false, |some, byte| some | is_stop(*byte));
-            while bytes[at..].first_chunk().is_some_and(|block| !stops(block)) {
-                at += LONG;
-            }
-        }
-    }
-    let rest = &bytes[at..];
-    at + rest.iter().position(|byte| is_stop(*byte)).unwrap_or(rest.len())
-}
-
-/// From so many bytes on a string is long.
-const LONG: usize = 32;
-
-fn is_stop(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < b' ')
-}
-
-/// The highest bit of every byte that ends the plain part of a string. Above the lowest such byte others may be
-/// marked too: a subtraction borrows from them.
-fn stops(eight: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let zeros = |x: u64| x.wrapping_sub(ONES) & !x;
-    let quotes = zeros(eight ^ (ONES * b'"' as u64));
-    let slashes = zeros(eight ^ (ONES * b'\\' as u64));
-    let controls = eight.wrapping_sub(ONES * b' ' as u64) & !eight;
-    (quotes | slashes | controls) & (ONES << 7)
-}
-
 fn is_hex(digits: Option<&[u8]>) -> bool {
     digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn scanned(text: &str) -> Result<&str, Malformed> {
-        let mut scan = Scan::new(text);
-        let value = scan.value()?;
-        scan.end()?;
-        Ok(value)
-    }
-
-    fn is_json(text: &str) -> bool {
-        serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-    }
-
-    #[test]
-    fn values_are_what_the_library_takes_for_values() {
-        for text in [
-            "0",
-            "-0",
-            "01",
-            "1.",
-            ".5",
-            "1.0e",
-            "1e+5",
-            "1E-05",
-            "-",
-            "--1",
-            "+1",
-            "1 2",
-            "tru",
-            "true",
-            "nullx",
-            "\"",
-            "\"\\",
-            "\"\\x\"",
-            "\"\\u12\"",
-            "\"\\u12g4\"",
-            "\"\\u1234\"",
-            "\"\\ud800\"",
-            "\"a\nb\"",
-            "\"a\u{7f}b\"",
-            "[",
-            "[]",
-            "[,]",
-            "[1,]",
-            "[1 2]",
-            "[1}",
-            "{",
-            "{}",
-            "{,}",
-            "{\"a\"}",
-            "{\"a\":}",
-            "{\"a\":1,}",
-            "{\"a\":1]",
-            "{a:1}",
-            "",
-            " ",
-            "\u{feff}1",
-            "\u{c}1",
-            "\t[\r\n1 , {\"a\" : [ ] } ]\n",
-        ] {
-            assert_eq!(scanned(text).is_ok(), is_json(text), "{text:?}: {:?}", scanned(text));
-        }
-    }
-
-    #[test]
-    fn depth_has_a_limit_that_counts_both_kinds() {
-        let nested = |levels: usize| {
-            format!(
-                "{}{}",
-                "[{\"a\":".repeat(levels / 2) + "[",
-                "]".to_owned() + &"}]".repeat(levels / 2)
-            )
-        };
-        assert!(scanned(&nested(MAX_DEPTH - 1)).is_ok());
-        assert_eq!(scanned(&nested(MAX_DEPTH)).unwrap_err().flaw, Flaw::Deep);
-        let strings = format!("\"{}\"", "[".repeat(1000));
-        assert!(scanned(&strings).is_ok());
-    }
-
-    #[test]
-    fn flaws_say_where_they_are() {
-        let flaw = |text: &str| scanned(text).unwrap_err().to_string();
-        assert_eq!(flaw("{\"a\" 1}"), "expected a colon at byte 5");
-        assert_eq!(flaw("[1 2]"), "expected a comma or the end at byte 3");
-        assert_eq!(flaw("[1, x]"), "expected a value at byte 4");
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_taken_or_refused_as_the_library_does(text in "[\\[\\]{}\",:0.e\\-a\\\\u \n]{0,24}") {
-            prop_assert_eq!(scanned(&text).is_ok(), is_json(&text), "{:?}", scanned(&text));
-        }
-
-        #[test]
-        fn a_string_ends_where_it_ends(length in 0_usize..200, at in 0_usize..200, byte in any::<u8>()) {
-            let mut bytes = vec![b'a'; length];
-            if let Some(place) = bytes.get_mut(at) {
-                *place = byte;
-            }
-            let expected = bytes.iter().position(|b| is_stop(*b)).unwrap_or(length);
-            prop_assert_eq!(plain(&bytes), expected);
-        }
-
-        #[test]
-        fn a_changed_byte_is_noticed_as_the_library_notices(at in 0_usize..60, byte in 0_u8..128) {
-            let mut bytes = br#" {"a\\b":[1.5e3,"x\u00e9\"y",null,{}],"c":{"d":-0,"e":false}} "#.to_vec();
-            let at = at % bytes.len();
-            bytes[at] = byte;
-            let text = String::from_utf8(bytes).unwrap();
-            prop_assert_eq!(scanned(&text).is_ok(), is_json(&text), "{:?}: {:?}", text, scanned(&text));
-        }
-    }
-}
+mod tests;

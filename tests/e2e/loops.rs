@@ -1,6 +1,6 @@
 //! Servers that keep dying: calls learn of it soon, the others go on, nothing spins, and a cure is taken up.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -28,6 +28,26 @@ deaths = 3
 probe = "300ms"
 probe-max = "600ms"
 "#;
+
+const DAY: u64 = 24 * 3600;
+
+fn time_of_day(since_some_midnight: Duration) -> Duration {
+    since_some_midnight - Duration::from_secs(since_some_midnight.as_secs() / DAY * DAY)
+}
+
+/// The time of day at which the router logged the first line that holds `words`.
+fn logged(log: &str, words: &str) -> Duration {
+    let line = log.lines().find(|line| line.contains(words)).expect(words);
+    let clock = line
+        .split_once('T')
+        .and_then(|(_, rest)| rest.split_once('Z'))
+        .unwrap()
+        .0;
+    let seconds = clock
+        .split(':')
+        .fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap());
+    Duration::from_secs_f64(seconds)
+}
 
 #[tokio::test]
 async fn a_crash_loop_is_told_at_once_bounded_and_cured() {
@@ -57,7 +77,12 @@ async fn a_crash_loop_is_told_at_once_bounded_and_cured() {
         assert_eq!(outcome.data("backend"), "work");
         assert!(outcome.data("retry_after_ms").is_u64(), "{outcome:?}");
     }
+    let told = time_of_day(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
     println!("held calls were told of the crash loop after {:?}", started.elapsed());
+    println!(
+        "of those after the decision: {:?}",
+        told.saturating_sub(logged(&router.log(), "-> crash-loop"))
+    );
     let now = Instant::now();
     let refused = agent.call("work__read", json!({})).await;
     assert_eq!(refused.code(), 7005, "{refused:?}");

@@ -48,7 +48,7 @@ async fn deny_redirect_and_answer_end_the_chain() {
         ),
         (
             json!({ "do": "answer", "text": "{\"x\": 1.0}" }),
-            RouteChoice::Answer(RawJson::parse("{\"x\": 1.0}".into()).unwrap()),
+            RouteChoice::Answer(RawJson::from("{\"x\": 1.0}".to_owned())),
         ),
     ] {
         let chain = generation(&host(), &[("1", guest(orders)), ("2", guest(json!({ "do": "panic" })))])
@@ -99,7 +99,7 @@ async fn transforms_see_each_others_work() {
     let set = guest(json!({ "do": "set", "text": "/a 2" }));
     let look = guest(json!({ "do": "look" }));
     let chain = generation(&host(), &[("1", set), ("2", look)]).await.unwrap();
-    let body = RawJson::parse(r#"{"a":1}"#.into()).unwrap();
+    let body = RawJson::from(r#"{"a":1}"#.to_owned());
     let left = chain
         .transform_response(&call("{}"), body, true)
         .await
@@ -157,7 +157,7 @@ async fn a_hook_that_nobody_has_is_not_there() {
 #[tokio::test]
 async fn calls_of_a_retired_generation_meet_on_fault_at_their_response() {
     let host = host();
-    let body = || RawJson::parse("{}".into()).unwrap();
+    let body = || RawJson::from("{}".to_owned());
     let orders = || guest(json!({ "do": "set", "text": "/a" }));
     let strict = generation(&host, &[("strict", closed(orders()))]).await.unwrap();
     let forgiving = generation(&host, &[("forgiving", open(orders()))]).await.unwrap();

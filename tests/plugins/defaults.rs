@@ -17,7 +17,7 @@ fn both(name: &str, config: Value) -> [Plugin; 2] {
 }
 
 fn raw(text: &str) -> RawJson {
-    RawJson::parse(text.to_owned()).unwrap()
+    RawJson::from(text.to_owned())
 }
 
 #[tokio::test]

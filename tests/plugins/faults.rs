@@ -119,7 +119,7 @@ async fn faults_of_the_other_hooks_end_the_same_way() {
     let forgiving = generation(&host, &[("forgiving", open(guest(json!({}))))])
         .await
         .unwrap();
-    let body = || RawJson::parse(r#"{"a":1}"#.to_owned()).unwrap();
+    let body = || RawJson::from(r#"{"a":1}"#.to_owned());
     for orders in [json!({ "do": "panic" }), json!({ "do": "error" })] {
         let call = order(orders);
         assert!(strict.select(&call, targets(&[1])).await.is_err());
@@ -140,7 +140,7 @@ async fn faults_of_the_other_hooks_end_the_same_way() {
 async fn by_default_select_fails_open_and_all_else_closed() {
     let generation = alone(guest(json!({}))).await;
     let call = order(json!({ "do": "panic" }));
-    let body = RawJson::parse("{}".to_owned()).unwrap();
+    let body = RawJson::from("{}".to_owned());
     assert_eq!(generation.select(&call, targets(&[1])).await.unwrap(), Selection::Any);
     assert!(generation.route(&call, candidates(&["a"])).await.is_err());
     assert!(generation.transform_request(&call).await.is_err());
@@ -171,7 +171,7 @@ async fn edits_that_may_not_be_are_output_faults() {
         assert_eq!(outcome.unwrap_err().kind, FaultKind::Output, "{word} {text}");
     }
     let whole = order(json!({ "do": "set", "text": " 7" }));
-    let body = RawJson::parse(r#"{"a":1}"#.to_owned()).unwrap();
+    let body = RawJson::from(r#"{"a":1}"#.to_owned());
     let fault = generation.transform_response(&whole, body, false).await.unwrap_err();
     assert!(fault.message.contains("no JSON object"), "{fault}");
 }
