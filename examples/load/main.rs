@@ -20,7 +20,7 @@ mod caller;
 mod servers;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -82,6 +82,12 @@ struct Options {
     against: Option<PathBuf>,
 }
 
+/// The path from the root: routers start it from folders of their own.
+fn whole(program: &Path) -> Result<PathBuf, String> {
+    let failed = |e| format!("{}: {e}", program.display());
+    program.canonicalize().map_err(failed)
+}
+
 fn way(name: &str) -> Result<Way, String> {
     let names = || Way::ALL.map(Way::name).join(", ");
     let found = Way::ALL.into_iter().find(|w| w.name() == name);
@@ -102,7 +108,7 @@ async fn main() -> ExitCode {
 impl Options {
     fn builds(&self) -> Result<Vec<Build>, String> {
         let program = match &self.program {
-            Some(program) => program.clone(),
+            Some(program) => whole(program)?,
             None => beside().map_err(|e| format!("this program cannot be found: {e}"))?,
         };
         let mut builds = vec![Build {
@@ -112,7 +118,7 @@ impl Options {
         if let Some(other) = &self.against {
             builds.push(Build {
                 label: " (against)".to_owned(),
-                program: other.clone(),
+                program: whole(other)?,
             });
         }
         Ok(builds)
