@@ -62,10 +62,11 @@ impl Host {
         EveryHook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)
             .map_err(|e| SetupError::Engine(format!("{e:#}")))?;
         let workers = tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let lane = Lane::new(workers);
         Ok(Arc::new(Self {
             linker,
-            lane: Lane::new(workers),
-            ticker: Arc::new(Ticker::start(engine.clone()).map_err(SetupError::Clock)?),
+            ticker: Arc::new(Ticker::start(engine.clone(), lane.clone()).map_err(SetupError::Clock)?),
+            lane,
             workshop: Workshop::new(engine, compiler, cache, policies.compile_timeout),
             max_component: policies.max_component,
             breaker: policies.breaker,

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::Engine;
 
+use super::lane::Lane;
+
 /// The distance of two ticks.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
@@ -34,13 +36,13 @@ pub(super) struct Running<'a>(&'a Shared);
 
 impl Ticker {
     /// Starts the thread.
-    pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
+    pub(super) fn start(engine: Engine, lane: Lane) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("policy-clock".to_owned())
             .stack_size(64 << 10)
-            .spawn(move || theirs.run(&engine))?;
+            .spawn(move || theirs.run(&engine, &lane))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -90,17 +92,18 @@ impl Drop for Ticker {
 }
 
 impl Shared {
-    fn run(&self, engine: &Engine) {
+    fn run(&self, engine: &Engine, lane: &Lane) {
         let mut seen = self.started.load(SeqCst);
         let mut quiet = 0;
         let mut due = Instant::now();
         while !self.stop.load(SeqCst) {
-            // From tick to tick, or a hundred ticks would last a tenth longer than they should. What the machine
-            // slept through is not made up for: the guests did not run either.
+            // From tick to tick, or a hundred ticks would last a tenth longer than they should. But what the machine
+            // slept through is not made up for: two ticks in a row would end a guest that has hardly begun.
             let now = Instant::now();
-            due = (due + TICK).max(now);
+            due = (due + TICK).max(now + TICK / 2);
             thread::sleep(due.duration_since(now));
             engine.increment_epoch();
+            lane.tick();
             let started = self.started.load(SeqCst);
             quiet = if started == seen && self.ended.load(SeqCst) == started {
                 quiet + 1
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn it_sleeps_while_no_guest_runs_and_wakes_for_the_next() {
-        let ticker = Ticker::start(Engine::default()).unwrap();
+        let ticker = Ticker::start(Engine::default(), Lane::new(1)).unwrap();
         until("waited for it to park", || ticker.is_parked());
         let running = ticker.running();
         until("waited for it to wake", || !ticker.is_parked());
