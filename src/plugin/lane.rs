@@ -1,4 +1,5 @@
-//! The slow lane: guests that outlive a tick go on in turn, at most one for each worker, and calls in between.
+//! The slow lane: guests that outlive a tick go on in turn, at half of the workers, and calls in between; at all of
+//! them while nobody else asks a policy anything.
 //!
 //! A guest that only gave way for a moment and came back would, with a few others of its kind, have the workers nearly
 //! to itself: each of them runs for a whole tick, a call for a hundredth of one. So between two ticks of guests a
@@ -17,6 +18,8 @@ use std::task::{Context, Poll, Waker};
 pub(super) struct Lane(Arc<Mutex<Queue>>);
 
 struct Queue {
+    workers: usize,
+    /// Guests that may go on at a time.
     width: usize,
     running: usize,
     /// Those who may go as soon as they come, and whether they have let a tick pass.
@@ -69,10 +72,11 @@ impl Queue {
 }
 
 impl Lane {
-    /// A lane of that width: as many guests as there are workers.
-    pub(super) fn new(width: usize) -> Self {
+    /// The lane of a runtime with so many workers.
+    pub(super) fn new(workers: usize) -> Self {
         Self(Arc::new(Mutex::new(Queue {
-            width: width.max(1),
+            workers,
+            width: workers.max(1),
             running: 0,
             offered: Vec::new(),
             waiting: VecDeque::new(),
@@ -80,9 +84,12 @@ impl Lane {
         })))
     }
 
-    /// A tick has passed: offers that were not taken up since the last one go to others.
-    pub(super) fn tick(&self) {
+    /// A tick has passed, and policies were asked something in it, or were not (`quiet`). Offers that were not taken
+    /// up since the last one go to others.
+    pub(super) fn tick(&self, quiet: bool) {
         let mut queue = self.lock();
+        let width = if quiet { queue.workers } else { queue.workers / 2 };
+        queue.width = width.max(1);
         queue.offered.retain(|(_, stale)| !stale);
         for (_, stale) in &mut queue.offered {
             *stale = true;
@@ -216,13 +223,30 @@ mod tests {
         turns[0].end();
         // It was offered the turn, and its task is not polled.
         in_line(&mut third);
-        lane.tick();
+        lane.tick(true);
         in_line(&mut third);
-        lane.tick();
+        lane.tick(true);
         drop(leaves);
         third.await;
         turns[3].end();
         absent.await;
+    }
+
+    #[tokio::test]
+    async fn the_lane_is_wide_while_nobody_else_asks() {
+        let lane = Lane::new(4);
+        let turns: [Turn; 5] = std::array::from_fn(|_| Turn::default());
+        for turn in &turns[..4] {
+            turn.next(&lane).await;
+        }
+        let mut fifth = next(&turns[4], &lane);
+        in_line(&mut fifth);
+        lane.tick(false);
+        turns[0].end();
+        turns[1].end();
+        in_line(&mut fifth);
+        turns[2].end();
+        fifth.await;
     }
 
     #[tokio::test]

@@ -103,8 +103,8 @@ impl Shared {
             due = (due + TICK).max(now + TICK / 2);
             thread::sleep(due.duration_since(now));
             engine.increment_epoch();
-            lane.tick();
             let started = self.started.load(SeqCst);
+            lane.tick(started == seen);
             quiet = if started == seen && self.ended.load(SeqCst) == started {
                 quiet + 1
             } else {
