@@ -110,12 +110,14 @@ impl Params {
     }
 }
 
-impl From<RawJson> for Params {
+impl TryFrom<RawJson> for Params {
+    type Error = Malformed;
+
     /// For params that were not split yet.
-    fn from(raw: RawJson) -> Self {
-        let object = Object::parse(raw.as_str()).unwrap_or_default();
+    fn try_from(raw: RawJson) -> Result<Self, Malformed> {
+        let object = Object::parse(raw.as_str())?;
         let meta = object.get("_meta").map(|meta| RawJson::from(meta.to_owned()));
-        Self::new(raw, meta)
+        Ok(Self::new(raw, meta))
     }
 }
 
@@ -186,7 +188,7 @@ mod tests {
                 era: Era::Legacy,
                 headers: HeaderMap::new(),
                 initialize: None,
-                params: RawJson::from(params.to_owned()).into(),
+                params: RawJson::from(params.to_owned()).try_into().unwrap(),
             };
             let found = call.read_meta("a/b").map_err(drop);
             assert_eq!(

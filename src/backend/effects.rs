@@ -144,6 +144,12 @@ impl Actor {
 
     /// The incarnation is gone: every call it had goes back to the gate or is lost.
     fn settle(&mut self, why: String, wanted: bool) {
+        // Whoever had a call there is to know that it was not the server's doing.
+        let why = if wanted {
+            format!("the router stopped it: {why}")
+        } else {
+            why
+        };
         let written = self.connection.take().map_or(0, |c| c.written());
         self.shake = None;
         self.fetch = None;

@@ -54,6 +54,10 @@ impl Actor {
         if before < JUNK_LOGGED {
             let shown: String = String::from_utf8_lossy(line).chars().take(120).collect();
             warn!(backend = %self.shared.name, "its stdout holds a line that is no message ({error}): {shown:?}");
+            // Often the only words of a server that cannot start: `status` shows them with those of its stderr.
+            self.stderr.push(&format!("on stdout: {shown}"));
+        } else if before == JUNK_LOGGED {
+            warn!(backend = %self.shared.name, "further lines that are no messages are counted, not shown");
         }
         self.on_failed_answer(line, error);
     }

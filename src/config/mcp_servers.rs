@@ -57,7 +57,7 @@ impl File<'_> {
             Err(error) => {
                 // The place is told by line and column.
                 let full = error.to_string();
-                let words = full.split(" at byte ").next().unwrap_or_default();
+                let words = full.rsplit_once(" at byte ").map_or(full.as_str(), |(words, _)| words);
                 self.doc.fault(
                     self.at(slice) + error.at,
                     format!("{label} cannot be read: {words}"),

@@ -162,7 +162,7 @@ mod tests {
             era,
             headers: http::HeaderMap::new(),
             initialize: None,
-            params: RawJson::from(params.to_owned()).into(),
+            params: RawJson::from(params.to_owned()).try_into().unwrap(),
         };
         String::from_utf8(line(&call, params, shape).unwrap()).unwrap()
     }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::answer;
+use super::notes::Notes;
 use super::store::Session;
 use crate::config;
 use crate::transport::{Events, HttpReply, Replying, sse};
@@ -57,7 +58,7 @@ impl Drop for Attended {
 /// answered with JSON, however long that takes.
 pub(super) fn reply(
     response: Response,
-    mut notes: Option<mpsc::Receiver<Bytes>>,
+    mut notes: Option<Notes>,
     outlives: bool,
     streams: bool,
     listen: &config::Listen,
@@ -71,18 +72,22 @@ pub(super) fn reply(
     }
     let (stream_after, keep_alive) = (listen.stream_after, listen.keep_alive);
     Box::pin(async move {
-        let first = tokio::select! {
+        // The response is polled first: once it is ready, all its notifications are in the channel.
+        let (first, last) = tokio::select! {
             biased;
-            note = next(&mut notes) => note,
-            body = &mut call => return answer::ok(body),
-            () = tokio::time::sleep(stream_after) => sse::comment("working"),
+            body = &mut call => match notes.as_mut().and_then(Notes::try_recv) {
+                None => return answer::ok(body),
+                Some(note) => (note, Some(sse::event(&body))),
+            },
+            note = next(&mut notes) => (note, None),
+            () = tokio::time::sleep(stream_after) => (sse::comment("working"), None),
         };
         let mut keep_alive = interval_at(Instant::now() + keep_alive, keep_alive);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let events = CallEvents {
             first: Some(first),
-            call: Some(call),
-            last: None,
+            call: last.is_none().then_some(call),
+            last,
             notes,
             keep_alive,
         };
@@ -94,7 +99,7 @@ pub(super) fn reply(
 }
 
 /// The next note; never, where there are none.
-async fn next(notes: &mut Option<mpsc::Receiver<Bytes>>) -> Bytes {
+async fn next(notes: &mut Option<Notes>) -> Bytes {
     if let Some(receiver) = notes
         && let Some(note) = receiver.recv().await
     {
@@ -109,7 +114,7 @@ struct CallEvents {
     first: Option<Bytes>,
     call: Option<Attended>,
     last: Option<Bytes>,
-    notes: Option<mpsc::Receiver<Bytes>>,
+    notes: Option<Notes>,
     keep_alive: Interval,
 }
 
@@ -174,14 +179,15 @@ pub(super) struct Long {
     /// False when the router shuts down.
     pub running: watch::Receiver<bool>,
     /// Other events, for a session's stream.
-    pub others: Option<(mpsc::Receiver<Bytes>, Arc<Session>)>,
+    pub others: Option<(Notes, Arc<Session>)>,
     /// Distance of the comments that keep it open.
     pub keep_alive: Duration,
 }
 
 /// A long stream: list changes, and for a session what else is not tied to a call.
-pub(super) fn long_stream(long: Long, capacity: usize) -> Events {
-    let (sender, receiver) = mpsc::channel(capacity.max(1));
+pub(super) fn long_stream(long: Long) -> Events {
+    // What waits for a slow reader waits in its notes, which are bounded by bytes.
+    let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(run_long(long, sender));
     Box::pin(Feed(receiver))
 }
@@ -228,4 +234,34 @@ async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
 /// `notifications/tools/list_changed` as a legacy agent gets it.
 pub(super) fn list_changed() -> Bytes {
     sse::event(&write_request(None, method::TOOLS_CHANGED, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::super::notes;
+    use super::*;
+
+    #[tokio::test]
+    async fn notes_that_come_in_the_moment_of_the_answer_go_before_it() {
+        let listen = config::Listen::default();
+        let (sender, receiver) = notes::channel(4);
+        // As when a target says both while the call is being looked at.
+        let response = Box::pin(async move {
+            sender.send(Bytes::from_static(b"one "));
+            sender.send(Bytes::from_static(b"two "));
+            "{}".to_owned()
+        });
+        let HttpReply::Stream { events, .. } = reply(response, Some(receiver), true, true, &listen).await else {
+            panic!("the notes are lost")
+        };
+        let all: Vec<Bytes> = events.collect().await;
+        assert_eq!(all.concat(), [b"one two ", sse::event("{}").as_ref()].concat());
+
+        let quiet = Box::pin(std::future::ready("{}".to_owned()));
+        let (_sender, receiver) = notes::channel(4);
+        let reply = reply(quiet, Some(receiver), true, true, &listen).await;
+        assert!(matches!(reply, HttpReply::Json { body, .. } if body == "{}"));
+    }
 }

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 
 use super::events::{self, Response};
 use super::listener::CallListener;
+use super::notes::{self, Notes};
 use super::store::Session;
-use super::{Agents, accepted, accepts_events, answer, at_once, error_object, params_of, refuse, unparsable};
+use super::{
+    Agents, accepted, accepts_events, answer, at_once, error_object, params_of, progress_token, refuse, unparsable,
+};
 use crate::call::Call;
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
@@ -133,12 +134,12 @@ impl Agents {
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
-    ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
+    ) -> (Response, Option<Notes>) {
         if message.method == method::TOOLS_CALL {
             return self.legacy_call(session, endpoint, headers, body, message, streams);
         }
         let id = message.id.as_raw().to_owned();
-        let ready = |outcome: Result<&str, &str>| -> (Response, Option<mpsc::Receiver<Bytes>>) {
+        let ready = |outcome: Result<&str, &str>| -> (Response, Option<Notes>) {
             let response = write_response(&id, outcome);
             (Box::pin(std::future::ready(response)), None)
         };
@@ -183,9 +184,9 @@ impl Agents {
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
-    ) -> (Response, Option<mpsc::Receiver<Bytes>>) {
+    ) -> (Response, Option<Notes>) {
         let id = message.id;
-        let failed = |error: CallError| -> (Response, Option<mpsc::Receiver<Bytes>>) {
+        let failed = |error: CallError| -> (Response, Option<Notes>) {
             (
                 Box::pin(std::future::ready(write_response(id.as_raw(), Err(&error.to_wire())))),
                 None,
@@ -203,7 +204,10 @@ impl Agents {
         };
         let token = match params.get("_meta").map(Object::parse) {
             Some(Err(e)) => return failed(Reason::InvalidParams(format!("_meta: {e}")).into()),
-            Some(Ok(meta)) => meta.get(method::META_PROGRESS).map(str::to_owned),
+            Some(Ok(meta)) => match progress_token(&meta) {
+                Ok(token) => token,
+                Err(why) => return failed(Reason::InvalidParams(why).into()),
+            },
             None => None,
         };
         let Some(mut running) = session.begin(&id, self.sessions.max_requests()) else {
@@ -213,7 +217,7 @@ impl Agents {
         };
         let (listener, notes): (Arc<dyn Listener>, _) = match &token {
             Some(token) if streams => {
-                let (sender, receiver) = mpsc::channel(self.listen.stream_capacity.max(1));
+                let (sender, receiver) = notes::channel(self.listen.stream_capacity);
                 let level = Some(session.level.load(Ordering::Relaxed));
                 (
                     Arc::new(CallListener::new(sender, Some(token.clone()), level)),

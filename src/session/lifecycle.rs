@@ -41,7 +41,7 @@ impl Agents {
         };
         HttpReply::Stream {
             headers: HeaderMap::new(),
-            events: events::long_stream(long, 16),
+            events: events::long_stream(long),
         }
     }
 

@@ -3,9 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
-
+use super::notes::NoteSender;
 use super::store::Session;
 use crate::backend::Sink;
 use crate::router::Listener;
@@ -50,7 +48,7 @@ fn above(last: f64) -> f64 {
 
 /// A listener of one call with an event stream.
 pub struct CallListener {
-    events: mpsc::Sender<Bytes>,
+    events: NoteSender,
     /// The agent's token, raw.
     token: Option<String>,
     series: Mutex<Series>,
@@ -60,7 +58,7 @@ pub struct CallListener {
 
 impl CallListener {
     /// A listener whose events go to `events`.
-    pub fn new(events: mpsc::Sender<Bytes>, token: Option<String>, level: Option<u8>) -> Self {
+    pub(super) fn new(events: NoteSender, token: Option<String>, level: Option<u8>) -> Self {
         Self {
             events,
             token,
@@ -70,10 +68,7 @@ impl CallListener {
     }
 
     fn send(&self, method: &str, params: &str) {
-        // A reader that is too slow misses notifications, never answers.
-        let _ = self
-            .events
-            .try_send(sse::event(&write_request(None, method, Some(params))));
+        self.events.send(sse::event(&write_request(None, method, Some(params))));
     }
 }
 
@@ -141,11 +136,12 @@ impl Listener for Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     #[test]
     fn held_progress_and_the_servers_own_rise_strictly() {
-        let (sender, mut receiver) = mpsc::channel(16);
+        let (sender, mut receiver) = crate::session::notes::channel(16);
         let listener = CallListener::new(sender, Some("\"t\"".into()), None);
         listener.waiting("git", 2, Some(Duration::from_millis(2_100)), "backoff");
         listener.waiting("git", 1, None, "starting");
@@ -156,7 +152,7 @@ mod tests {
         }
         drop(listener);
         let mut seen = Vec::new();
-        while let Some(event) = receiver.blocking_recv() {
+        while let Some(Some(event)) = receiver.recv().now_or_never() {
             seen.push(
                 String::from_utf8(event.to_vec())
                     .unwrap()

@@ -6,6 +6,7 @@ mod legacy;
 mod lifecycle;
 mod listener;
 mod modern;
+mod notes;
 mod store;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::router::Router;
 use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::era::looks_modern;
 use crate::wire::message::{is_batch, text, write_response};
-use crate::wire::{Message, Object, ParseError, RawJson, codes, header, method};
+use crate::wire::{Message, Object, ParseError, RawJson, RequestId, codes, header, method};
 
 /// Looked up in every request: as names, they are not parsed each time.
 static VERSION: HeaderName = HeaderName::from_static(header::VERSION);
@@ -158,6 +159,20 @@ fn claims_modern(message: &Message<'_>) -> bool {
         .unwrap_or(false)
 }
 
+/// Bytes of a progress token at most: every notification repeats it.
+const MAX_TOKEN: usize = 1024;
+
+/// The progress token in the `_meta` of a request, as it was written.
+fn progress_token(meta: &Object<'_>) -> Result<Option<String>, String> {
+    match meta.get(method::META_PROGRESS) {
+        None | Some("null") => Ok(None),
+        Some(token) if token.len() <= MAX_TOKEN && RequestId::from_raw(token).is_some() => Ok(Some(token.to_owned())),
+        Some(_) => Err(format!(
+            "progressToken is a string or a number, of {MAX_TOKEN} bytes at most"
+        )),
+    }
+}
+
 /// The error object of the protocol's own errors.
 fn error_object(code: i64, message: &str, data: Option<serde_json::Value>) -> String {
     let mut error = json!({ "code": code, "message": message });
@@ -227,4 +242,27 @@ fn accepts_events(headers: &HeaderMap) -> bool {
         .iter()
         .filter_map(|v| v.to_str().ok())
         .any(|v| v.contains("text/event-stream") || v.contains("*/*"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tokens_are_short_strings_or_numbers() {
+        let long = format!("\"{}\"", "t".repeat(MAX_TOKEN));
+        for (token, taken) in [
+            ("\"t\"", Ok(Some("\"t\""))),
+            ("7", Ok(Some("7"))),
+            ("null", Ok(None)),
+            ("{}", Err(())),
+            ("true", Err(())),
+            (long.as_str(), Err(())),
+        ] {
+            let meta = format!("{{\"progressToken\":{token}}}");
+            let found = progress_token(&Object::parse(&meta).unwrap()).map_err(drop);
+            assert_eq!(found.as_ref().map(Option::as_deref), taken.as_ref().copied(), "{token}");
+        }
+        assert_eq!(progress_token(&Object::default()), Ok(None));
+    }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use http::StatusCode;
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use super::events::{self, Long};
 use super::legacy::want_level;
 use super::listener::CallListener;
-use super::{Agents, accepted, accepts_events, answer, at_once, error_object, json_reply, params_of, refuse};
+use super::notes;
+use super::{
+    Agents, accepted, accepts_events, answer, at_once, error_object, json_reply, params_of, progress_token, refuse,
+};
 use crate::call::{AgentKey, Call};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
@@ -121,7 +123,7 @@ impl Agents {
         } = envelope;
         let rank = log_level.and_then(method::log_rank);
         let (listener, notes): (Option<Arc<dyn Listener>>, _) = if streams && (token.is_some() || rank.is_some()) {
-            let (sender, receiver) = mpsc::channel(self.listen.stream_capacity.max(1));
+            let (sender, receiver) = notes::channel(self.listen.stream_capacity);
             (
                 Some(Arc::new(CallListener::new(sender, token.clone(), rank))),
                 Some(receiver),
@@ -195,7 +197,7 @@ impl Agents {
         };
         HttpReply::Stream {
             headers: http::HeaderMap::new(),
-            events: events::long_stream(long, 16),
+            events: events::long_stream(long),
         }
     }
 }
@@ -254,7 +256,7 @@ fn envelope<'a>(request: &HttpRequest, message: &Request<'a>) -> Result<Envelope
     Ok(Envelope {
         name: named.map(Cow::into_owned),
         meta: raw_meta,
-        token: meta.get(method::META_PROGRESS).map(str::to_owned),
+        token: progress_token(&meta).map_err(|why| invalid(&why))?,
         log_level,
     })
 }

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::notes::{self, NoteSender, Notes};
 use crate::call::{AgentKey, Introduction};
 use crate::catalog::Endpoint;
 use crate::config;
@@ -34,7 +35,7 @@ pub struct Session {
     /// The version of the tool list that the agent knows or was told of.
     pub known_list: AtomicU64,
     running: Mutex<HashMap<RequestId, oneshot::Sender<()>>>,
-    stream: Mutex<Option<mpsc::Sender<Bytes>>>,
+    stream: Mutex<Option<NoteSender>>,
     used: Mutex<Instant>,
 }
 
@@ -80,15 +81,15 @@ impl Session {
     }
 
     /// The agent opened its stream: a newer one takes the place of an older one.
-    pub fn open_stream(&self, capacity: usize) -> mpsc::Receiver<Bytes> {
-        let (sender, receiver) = mpsc::channel(capacity.max(1));
+    pub(super) fn open_stream(&self, capacity: usize) -> Notes {
+        let (sender, receiver) = notes::channel(capacity);
         *lock(&self.stream) = Some(sender);
         receiver
     }
 
     /// Puts an event on the agent's stream, if one is open and has room.
     pub fn push(&self, event: Bytes) -> bool {
-        lock(&self.stream).as_ref().is_some_and(|s| s.try_send(event).is_ok())
+        lock(&self.stream).as_ref().is_some_and(|s| s.send(event))
     }
 
     fn touch(&self, now: Instant) {

@@ -1,7 +1,10 @@
 //! Edits that a policy asks for: values set or removed by JSON pointer, checked, and spliced into the text.
 
-use super::index::{Index, unescape};
-use super::json::{check, quote};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::index::{Index, Inside, Node, array_position, unescape};
+use super::json::{check, push_quoted};
 
 /// One edit. Pointers are RFC 6901 and refer to the text before any edit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,159 +23,183 @@ pub enum Edit {
     },
 }
 
-/// Applies `edits` to `text`. An edit that does not fit (no such place, no JSON, overlapping another) is an
-/// error and nothing is applied.
+/// Applies `edits` to `text`. An edit that does not fit (no such place, no JSON, at or within the place of another)
+/// is an error and nothing is applied.
 pub fn apply(text: &str, index: &Index, edits: &[Edit]) -> Result<String, String> {
-    let mut splices = Vec::with_capacity(edits.len());
+    let mut plan = Plan::default();
     for edit in edits {
-        splices.push(match edit {
+        let (pointer, change) = match edit {
             Edit::Set { pointer, json } => {
                 check(json).map_err(|e| format!("the value for {pointer:?} is not JSON: {e}"))?;
-                set(index, pointer, json)?
+                (pointer, Change::Set(json))
             }
-            Edit::Remove { pointer } => (removal(text, index, pointer)?, String::new()),
-        });
+            Edit::Remove { pointer } if pointer.is_empty() => return Err("the whole cannot be removed".to_owned()),
+            Edit::Remove { pointer } => (pointer, Change::Remove),
+        };
+        plan.add(pointer, change)?;
     }
-    splices.sort_by_key(|(span, _)| (span.start, span.end));
     let mut out = String::with_capacity(text.len());
-    let mut done = 0;
-    for (span, insert) in splices {
-        if span.start < done {
-            return Err("two edits touch the same place".to_owned());
-        }
-        out.push_str(&text[done..span.start]);
-        out.push_str(&insert);
-        done = span.end;
-    }
-    out.push_str(&text[done..]);
+    write(text, &index.root, &plan, &mut out)?;
     Ok(out)
 }
 
-fn set(index: &Index, pointer: &str, json: &str) -> Result<(std::ops::Range<usize>, String), String> {
-    if let Some(span) = index.span(pointer) {
-        return Ok((span, json.to_owned()));
-    }
-    let (parent, key) = split(pointer)?;
-    let (Some(members), Some(span)) = (index.object_len(parent), index.span(parent)) else {
-        return Err(format!("there is nothing at {pointer:?} and no object above it"));
-    };
-    let comma = if members == 0 { "" } else { "," };
-    let before_brace = span.end - 1;
-    Ok((
-        before_brace..before_brace,
-        format!("{comma}{}:{json}", quote(&unescape(key))),
-    ))
+/// What becomes of a place.
+#[derive(Clone, Copy)]
+enum Change<'e> {
+    Set(&'e str),
+    Remove,
 }
 
-/// The span of a member or element together with the comma that separates it.
-fn removal(text: &str, index: &Index, pointer: &str) -> Result<std::ops::Range<usize>, String> {
-    let value = index
-        .span(pointer)
-        .ok_or_else(|| format!("there is nothing at {pointer:?}"))?;
-    let (parent, _) = split(pointer)?;
-    let parent = index
-        .span(parent)
-        .ok_or_else(|| format!("there is nothing above {pointer:?}"))?;
-    let bytes = text.as_bytes();
-    let mut start = value.start;
-    if bytes[parent.start] == b'{' {
-        start = key_start(bytes, start);
-    }
-    let after = value.end + text[value.end..].bytes().take_while(u8::is_ascii_whitespace).count();
-    if bytes.get(after) == Some(&b',') {
-        return Ok(start..after + 1);
-    }
-    let before = text[..start].trim_ascii_end();
-    if before.ends_with(',') {
-        start = before.len() - 1;
-    }
-    Ok(start..value.end)
+/// The edits at a place and below it.
+#[derive(Default)]
+struct Plan<'e> {
+    change: Option<Change<'e>>,
+    below: BTreeMap<Cow<'e, str>, Plan<'e>>,
 }
 
-/// Where the key begins whose value begins at `value`: back over the colon, then back to the opening quote.
-fn key_start(bytes: &[u8], value: usize) -> usize {
-    let mut at = value;
-    while at > 0 && bytes[at - 1] != b'"' {
-        at -= 1;
-    }
-    let closing = at.saturating_sub(1);
-    let mut at = closing;
-    while at > 0 {
-        at -= 1;
-        if bytes[at] == b'"' {
-            let slashes = bytes[..at].iter().rev().take_while(|b| **b == b'\\').count();
-            if slashes % 2 == 0 {
-                break;
+impl<'e> Plan<'e> {
+    fn add(&mut self, pointer: &'e str, change: Change<'e>) -> Result<(), String> {
+        let mut place = self;
+        if !pointer.is_empty() {
+            let steps = pointer
+                .strip_prefix('/')
+                .ok_or_else(|| format!("{pointer:?} is not a JSON pointer"))?;
+            for step in steps.split('/') {
+                if place.change.is_some() {
+                    return Err(format!("an edit of {pointer:?} and one above it"));
+                }
+                place = place.below.entry(unescape(step)).or_default();
             }
         }
+        if place.change.is_some() || !place.below.is_empty() {
+            return Err(format!("two edits touch {pointer:?}"));
+        }
+        place.change = Some(change);
+        Ok(())
     }
-    at
 }
 
-fn split(pointer: &str) -> Result<(&str, &str), String> {
-    pointer
-        .rsplit_once('/')
-        .ok_or_else(|| format!("{pointer:?} is not a JSON pointer to a member"))
+/// Writes the value of `node` as it is after the edits. What none of them touches is copied.
+fn write(text: &str, node: &Node, plan: &Plan<'_>, out: &mut String) -> Result<(), String> {
+    if let Some(Change::Set(json)) = plan.change {
+        out.push_str(json);
+        return Ok(());
+    }
+    let mut left: BTreeMap<&str, &Plan<'_>> = plan.below.iter().map(|(step, plan)| (step.as_ref(), plan)).collect();
+    let mut items = Items::new(text, node, out);
+    match &node.inside {
+        _ if left.is_empty() => {
+            out.push_str(&text[node.span.clone()]);
+            return Ok(());
+        }
+        Inside::Scalar => {}
+        Inside::Array(elements) => {
+            let mut at: BTreeMap<usize, &Plan<'_>> = BTreeMap::new();
+            left.retain(
+                |step, plan| match array_position(step).filter(|at| *at < elements.len()) {
+                    Some(position) => at.insert(position, plan).is_some(),
+                    None => true,
+                },
+            );
+            for (position, element) in elements.iter().enumerate() {
+                items.item(element.span.start, element, at.remove(&position))?;
+            }
+        }
+        Inside::Object(members) => {
+            for member in members {
+                items.item(member.start, &member.value, left.remove(&*member.key))?;
+            }
+            let mut unknown = BTreeMap::new();
+            for (key, plan) in left {
+                match plan.change {
+                    Some(Change::Set(json)) => items.new_member(key, json),
+                    _ => drop(unknown.insert(key, plan)),
+                }
+            }
+            left = unknown;
+        }
+    }
+    items.end();
+    match left.into_keys().next() {
+        Some(step) => Err(format!(
+            "there is nothing at {step:?} to edit, and no object that could take it"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Writes the items of one container. Between items that were neighbours before, the text stays as it was.
+struct Items<'t, 'o> {
+    text: &'t str,
+    out: &'o mut String,
+    /// Up to where the text was copied or left out.
+    done: usize,
+    end: usize,
+    /// An item was written.
+    some: bool,
+    /// The item before was left out.
+    gap: bool,
+}
+
+impl<'t, 'o> Items<'t, 'o> {
+    fn new(text: &'t str, node: &Node, out: &'o mut String) -> Self {
+        Self {
+            text,
+            out,
+            done: node.span.start,
+            end: node.span.end,
+            some: false,
+            gap: false,
+        }
+    }
+
+    /// The item that begins at `start`, its key included, and whose value is `node`.
+    fn item(&mut self, start: usize, node: &Node, plan: Option<&Plan<'_>>) -> Result<(), String> {
+        if self.done < start && !self.some && !self.gap {
+            // The bracket, and the space after it.
+            self.out.push_str(&self.text[self.done..start]);
+            self.done = start;
+        }
+        if matches!(plan.and_then(|plan| plan.change), Some(Change::Remove)) {
+            self.gap = true;
+            self.done = node.span.end;
+            return Ok(());
+        }
+        match (self.some, self.gap) {
+            (true, true) => self.out.push(','),
+            (true, false) => self.out.push_str(&self.text[self.done..start]),
+            (false, _) => {}
+        }
+        self.out.push_str(&self.text[start..node.span.start]);
+        match plan {
+            Some(plan) => write(self.text, node, plan, self.out)?,
+            None => self.out.push_str(&self.text[node.span.clone()]),
+        }
+        (self.some, self.gap, self.done) = (true, false, node.span.end);
+        Ok(())
+    }
+
+    /// A member that was not there.
+    fn new_member(&mut self, key: &str, json: &str) {
+        if self.done < self.end && !self.some && !self.gap {
+            self.out.push('{');
+            self.done = self.end - 1;
+        }
+        if self.some {
+            self.out.push(',');
+        }
+        push_quoted(self.out, key);
+        self.out.push(':');
+        self.out.push_str(json);
+        self.some = true;
+    }
+
+    /// The bracket that closes it.
+    fn end(&mut self) {
+        let tail = if self.gap { self.end - 1 } else { self.done };
+        self.out.push_str(&self.text[tail..self.end]);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn edited(text: &str, edits: &[Edit]) -> Result<String, String> {
-        apply(text, &Index::new(text).unwrap(), edits)
-    }
-    fn put(pointer: &str, json: &str) -> Edit {
-        Edit::Set {
-            pointer: pointer.into(),
-            json: json.into(),
-        }
-    }
-    fn cut(pointer: &str) -> Edit {
-        Edit::Remove {
-            pointer: pointer.into(),
-        }
-    }
-
-    #[test]
-    fn what_no_edit_touches_keeps_its_bytes() {
-        let text = r#"{"a": 1.00, "b" : {"c":[1, 2 ,3]}, "d":{}}"#;
-        assert_eq!(
-            edited(text, &[put("/b/c/1", "\"x\"")]).unwrap(),
-            r#"{"a": 1.00, "b" : {"c":[1, "x" ,3]}, "d":{}}"#
-        );
-        assert_eq!(
-            edited(text, &[put("/d/new~1key", "0"), put("/e", "[]")]).unwrap(),
-            r#"{"a": 1.00, "b" : {"c":[1, 2 ,3]}, "d":{"new/key":0},"e":[]}"#
-        );
-        assert_eq!(
-            edited(text, &[cut("/a")]).unwrap(),
-            r#"{ "b" : {"c":[1, 2 ,3]}, "d":{}}"#
-        );
-        assert_eq!(
-            edited(text, &[cut("/d")]).unwrap(),
-            r#"{"a": 1.00, "b" : {"c":[1, 2 ,3]}}"#
-        );
-        assert_eq!(
-            edited(text, &[cut("/b/c/0"), cut("/b/c/2")]).unwrap(),
-            r#"{"a": 1.00, "b" : {"c":[ 2 ]}, "d":{}}"#
-        );
-        assert_eq!(edited(r#"{"q\"k":1}"#, &[cut("/q\"k")]).unwrap(), "{}");
-    }
-
-    #[test]
-    fn an_edit_that_does_not_fit_changes_nothing() {
-        let text = r#"{"a":[1]}"#;
-        for bad in [
-            vec![put("/x/y", "1")],
-            vec![put("/a", "{")],
-            vec![cut("/z")],
-            vec![put("/a", "1"), put("/a/0", "2")],
-            vec![put("a", "1")],
-            vec![cut("")],
-        ] {
-            assert!(edited(text, &bad).is_err(), "{bad:?}");
-        }
-        assert_eq!(edited(text, &[put("", "{}")]).unwrap(), "{}");
-    }
-}
+mod tests;

@@ -12,22 +12,30 @@ const MAX_VALUES: usize = 256 * 1024;
 
 /// Where a value of a text begins and ends, and what lies inside.
 #[derive(Debug)]
-struct Node {
-    span: Range<usize>,
-    inside: Inside,
+pub(super) struct Node {
+    pub(super) span: Range<usize>,
+    pub(super) inside: Inside,
 }
 
 #[derive(Debug)]
-enum Inside {
+pub(super) enum Inside {
     Scalar,
     Array(Vec<Node>),
-    Object(Vec<(Box<str>, Node)>),
+    Object(Vec<Member>),
+}
+
+/// A member of an object, and where its key begins.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) key: Box<str>,
+    pub(super) start: usize,
+    pub(super) value: Node,
 }
 
 /// The index of one text. Duplicate keys at any depth are refused: two readers could take different values.
 #[derive(Debug)]
 pub struct Index {
-    root: Node,
+    pub(super) root: Node,
 }
 
 impl Index {
@@ -38,7 +46,6 @@ impl Index {
         let walked = value(&mut scan, &mut left).and_then(|root| scan.end().map(|()| root));
         match walked {
             Ok(root) => Ok(Self { root }),
-            Err(_) if left == 0 => Err(format!("holds more than {MAX_VALUES} values")),
             Err(flaw) => Err(flaw.to_string()),
         }
     }
@@ -58,18 +65,10 @@ impl Index {
             at = match &at.inside {
                 Inside::Scalar => return None,
                 Inside::Array(items) => items.get(array_position(&part)?)?,
-                Inside::Object(members) => members.iter().find(|(k, _)| **k == *part).map(|(_, n)| n)?,
+                Inside::Object(members) => &members.iter().find(|m| *m.key == *part)?.value,
             };
         }
         Some(at)
-    }
-
-    /// True where the value at `pointer` is an object, and how many members it has.
-    pub(super) fn object_len(&self, pointer: &str) -> Option<usize> {
-        match &self.find(pointer)?.inside {
-            Inside::Object(members) => Some(members.len()),
-            _ => None,
-        }
     }
 }
 
@@ -87,7 +86,8 @@ pub(crate) fn first_step(pointer: &str) -> Option<Cow<'_, str>> {
     pointer.strip_prefix('/')?.split('/').next().map(unescape)
 }
 
-fn array_position(part: &str) -> Option<usize> {
+/// The position that a step of a pointer names in an array.
+pub(super) fn array_position(part: &str) -> Option<usize> {
     let plain = part == "0" || !part.starts_with('0');
     (plain && part.bytes().all(|b| b.is_ascii_digit()))
         .then(|| part.parse().ok())
@@ -98,9 +98,7 @@ fn array_position(part: &str) -> Option<usize> {
 fn value(scan: &mut Scan<'_>, left: &mut usize) -> Result<Node, Malformed> {
     let first = scan.peek();
     let start = scan.at();
-    *left = left
-        .checked_sub(1)
-        .ok_or_else(|| scan.fault(Flaw::Syntax("expected fewer values")))?;
+    *left = left.checked_sub(1).ok_or_else(|| scan.fault(Flaw::Many(MAX_VALUES)))?;
     let inside = match first {
         Some(b'{') => Inside::Object(members(scan, left)?),
         Some(b'[') => Inside::Array(items(scan, left)?),
@@ -115,8 +113,8 @@ fn value(scan: &mut Scan<'_>, left: &mut usize) -> Result<Node, Malformed> {
     })
 }
 
-fn members(scan: &mut Scan<'_>, left: &mut usize) -> Result<Vec<(Box<str>, Node)>, Malformed> {
-    let mut members: Vec<(Box<str>, Node)> = Vec::new();
+fn members(scan: &mut Scan<'_>, left: &mut usize) -> Result<Vec<Member>, Malformed> {
+    let mut members: Vec<Member> = Vec::new();
     let mut seen = HashSet::new();
     let mut first = true;
     scan.open(b'{', "expected an object")?;
@@ -126,10 +124,10 @@ fn members(scan: &mut Scan<'_>, left: &mut usize) -> Result<Vec<(Box<str>, Node)
         let key: Box<str> = key.into();
         // Linear while that is cheap, as most objects are small.
         let twice = if members.len() < 16 {
-            members.iter().any(|(k, _)| *k == key)
+            members.iter().any(|m| m.key == key)
         } else {
             if seen.is_empty() {
-                seen.extend(members.iter().map(|(k, _)| k.clone()));
+                seen.extend(members.iter().map(|m| m.key.clone()));
             }
             !seen.insert(key.clone())
         };
@@ -137,7 +135,11 @@ fn members(scan: &mut Scan<'_>, left: &mut usize) -> Result<Vec<(Box<str>, Node)
             let flaw = Flaw::Duplicate(key.into());
             return Err(Malformed { flaw, at });
         }
-        members.push((key, value(scan, left)?));
+        members.push(Member {
+            key,
+            start: at,
+            value: value(scan, left)?,
+        });
     }
     Ok(members)
 }

@@ -128,10 +128,11 @@ impl<'a> Message<'a> {
             Ok((object, members)) => Self::from_object(&object, members),
             Err(error) => Err(match &error.flaw {
                 Flaw::Duplicate(_) => ParseError::invalid(format!("the envelope is wrong: {error}"), None),
-                Flaw::Syntax(_) if json::check(text).is_ok() => {
+                Flaw::Syntax(_) if !text.trim_ascii_start().starts_with('{') && json::check(text).is_ok() => {
                     ParseError::invalid("a JSON-RPC message is an object", None)
                 }
-                Flaw::Syntax(_) | Flaw::Deep => ParseError::json(format!("the message is not JSON: {error}")),
+                Flaw::Deep | Flaw::Many(_) => ParseError::json(format!("the message is refused: {error}")),
+                Flaw::Syntax(_) => ParseError::json(format!("the message is not JSON: {error}")),
             }),
         }
     }

@@ -1,7 +1,7 @@
 //! A walk through JSON text that checks it and finds where values begin and end, without making anything of them.
 //!
-//! Every message is looked at one level deep, several times on its way. A scan passes over what is not looked at as
-//! fast as `memchr` finds the ends of strings, and keeps no stack: it knows at most [`MAX_DEPTH`] levels.
+//! Every message is looked at one level deep, several times on its way. A scan passes over what is not looked at many
+//! bytes at a time, and keeps no stack: it knows at most [`MAX_DEPTH`] levels.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,6 +28,8 @@ pub enum Flaw {
     Syntax(&'static str),
     /// It is JSON, but nests deeper than [`MAX_DEPTH`].
     Deep,
+    /// It holds more values than this.
+    Many(usize),
     /// It is JSON, but an object has this key twice.
     Duplicate(String),
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.flaw {
             Flaw::Syntax(what) => write!(f, "{what} at byte {}", self.at),
+            Flaw::Many(most) => write!(f, "it holds more than {most} values"),
             Flaw::Deep => write!(f, "it nests deeper than {MAX_DEPTH} levels"),
             Flaw::Duplicate(key) => write!(f, "duplicate key {} at byte {}", quote(key), self.at),
         }

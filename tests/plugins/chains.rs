@@ -94,7 +94,7 @@ async fn transforms_see_each_others_work() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(left.as_str(), r#"{"arguments":{ "n":1.0 ,"mark":"x+a+a"}}"#);
+    assert_eq!(left.as_str(), r#"{"arguments":{ "n":1.0,"mark":"x+a+a" }}"#);
 
     let set = guest(json!({ "do": "set", "text": "/a 2" }));
     let look = guest(json!({ "do": "look" }));

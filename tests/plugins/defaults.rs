@@ -42,7 +42,7 @@ async fn default_route_follows_the_nearest_name() {
         assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![0]));
         parts.headers.clear();
         assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![2]));
-        parts.params = raw(plain).into();
+        parts.params = raw(plain).try_into().unwrap();
         assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![0]));
         parts.initialize = introduction(&[], r#"{"dev.pointsman/backend":"b"}"#);
         assert_eq!(route(again(&parts)).await, RouteChoice::Among(vec![1]));

@@ -133,7 +133,7 @@ pub fn parts(params: &str) -> Call {
         era: Era::Modern,
         headers: HeaderMap::new(),
         initialize: None,
-        params: RawJson::from(params.to_owned()).into(),
+        params: RawJson::from(params.to_owned()).try_into().unwrap(),
     }
 }
 
