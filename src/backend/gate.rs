@@ -60,6 +60,11 @@ impl Inner {
         }
     }
 
+    fn failure(&self, ticket: Ticket) -> Option<CallError> {
+        let (before, error) = self.failed.as_ref()?;
+        (ticket < *before).then(|| error.clone())
+    }
+
     /// Lets go whoever may go.
     fn pump(&mut self) {
         while let Some((agent, ticket)) = self.queue.next_to_go() {
@@ -320,6 +325,12 @@ impl Permit {
         self.place.as_ref().map_or(Duration::ZERO, |p| p.arrived.elapsed())
     }
 
+    /// Why it may not go after all, although it has passed: see [`Gate::fail_held`].
+    pub fn failed(&self) -> Option<CallError> {
+        let place = self.place.as_ref()?;
+        place.gate.lock().failure(place.ticket)
+    }
+
     /// The call is in its target's inbox: the next of its agent may follow.
     pub fn entered(&mut self) {
         if !self.held {
@@ -342,9 +353,7 @@ impl Permit {
         let (sender, receiver) = oneshot::channel();
         let mut inner = place.gate.lock();
         inner.queue.come_back(&place.agent, place.ticket, place.bytes);
-        let failed = inner.failed.as_ref().filter(|(before, _)| place.ticket < *before);
-        let failed = failed.map(|(_, error)| error.clone());
-        if let Some(refusal) = inner.refusing.clone().or(failed) {
+        if let Some(refusal) = inner.refusing.clone().or_else(|| inner.failure(place.ticket)) {
             inner.queue.over(&place.agent, place.ticket);
             inner.pump();
             return Err(refusal);

@@ -30,6 +30,12 @@ impl Router {
     ) -> Result<Sent, CallError> {
         let call = &incoming.call;
         let settings = to.backend.settings();
+        // It may have passed the gate for an incarnation that is gone, and been given a target of the next one.
+        if settings.state == StateKind::Volatile
+            && let Some(lost) = permit.failed()
+        {
+            return Err(lost);
+        }
         let edited = match policy.has(Hook::TransformRequest) {
             true => policy
                 .transform_request(call)

@@ -22,6 +22,9 @@ use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::message::{text, write_response};
 use crate::wire::{Era, Message, Notification, Object, Request, RequestId, Version, codes, method};
 
+/// For batches in any version but one.
+pub(super) const NO_BATCH: &str = "batches belong to protocol version 2025-03-26 alone";
+
 /// Messages of one batch at most.
 const MAX_BATCH: usize = 1000;
 
@@ -70,11 +73,7 @@ impl Agents {
             Err(reply) => return at_once(*reply),
         };
         if session.version != Version::V20250326 {
-            return at_once(refuse(
-                StatusCode::BAD_REQUEST,
-                codes::INVALID_REQUEST,
-                "batches belong to protocol version 2025-03-26 alone",
-            ));
+            return at_once(refuse(StatusCode::BAD_REQUEST, codes::INVALID_REQUEST, NO_BATCH));
         }
         let body = match text(request.body.clone()) {
             Ok(body) => body,

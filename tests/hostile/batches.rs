@@ -31,13 +31,10 @@ async fn batches_belong_to_one_version() {
         );
     }
     let mut modern = Agent::new(router.address, Era::Modern, "/mcp").await;
-    assert_eq!(
-        modern
-            .raw(&[("mcp-protocol-version", MODERN)], mixed.as_bytes())
-            .await
-            .status,
-        400
-    );
+    let refused = modern.raw(&[("mcp-protocol-version", MODERN)], mixed.as_bytes()).await;
+    assert_eq!(error(&refused), (400, -32600));
+    let words = String::from_utf8_lossy(&refused.body);
+    assert!(words.contains("2025-03-26 alone"), "{words}");
     let mut agent = Agent::legacy(router.address, "/mcp", "2025-03-26").await;
     let reply = agent.raw(&[], mixed.as_bytes()).await;
     let answers: Vec<Value> = serde_json::from_value(reply.json()).unwrap();

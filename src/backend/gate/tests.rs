@@ -181,7 +181,12 @@ async fn what_is_held_can_be_failed_without_refusing_what_comes() {
     gate.targets_changed(5, &[]);
     assert!(matches!(turn(&mut b), Some(Err(e)) if e.reason == Reason::StateLost));
     let permit = pass(&gate, 1);
-    drop((a, b, permit));
+    assert!(permit.failed().is_none());
+    drop((a, b));
+    gate.fail_held(&CallError::from(Reason::StateLost));
+    assert!(permit.failed().is_some(), "past the gate, but before the loss");
+    assert!(pass(&gate, 1).failed().is_none());
+    drop(permit);
     assert!(idle(&gate));
 }
 
