@@ -89,18 +89,12 @@ impl Restart {
 impl Reload {
     pub(super) fn main(&self) -> ExitCode {
         ended(self.whom.ask(&json!({ "command": "reload" })).and_then(|outcome| {
-            let refused = show::refused(&outcome);
-            if refused.is_empty() {
-                print(&format!(
-                    "all is in force; policies: generation {}",
-                    outcome["generation"]
-                ));
+            let (words, all_well) = show::reloaded(&outcome);
+            if all_well {
+                print(&words);
                 Ok(())
             } else {
-                Err(format!(
-                    "the last good version goes on, for this is refused:\n{}",
-                    refused.trim_end()
-                ))
+                Err(words)
             }
         }))
     }

@@ -34,8 +34,9 @@ enum Command {
   pointsman run --listen 127.0.0.1:7401
   pointsman run --config pointsman.toml --log info,pointsman::backend=debug --log-format json
 
-The configuration and the files of policy components are watched: an edit takes effect at once, a faulty one
-changes nothing and says why, in the log and in `pointsman status`.
+The configuration and the files of policy components are watched: an edit takes effect at once. A file that is no
+valid configuration changes nothing. A component that is refused goes on with its last good build, or leaves the
+policies as they were; the rest of the edit is applied. Why is told in the log and in `pointsman status`.
 Ctrl-C or SIGTERM lets calls finish for `router.grace`; a second one ends everything at once.")]
     Run(run::Run),
     /// Check a configuration and its policy components, and print every setting in effect.
@@ -62,7 +63,7 @@ Exit status: 0 when all is well, 1 when something is wrong. All problems are rep
   pointsman reload
 
 Files are watched anyway; this is for file systems that tell of no changes, and for scripts.
-Exit status: 0 when all is in force, 1 when something was refused and the last good version goes on.")]
+Exit status: 0 when nothing was refused (what waits for a restart of the router is named), 1 when something was.")]
     Reload(ask::Reload),
     /// An MCP server that is slow, hangs or crashes on demand: to try the router with.
     #[command(after_help = demo::EXAMPLES)]
