@@ -256,6 +256,8 @@ impl Reloader {
         for (name, backend) in backends {
             let settings = config::Endpoint {
                 backends: Some(vec![name.clone()]),
+                // The path names the backend: nothing that is added can rename its tools.
+                names: config::Names::Plain,
                 ..default.clone()
             };
             wanted.push((name.clone(), Some(name.as_str()), settings, vec![Arc::clone(backend)]));

@@ -3,6 +3,7 @@
 mod ask;
 mod run;
 mod show;
+mod welcome;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,7 +95,7 @@ struct Source {
 #[derive(Args, Clone, Debug)]
 struct Whom {
     /// The port it listens on.
-    #[arg(long, default_value_t = 7400)]
+    #[arg(long, default_value_t = welcome::usual_port())]
     port: u16,
     /// Its admin socket, where `router.admin-socket` is set.
     #[arg(long, value_name = "PATH")]

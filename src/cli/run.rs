@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::welcome::welcome;
 use super::{Source, ended, print, say};
 use crate::app::{self, App};
 use crate::config::{self, Problems, Secrets};
@@ -115,7 +116,7 @@ impl Run {
             shutdown.listen_to_signals().map_err(|e| e.to_string())?;
             let config = loaded.config.clone();
             let app = App::build(reader, loaded, program).await.map_err(|e| e.to_string())?;
-            print(&app::welcome(app.address, &config, &name));
+            print(&welcome(app.address, &config, &name));
             // In a task of the runtime: the thread that waits here is no worker.
             tokio::spawn(async move { app.run(&shutdown).await })
                 .await

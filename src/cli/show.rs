@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::reload::PIPELINE;
 
-/// The status of a router as text.
-pub(super) fn status(status: &Value) -> String {
+/// The status of a router as text. `options` are those that reach it, for the commands that are told.
+pub(super) fn status(status: &Value, options: &str) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -20,7 +20,7 @@ pub(super) fn status(status: &Value) -> String {
         text(status, "sessions")
     );
     for backend in items(status, "backends") {
-        backend_lines(&mut out, backend);
+        backend_lines(&mut out, backend, options);
     }
     let _ = writeln!(
         out,
@@ -150,7 +150,7 @@ fn refused(status: &Value) -> String {
     out
 }
 
-fn backend_lines(out: &mut String, backend: &Value) {
+fn backend_lines(out: &mut String, backend: &Value, options: &str) {
     let eta = backend["eta_ms"]
         .as_f64()
         .filter(|ms| *ms > 0.0)
@@ -190,7 +190,8 @@ fn backend_lines(out: &mut String, backend: &Value) {
             let _ = writeln!(out, "    last end: {end}");
         }
         if target["state"] == "failed" {
-            let _ = writeln!(out, "    mend that, then: pointsman restart {}", text(backend, "name"));
+            let name = text(backend, "name");
+            let _ = writeln!(out, "    mend that, then: pointsman restart {name}{options}");
         }
         for line in items(target, "stderr").iter().filter_map(Value::as_str) {
             let _ = writeln!(out, "    | {line}");
