@@ -20,6 +20,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub use defaults::EMBEDDED;
 pub use demo::embedded;
 pub use diff::{Changes, diff};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
