@@ -84,6 +84,8 @@ impl Admin {
                     "generation": status.generation,
                     "rejected": status.rejected,
                     "config_error": status.config_error,
+                    "needs_restart": status.needs_restart,
+                    "plugins": status.plugins.iter().map(|p| &p.name).collect::<Vec<_>>(),
                 })
             }
             Some("restart") => {

@@ -1,6 +1,5 @@
 //! The router put together: built from the bottom up, bound early, served late, stopped in reverse order.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -213,54 +212,6 @@ async fn administrate(path: Option<PathBuf>, port: u16, admin: Arc<Admin>) {
         }
         Err(error) => warn!("no admin socket at {}: {error}", path.display()),
     }
-}
-
-/// What is printed once the router listens: where, how to connect, and something to try.
-pub fn welcome(address: SocketAddr, config: &config::Config, source: &str) -> String {
-    let url = format!("http://{address}/mcp");
-    let names: Vec<&str> = config.backends.keys().map(String::as_str).collect();
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(out, "Pointsman {} listens on {url}\n", env!("CARGO_PKG_VERSION"));
-    let _ = writeln!(out, "  configuration  {source}");
-    let _ = writeln!(
-        out,
-        "  backends       {}",
-        if names.is_empty() {
-            "none yet".to_owned()
-        } else {
-            names.join(", ")
-        }
-    );
-    let _ = writeln!(out, "\nConnect an agent:");
-    let _ = writeln!(out, "  Claude Code    claude mcp add --transport http pointsman {url}");
-    let _ = writeln!(
-        out,
-        "  Cursor         ~/.cursor/mcp.json: {{\"mcpServers\":{{\"pointsman\":{{\"url\":\"{url}\"}}}}}}"
-    );
-    let _ = writeln!(
-        out,
-        "  VS Code        code --add-mcp '{{\"name\":\"pointsman\",\"type\":\"http\",\"url\":\"{url}\"}}'"
-    );
-    let (method, name, params) = match names.first() {
-        Some(first) if source.starts_with("embedded") => {
-            let tool = format!("{first}__counter");
-            ("tools/call", Some(tool.clone()), format!("\"name\":\"{tool}\","))
-        }
-        _ => ("tools/list", None, String::new()),
-    };
-    let named = name.map(|n| format!(" -H 'mcp-name: {n}'")).unwrap_or_default();
-    let _ = writeln!(
-        out,
-        "\nTry it (kill a backend's process in between: `pointsman status` shows the pids):"
-    );
-    let _ = writeln!(
-        out,
-        "  curl -s {url} -H 'content-type: application/json' -H 'accept: application/json, text/event-stream' \\\n    \
-         -H 'mcp-protocol-version: 2026-07-28' -H 'mcp-method: {method}'{named} \\\n    \
-         -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{{{params}\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{{}}}}}}}}'"
-    );
-    out
 }
 
 /// Worker threads for `configured`: with none given one for every two cores, since waking another thread costs

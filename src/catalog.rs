@@ -257,9 +257,13 @@ impl View {
     }
 }
 
-/// With several backends names carry their backend, so that adding one renames nothing.
+/// Whether names carry their backend.
 fn prefixes(settings: &config::Endpoint, backends: usize) -> bool {
-    settings.names == Names::Auto && backends > 1
+    match settings.names {
+        Names::Auto => backends > 1,
+        Names::Prefixed => true,
+        Names::Plain => false,
+    }
 }
 
 /// `BACKEND__TOOL`, at most 64 characters: longer ones end in a hash of the whole.
@@ -280,6 +284,20 @@ fn prefixed_name(backend: &str, tool: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixed_names_do_not_depend_on_how_many_backends_there_are() {
+        let prefixed = |names| {
+            let settings = config::Endpoint {
+                names,
+                ..config::Endpoint::default()
+            };
+            [1, 2].map(|backends| prefixes(&settings, backends))
+        };
+        assert_eq!(prefixed(Names::Auto), [false, true]);
+        assert_eq!(prefixed(Names::Prefixed), [true, true]);
+        assert_eq!(prefixed(Names::Plain), [false, false]);
+    }
 
     #[test]
     fn long_names_end_in_a_hash_and_stay_apart() {

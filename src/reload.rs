@@ -3,6 +3,7 @@
 //! A bad plugin never holds up a good configuration, and a bad configuration never touches running plugins.
 
 mod handle;
+mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,6 +24,10 @@ use crate::watch::{Hint, Watcher};
 
 use self::handle::Shown;
 pub use self::handle::{Reload, ReloadStatus};
+pub use self::pipeline::misfits;
+
+/// Under this name the pipeline as a whole is refused; no plugin can have it.
+pub const PIPELINE: &str = "[pipeline]";
 
 /// Reads the configuration anew, from wherever it came.
 pub type Reader = Arc<dyn Fn() -> Result<config::Loaded, Problems> + Send + Sync>;
@@ -76,8 +81,8 @@ impl Reloader {
             asks,
         };
         let rejected = reloader.load_plugins(&loaded.config, true).await;
-        if let Some((_, reason)) = rejected.into_iter().next() {
-            return Err(reason);
+        if !rejected.is_empty() {
+            return Err(rejected.into_values().collect::<Vec<_>>().join("\n"));
         }
         reloader.note_warnings(&loaded.warnings);
         reloader.apply(loaded.config).await;
@@ -251,6 +256,8 @@ impl Reloader {
         for (name, backend) in backends {
             let settings = config::Endpoint {
                 backends: Some(vec![name.clone()]),
+                // The path names the backend: nothing that is added can rename its tools.
+                names: config::Names::Plain,
                 ..default.clone()
             };
             wanted.push((name.clone(), Some(name.as_str()), settings, vec![Arc::clone(backend)]));
@@ -290,7 +297,8 @@ impl Reloader {
             }
         }
         if first && !rejected.is_empty() {
-            // There is nothing to go on with: the caller gives up, for the reason that was just told.
+            // There is nothing to go on with: the caller gives up, for reasons that are told all at once.
+            self.add_misfits(&config.pipeline, &loaded, &mut rejected);
             return rejected;
         }
         let same = loaded.len() == self.loaded.len()
@@ -302,12 +310,27 @@ impl Reloader {
                 Ok(generation) => self.activate(generation, loaded, config.pipeline.clone()),
                 Err(error) => {
                     warn!("the policies stay as they are: {error}");
-                    rejected.insert("pipeline".to_owned(), error.to_string());
+                    // All that is wrong; this one alone where a refused plugin is all of it.
+                    rejected.insert(PIPELINE.to_owned(), error.to_string());
+                    self.add_misfits(&config.pipeline, &loaded, &mut rejected);
                 }
             }
         }
         self.show(|s| s.rejected.clone_from(&rejected));
         rejected
+    }
+
+    fn add_misfits(
+        &self,
+        pipeline: &config::Pipeline,
+        loaded: &BTreeMap<String, Arc<Loaded>>,
+        rejected: &mut BTreeMap<String, String>,
+    ) {
+        let found = misfits(&self.host, pipeline, loaded, rejected);
+        if !found.is_empty() {
+            let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+            rejected.insert(PIPELINE.to_owned(), words.join("\n"));
+        }
     }
 
     fn activate(

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -37,9 +37,60 @@ pub enum TelemetryError {
         #[source]
         error: ParseError,
     },
+    /// A bare word of it is no level. As the name of a module it would silence all others.
+    #[error("log filter `{filter}` in {place} is wrong: {} {}", no_level(.word), filter_hint(.word))]
+    Level {
+        /// The filter.
+        filter: String,
+        /// Where it stands.
+        place: &'static str,
+        /// The word.
+        word: String,
+    },
     /// This process has a log already.
     #[error("the log is set up already")]
     Twice(#[source] TryInitError),
+}
+
+/// The levels, and words that people take for one.
+const LEVELS: [(&str, &str); 14] = [
+    ("off", "off"),
+    ("error", "error"),
+    ("warn", "warn"),
+    ("info", "info"),
+    ("debug", "debug"),
+    ("trace", "trace"),
+    ("none", "off"),
+    ("quiet", "off"),
+    ("critical", "error"),
+    ("fatal", "error"),
+    ("warning", "warn"),
+    ("notice", "info"),
+    ("verbose", "debug"),
+    ("all", "trace"),
+];
+
+fn no_level(word: &str) -> String {
+    let known: Vec<&str> = LEVELS.iter().take(6).map(|(level, _)| *level).collect();
+    format!("`{word}` is no level; there are {}.", known.join(", "))
+}
+
+fn filter_hint(word: &str) -> String {
+    let lower = word.to_lowercase();
+    let far = |known: &str| strsim::damerau_levenshtein(&lower, known);
+    let nearest = LEVELS.iter().min_by_key(|(known, _)| far(known));
+    match nearest.filter(|(known, _)| far(known) <= 1 + known.len() / 4) {
+        Some((_, level)) => format!("Did you mean `{level}`?"),
+        None => format!("A module has a level of its own: `info,{word}=debug`"),
+    }
+}
+
+/// The first word of a filter that stands alone and is no level.
+fn bare_word(filter: &str) -> Option<&str> {
+    let parts = filter.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .filter(|part| part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-'))
+        .find(|part| part.parse::<LevelFilter>().is_err())
 }
 
 /// Sets the log up for the whole process. An empty filter means `info`; [`ENV_FILTER`] goes before both.
@@ -59,6 +110,13 @@ fn choose(from_env: Option<String>, configured: &str) -> Result<EnvFilter, Telem
         _ if configured.trim().is_empty() => ("`--log`", DEFAULT_FILTER),
         _ => ("`--log`", configured.trim()),
     };
+    if let Some(word) = bare_word(filter) {
+        return Err(TelemetryError::Level {
+            filter: filter.to_owned(),
+            place,
+            word: word.to_owned(),
+        });
+    }
     EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter {
         filter: filter.to_owned(),
         place,
@@ -137,5 +195,31 @@ mod tests {
         let text = choose(Some("pointsman=loud".into()), "info").unwrap_err().to_string();
         assert!(text.contains("`pointsman=loud` in POINTSMAN_LOG"), "{text}");
         assert!(choose(None, "a=b=c").unwrap_err().to_string().contains("`--log`"));
+    }
+
+    #[test]
+    fn a_bare_word_that_is_no_level_does_not_silence_the_log() {
+        for (filter, hint) in [
+            ("warning", "Did you mean `warn`?"),
+            ("info,verbose", "Did you mean `debug`?"),
+            ("debgu", "Did you mean `debug`?"),
+            ("bogus", "`info,bogus=debug`"),
+            ("pointsman", "`info,pointsman=debug`"),
+        ] {
+            for (env, configured) in [(None, filter), (Some(filter.to_owned()), "info")] {
+                let text = choose(env, configured).unwrap_err().to_string();
+                assert!(text.contains("is no level") && text.contains(hint), "{text}");
+            }
+        }
+        for filter in [
+            "off",
+            "WARN",
+            "0",
+            "info,pointsman=debug",
+            "warn,,pointsman::backend",
+            "[span]=info",
+        ] {
+            assert!(choose(None, filter).is_ok(), "{filter}");
+        }
     }
 }

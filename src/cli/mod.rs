@@ -3,6 +3,7 @@
 mod ask;
 mod run;
 mod show;
+mod welcome;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,8 +35,9 @@ enum Command {
   pointsman run --listen 127.0.0.1:7401
   pointsman run --config pointsman.toml --log info,pointsman::backend=debug --log-format json
 
-The configuration and the files of policy components are watched: an edit takes effect at once, a faulty one
-changes nothing and says why, in the log and in `pointsman status`.
+The configuration and the files of policy components are watched: an edit takes effect at once. A file that is no
+valid configuration changes nothing. A component that is refused goes on with its last good build, or leaves the
+policies as they were; the rest of the edit is applied. Why is told in the log and in `pointsman status`.
 Ctrl-C or SIGTERM lets calls finish for `router.grace`; a second one ends everything at once.")]
     Run(run::Run),
     /// Check a configuration and its policy components, and print every setting in effect.
@@ -62,7 +64,7 @@ Exit status: 0 when all is well, 1 when something is wrong. All problems are rep
   pointsman reload
 
 Files are watched anyway; this is for file systems that tell of no changes, and for scripts.
-Exit status: 0 when all is in force, 1 when something was refused and the last good version goes on.")]
+Exit status: 0 when nothing was refused (what waits for a restart of the router is named), 1 when something was.")]
     Reload(ask::Reload),
     /// An MCP server that is slow, hangs or crashes on demand: to try the router with.
     #[command(after_help = demo::EXAMPLES)]
@@ -93,7 +95,7 @@ struct Source {
 #[derive(Args, Clone, Debug)]
 struct Whom {
     /// The port it listens on.
-    #[arg(long, default_value_t = 7400)]
+    #[arg(long, default_value_t = welcome::usual_port())]
     port: u16,
     /// Its admin socket, where `router.admin-socket` is set.
     #[arg(long, value_name = "PATH")]

@@ -1,5 +1,6 @@
 //! `pointsman run` and `pointsman check`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,11 +8,12 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::welcome::welcome;
 use super::{Source, ended, print, say};
 use crate::app::{self, App};
 use crate::config::{self, Problems, Secrets};
 use crate::plugin::{Compiler, Host};
-use crate::reload::Reader;
+use crate::reload::{Reader, misfits};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Format};
 
@@ -114,7 +116,7 @@ impl Run {
             shutdown.listen_to_signals().map_err(|e| e.to_string())?;
             let config = loaded.config.clone();
             let app = App::build(reader, loaded, program).await.map_err(|e| e.to_string())?;
-            print(&app::welcome(app.address, &config, &name));
+            print(&welcome(app.address, &config, &name));
             // In a task of the runtime: the thread that waits here is no worker.
             tokio::spawn(async move { app.run(&shutdown).await })
                 .await
@@ -184,20 +186,20 @@ fn check_plugins(config: &config::Config, program: PathBuf) -> Result<(), String
         .map_err(|e| e.to_string())?;
     let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| e.to_string())?;
     runtime.block_on(async {
-        let (mut loaded, mut problems) = (std::collections::BTreeMap::new(), Vec::new());
+        let (mut loaded, mut refused) = (BTreeMap::new(), BTreeMap::new());
         for (name, settings) in &config.plugins {
             match host.load(name, settings).await {
                 Ok(build) => {
                     loaded.insert(name.clone(), build);
                 }
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => {
+                    refused.insert(name.clone(), error.to_string());
+                }
             }
         }
-        if problems.is_empty()
-            && let Err(error) = host.generation(1, &config.pipeline, loaded)
-        {
-            problems.push(error.to_string());
-        }
+        let misfits = misfits(&host, &config.pipeline, &loaded, &refused);
+        let mut problems: Vec<String> = refused.into_values().collect();
+        problems.extend(misfits.iter().map(ToString::to_string));
         if problems.is_empty() {
             Ok(())
         } else {

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The status of a router as text.
-pub(super) fn status(status: &Value) -> String {
+use crate::reload::PIPELINE;
+
+/// The status of a router as text. `options` are those that reach it, for the commands that are told.
+pub(super) fn status(status: &Value, options: &str) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -18,7 +20,7 @@ pub(super) fn status(status: &Value) -> String {
         text(status, "sessions")
     );
     for backend in items(status, "backends") {
-        backend_lines(&mut out, backend);
+        backend_lines(&mut out, backend, options);
     }
     let _ = writeln!(
         out,
@@ -59,17 +61,88 @@ pub(super) fn status(status: &Value) -> String {
     for warning in items(status, "warnings").iter().filter_map(Value::as_str) {
         let _ = writeln!(out, "warning: {warning}");
     }
-    for table in items(status, "needs_restart").iter().filter_map(Value::as_str) {
-        let _ = writeln!(out, "{table} changed and waits for a restart of the router");
-    }
+    out.push_str(&waiting(status));
     out
 }
 
-/// What the router refused and goes on without; empty where all is well.
-pub(super) fn refused(status: &Value) -> String {
+/// What a reload led to, and whether nothing was refused. The state is told, not what this one reload changed: the
+/// watcher may have been there before.
+pub(super) fn reloaded(outcome: &Value) -> (String, bool) {
+    let (generation, waiting) = (text(outcome, "generation"), waiting(outcome));
     let mut out = String::new();
-    for reason in status["rejected"].as_object().into_iter().flatten() {
-        let _ = writeln!(out, "refused: {}", reason.1.as_str().unwrap_or_default());
+    // Writing to a string cannot fail.
+    if let Some(error) = outcome["config_error"].as_str() {
+        let _ = writeln!(
+            out,
+            "the configuration is refused, and nothing of it was applied:\n{error}"
+        );
+    }
+    let rejected = outcome["rejected"].as_object();
+    let rejected = rejected.into_iter().flatten();
+    let (pipeline, plugins): (Vec<_>, Vec<_>) = rejected.partition(|(name, _)| *name == PIPELINE);
+    if !(pipeline.is_empty() && plugins.is_empty()) {
+        if out.is_empty() {
+            let _ = writeln!(
+                out,
+                "backends and endpoints were applied; of the policies this was refused:"
+            );
+        } else {
+            let _ = writeln!(out, "of the policies this was refused as well:");
+        }
+        for (name, reason) in plugins {
+            let _ = write!(out, "{}", reason.as_str().unwrap_or_default());
+            // Where the pipeline is refused nothing of the policies changes, and that is told once, below.
+            if pipeline.is_empty() {
+                let before = items(outcome, "plugins").iter().any(|p| p == name);
+                let end = if before {
+                    "; its last good build goes on"
+                } else {
+                    "; nothing asks it"
+                };
+                out.push_str(end);
+            }
+            out.push('\n');
+        }
+        for (_, reason) in &pipeline {
+            let _ = writeln!(out, "{}", reason.as_str().unwrap_or_default());
+        }
+        if !pipeline.is_empty() {
+            let _ = writeln!(out, "the policies stay as they were: generation {generation}");
+        }
+    }
+    let all_well = out.is_empty();
+    if all_well {
+        let all = if waiting.is_empty() {
+            "all is in force"
+        } else {
+            "all else is in force"
+        };
+        let _ = writeln!(out, "{all}; policies: generation {generation}");
+        out.insert_str(0, &waiting);
+    } else {
+        out.push_str(&waiting);
+    }
+    (out.trim_end().to_owned(), all_well)
+}
+
+/// What changed and is not in force yet.
+fn waiting(status: &Value) -> String {
+    let tables = items(status, "needs_restart").iter().filter_map(Value::as_str);
+    tables
+        .map(|table| format!("{table} changed and waits for a restart of the router\n"))
+        .collect()
+}
+
+/// What the router refused and goes on without; empty where all is well.
+fn refused(status: &Value) -> String {
+    let mut out = String::new();
+    for (name, reason) in status["rejected"].as_object().into_iter().flatten() {
+        let reason = reason.as_str().unwrap_or_default();
+        // What is wrong with a pipeline is told a line each.
+        let parts = reason.split(|c| c == '\n' && name == PIPELINE);
+        for part in parts {
+            let _ = writeln!(out, "refused: {part}");
+        }
     }
     if let Some(error) = status["config_error"].as_str() {
         let _ = writeln!(out, "the newest configuration is refused:\n{error}");
@@ -77,7 +150,7 @@ pub(super) fn refused(status: &Value) -> String {
     out
 }
 
-fn backend_lines(out: &mut String, backend: &Value) {
+fn backend_lines(out: &mut String, backend: &Value, options: &str) {
     let eta = backend["eta_ms"]
         .as_f64()
         .filter(|ms| *ms > 0.0)
@@ -117,7 +190,8 @@ fn backend_lines(out: &mut String, backend: &Value) {
             let _ = writeln!(out, "    last end: {end}");
         }
         if target["state"] == "failed" {
-            let _ = writeln!(out, "    mend that, then: pointsman restart {}", text(backend, "name"));
+            let name = text(backend, "name");
+            let _ = writeln!(out, "    mend that, then: pointsman restart {name}{options}");
         }
         for line in items(target, "stderr").iter().filter_map(Value::as_str) {
             let _ = writeln!(out, "    | {line}");
@@ -134,5 +208,57 @@ fn text(value: &Value, key: &str) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reload_that_waits_for_a_restart_says_so_and_is_no_failure() {
+        let mut outcome = json!({ "generation": 2, "rejected": {}, "config_error": null, "needs_restart": [] });
+        let all = ("all is in force; policies: generation 2".to_owned(), true);
+        assert_eq!(reloaded(&outcome), all);
+        outcome["needs_restart"] = json!(["[listen]", "[policies]"]);
+        let (words, all_well) = reloaded(&outcome);
+        assert!(all_well);
+        assert_eq!(
+            words,
+            "[listen] changed and waits for a restart of the router\n\
+             [policies] changed and waits for a restart of the router\n\
+             all else is in force; policies: generation 2"
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_applied_and_what_went_on() {
+        let told = |rejected: Value, error: Value| {
+            let (words, all_well) = reloaded(&json!({
+                "generation": 3, "rejected": rejected, "config_error": error, "plugins": ["old"], "needs_restart": [],
+            }));
+            assert!(!all_well);
+            words
+        };
+        assert_eq!(
+            told(
+                json!({ "new": "plugin new: bad", "old": "plugin old: bad" }),
+                Value::Null
+            ),
+            "backends and endpoints were applied; of the policies this was refused:\n\
+             plugin new: bad; nothing asks it\n\
+             plugin old: bad; its last good build goes on"
+        );
+        assert_eq!(
+            told(json!({ "[pipeline]": "misfit", "new": "plugin new: bad" }), Value::Null),
+            "backends and endpoints were applied; of the policies this was refused:\n\
+             plugin new: bad\nmisfit\nthe policies stay as they were: generation 3"
+        );
+        assert_eq!(
+            told(json!({}), json!("p.toml:1:1: wrong")),
+            "the configuration is refused, and nothing of it was applied:\np.toml:1:1: wrong"
+        );
     }
 }

@@ -107,7 +107,13 @@ fn pipeline(notes: &Notes, config: &Config) {
             if !config.plugins.contains_key(name) {
                 let message = format!("there is no plugin `{name}` for `{key}` in [pipeline]");
                 let at = place(notes, &format!("pipeline.{key}.{position}"));
-                notes.fault(at, message, did_you_mean(name, &known));
+                let hint = if defaults::EMBEDDED.contains(&name.as_str()) {
+                    let add = format!("it is built in: add [plugins.{name}] with embedded = \"{name}\"");
+                    Some(add)
+                } else {
+                    did_you_mean(name, &known)
+                };
+                notes.fault(at, message, hint);
             }
         }
     }

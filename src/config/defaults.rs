@@ -14,6 +14,9 @@ pub(super) const ROUTE: &str = "default-route";
 /// The one for `select`.
 pub(super) const SELECT: &str = "least-busy";
 
+/// The components in the binary, by name. What they are is known further up; a test compares the two.
+pub const EMBEDDED: [&str; 3] = [ROUTE, SELECT, "redact"];
+
 /// The pipeline of a configuration that says nothing about it. `Pipeline::default()` is the empty one: no policies.
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {

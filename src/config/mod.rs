@@ -20,6 +20,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub use defaults::EMBEDDED;
 pub use demo::embedded;
 pub use diff::{Changes, diff};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
@@ -220,8 +221,10 @@ pub struct Stop {
 /// How an endpoint names tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// As they are with one backend, `BACKEND__TOOL` with several.
+    /// As they are with one backend, `BACKEND__TOOL` with several: going from one to two renames all.
     Auto,
+    /// `BACKEND__TOOL`, also with one backend: backends that come and go rename nothing.
+    Prefixed,
     /// Always as they are: for those who know that there is no collision.
     Plain,
 }

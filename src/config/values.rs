@@ -113,7 +113,11 @@ impl Word for StateKind {
 }
 
 impl Word for Names {
-    const ALL: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("plain", Self::Plain)];
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("prefixed", Self::Prefixed),
+        ("plain", Self::Plain),
+    ];
 }
 
 impl Word for Errors {

@@ -41,8 +41,40 @@ impl Cache {
         })
     }
 
+    /// Opens the configured folder, or the user's own one. Where that cannot be used nobody asked for it: a private
+    /// one under the folder for temporary files does its job until the machine starts again.
+    pub(super) fn open_for(configured: Option<&Path>) -> Result<Self, (PathBuf, io::Error)> {
+        if let Some(folder) = configured {
+            return Self::open(folder).map_err(|e| (folder.to_owned(), with_advice(e)));
+        }
+        Self::open_either(Self::default_folder(), Self::temporary_folder())
+    }
+
+    fn open_either(usual: PathBuf, other: PathBuf) -> Result<Self, (PathBuf, io::Error)> {
+        let error = match Self::open(&usual).and_then(|cache| cache.check_writable().map(|()| cache)) {
+            Ok(cache) => return Ok(cache),
+            Err(error) => error,
+        };
+        tracing::warn!(
+            "compiled components are kept in {} for now, for {} cannot be used: {error}",
+            other.display(),
+            usual.display()
+        );
+        Self::open(&other).map_err(|e| (other, with_advice(e)))
+    }
+
+    /// A folder on a disk that is read only opens as well.
+    fn check_writable(&self) -> io::Result<()> {
+        write_private(&self.scratch("probe").path, b"")
+    }
+
+    /// A folder that only this user can have made, or it is refused.
+    fn temporary_folder() -> PathBuf {
+        std::env::temp_dir().join(format!("pointsman-components-{}", user()))
+    }
+
     /// The user's cache folder for this program.
-    pub(super) fn default_folder() -> PathBuf {
+    fn default_folder() -> PathBuf {
         let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let base = if cfg!(windows) {
             variable("LOCALAPPDATA")
@@ -53,8 +85,8 @@ impl Cache {
         };
         match base {
             Some(base) => base.join("pointsman").join("components"),
-            // No home: a folder that only this user can have made, or it is refused.
-            None => std::env::temp_dir().join(format!("pointsman-components-{}", user())),
+            // No home.
+            None => Self::temporary_folder(),
         }
     }
 
@@ -113,6 +145,12 @@ impl Drop for Scratch {
         // Not there any more when it was kept, or never written.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// What to do about a folder that cannot be used.
+pub(super) fn with_advice(error: io::Error) -> io::Error {
+    let words = format!("{error}; set `policies.cache` to a folder of your own that can be written");
+    io::Error::new(error.kind(), words)
 }
 
 /// Writes a new file that only this user can read.
@@ -180,6 +218,21 @@ mod tests {
         let link = home.path().join("link");
         std::os::unix::fs::symlink(home.path(), &link).unwrap();
         assert!(Cache::open(&link).unwrap_err().to_string().contains("not a folder"));
+    }
+
+    #[test]
+    fn an_unusable_default_gives_way_and_an_unusable_choice_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let (file, other) = (home.path().join("file"), home.path().join("other"));
+        fs::write(&file, "").unwrap();
+        let cache = Cache::open_either(file.join("components"), other.clone()).unwrap();
+        assert_eq!(cache.folder, other);
+        assert_eq!(fs::read_dir(&other).unwrap().count(), 0, "nothing is left of the probe");
+        let usual = home.path().join("usual");
+        assert_eq!(Cache::open_either(usual.clone(), other).unwrap().folder, usual);
+        let (folder, error) = Cache::open_for(Some(&file.join("components"))).unwrap_err();
+        assert_eq!(folder, file.join("components"));
+        assert!(error.to_string().contains("set `policies.cache`"), "{error}");
     }
 
     #[test]

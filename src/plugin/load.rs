@@ -14,7 +14,7 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use super::bindings::EveryHook;
 use super::bindings::exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
 use super::breaker::Breaker;
-use super::cache::Cache;
+use super::cache::{Cache, with_advice};
 use super::compile::{Compiler, Workshop};
 use super::engine::{MAX_MEMORY, engine};
 use super::error::{LoadError, Problem, SetupError};
@@ -56,8 +56,7 @@ impl Host {
     /// Starts the engine and its clock, and opens the cache.
     pub fn new(policies: &Policies, compiler: Compiler) -> Result<Arc<Self>, SetupError> {
         let engine = engine().map_err(|e| SetupError::Engine(format!("{e:#}")))?;
-        let folder = policies.cache.clone().unwrap_or_else(Cache::default_folder);
-        let cache = Cache::open(&folder).map_err(|e| SetupError::Cache(folder, e))?;
+        let cache = Cache::open_for(policies.cache.as_deref()).map_err(|(folder, e)| SetupError::Cache(folder, e))?;
         let mut linker = Linker::new(&engine);
         EveryHook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)
             .map_err(|e| SetupError::Engine(format!("{e:#}")))?;
@@ -103,7 +102,10 @@ impl Host {
         for export in &surface.strangers {
             tracing::info!(plugin = name, export, "the component exports something that is no hook");
         }
-        let component = self.workshop.component(&digest, bytes).await?;
+        let component = self.workshop.component(&digest, bytes).await.map_err(|e| match e {
+            Problem::Cache(e) => Problem::Cache(with_advice(e)),
+            other => other,
+        })?;
         let (pre, indices) = self.link(&component, &surface)?;
         let config = config_text(plugin, &indices)?;
         let label: Arc<str> = name.into();

@@ -209,10 +209,9 @@ impl Agents {
             },
             None => None,
         };
-        let Some(mut running) = session.begin(&id, self.sessions.max_requests()) else {
-            return failed(
-                Reason::InvalidParams("a request with this id is still running, or too many are".into()).into(),
-            );
+        let mut running = match session.begin(&id, self.sessions.max_requests()) {
+            Ok(running) => running,
+            Err(refused) => return failed(Reason::InvalidParams(refused.to_string()).into()),
         };
         let (listener, notes): (Arc<dyn Listener>, _) = match &token {
             Some(token) if streams => {

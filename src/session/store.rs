@@ -47,25 +47,35 @@ pub struct Running {
     pub cancelled: oneshot::Receiver<()>,
 }
 
+/// Why a request is not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotBegun {
+    /// Its id is that of another one.
+    #[error("a request with this id is still running in this session: give each its own")]
+    IdInUse,
+    /// There are as many as there may be.
+    #[error("{0} requests of this session are running, and more are not allowed (sessions.max-requests = {0})")]
+    TooMany(usize),
+}
+
 impl Session {
     /// Its key for fairness, order and ownership.
     pub fn key(&self) -> AgentKey {
         AgentKey::Session(self.number)
     }
 
-    /// Notes a running request; `None` where the id is in use, or too many are running.
-    pub fn begin(self: &Arc<Self>, id: &RequestId, most: usize) -> Option<Running> {
+    /// Notes a running request, of which there may be `most`.
+    pub fn begin(self: &Arc<Self>, id: &RequestId, most: usize) -> Result<Running, NotBegun> {
         let (sender, cancelled) = oneshot::channel();
         let key = id.key();
         let mut running = lock(&self.running);
-        if running.len() >= most {
-            return None;
-        }
+        let full = running.len() >= most;
         match running.entry(key.clone()) {
-            Entry::Occupied(_) => return None,
+            Entry::Occupied(_) => return Err(NotBegun::IdInUse),
+            Entry::Vacant(_) if full => return Err(NotBegun::TooMany(most)),
             Entry::Vacant(place) => place.insert(sender),
         };
-        Some(Running {
+        Ok(Running {
             session: Arc::clone(self),
             key,
             cancelled,
@@ -261,9 +271,13 @@ mod tests {
         );
         let mut in_a = a.begin(&one, 2).unwrap();
         let mut in_b = b.begin(&one, 2).unwrap();
-        assert!(a.begin(&same, 2).is_none(), "the same id, written otherwise");
+        let refused = |id: &RequestId| a.begin(id, 2).err();
+        assert_eq!(refused(&same), Some(NotBegun::IdInUse), "written otherwise");
         let _second = a.begin(&two, 2).unwrap();
-        assert!(a.begin(&RequestId::from_raw("3").unwrap(), 2).is_none(), "too many");
+        assert_eq!(refused(&two), Some(NotBegun::IdInUse), "full or not");
+        let third = refused(&RequestId::from_raw("3").unwrap()).unwrap();
+        assert_eq!(third, NotBegun::TooMany(2));
+        assert!(third.to_string().contains("sessions.max-requests = 2"), "{third}");
         a.cancel(&same);
         assert!(in_a.cancelled.try_recv().is_ok() && in_b.cancelled.try_recv().is_err());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::http::{Event, Http};
-use crate::support::{Agent, Router, Switch, in_time};
+use crate::support::{Agent, Router, Switch, in_time, until_async};
 
 /// Waits for a change to be told.
 async fn told(stream: &mut Http) {
@@ -116,4 +116,26 @@ async fn a_change_while_no_stream_was_open_is_told_on_the_next_one() {
     let mut stream = legacy.listen().await;
     told(&mut stream).await;
     quiet(&mut stream).await;
+}
+
+#[tokio::test]
+async fn prefixed_names_stay_when_a_second_backend_comes() {
+    let backend = |name| format!("[backends.{name}]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n");
+    let one = format!("[endpoints.default]\nnames = \"prefixed\"\n{}", backend("work"));
+    let router = Router::start(&one).await;
+    router.ready("work").await;
+    let agent = Agent::modern(&router.address);
+    let before = agent.tools().await;
+    assert!(before.iter().all(|tool| tool.starts_with("work__")), "{before:?}");
+    let read = agent.call("work__read", json!({ "id": "x" })).await;
+    assert!(read.text().is_some(), "{read:?}");
+    let at_its_path = Agent::modern_at(&router.address, "/mcp/work").tools().await;
+    assert!(at_its_path.iter().any(|tool| tool == "read"), "{at_its_path:?}");
+    router.configure(&(one + &backend("more")));
+    let tools = until_async("the second backend's tools", async || {
+        let tools = agent.tools().await;
+        (tools.len() == 2 * before.len()).then_some(tools)
+    })
+    .await;
+    assert!(before.iter().all(|tool| tools.contains(tool)), "{tools:?}");
 }

@@ -22,3 +22,4 @@ mod lists;
 mod loops;
 mod restarts;
 mod shutdown;
+mod words;

@@ -20,6 +20,16 @@ fn raw(text: &str) -> RawJson {
     RawJson::from(text.to_owned())
 }
 
+#[test]
+fn the_configuration_knows_every_embedded_component() {
+    for name in pointsman::config::EMBEDDED {
+        assert!(pointsman::plugin::embedded(name).is_some(), "{name}");
+    }
+    let built = std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist")).unwrap();
+    let built = built.filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "wasm"));
+    assert_eq!(built.count(), pointsman::config::EMBEDDED.len());
+}
+
 #[tokio::test]
 async fn default_route_follows_the_nearest_name() {
     for plugin in both("default-route", json!({})) {

@@ -83,6 +83,11 @@ impl Agent {
         Agent::at(address, "/mcp", None)
     }
 
+    /// A modern agent at another path.
+    pub fn modern_at(address: &str, path: &str) -> Agent {
+        Agent::at(address, path, None)
+    }
+
     /// A legacy agent at `/mcp`: opens its session.
     pub async fn legacy(address: &str) -> Agent {
         Agent::legacy_of(address, "2025-11-25").await

@@ -126,7 +126,8 @@ cpu = "2s"
 [pipeline]
 route = ["mine", "defualt-route"]
 select = ["neither"]
-"#), @"
+transform-request = ["redact"]
+"#), @r#"
     pointsman.toml:2:11: the backend name `my server` may hold letters, digits, `-` and `_` only; for example `my-server`
     pointsman.toml:4:11: no backend can be named `default`; `default` is the endpoint with all backends
     pointsman.toml:6:11: the backend name `a__b` must not hold `__`, which separates backend and tool; for example `a_b`
@@ -143,7 +144,8 @@ select = ["neither"]
     pointsman.toml:24:1: `cpu` (2s) is longer than `wall` (1s) in [plugins.mine]
     pointsman.toml:25:10: `file` or `embedded` is missing in [plugins.neither]
     pointsman.toml:27:18: there is no plugin `defualt-route` for `route` in [pipeline]; did you mean `default-route`?
-    ");
+    pointsman.toml:29:22: there is no plugin `redact` for `transform-request` in [pipeline]; it is built in: add [plugins.redact] with embedded = "redact"
+    "#);
 }
 
 #[test]
