@@ -104,8 +104,8 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
         None if text.parse::<u16>().is_ok() => ("", text),
         None => (text, ""),
     };
-    let ip = text.parse().or_else(|_| host.trim_matches(['[', ']']).parse());
-    let ip: IpAddr = ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let ip = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>();
+    let ip = ip(text).or_else(|_| ip(host)).unwrap_or(Ipv4Addr::LOCALHOST.into());
     let example = SocketAddr::new(ip, port.parse().unwrap_or(7400));
     Err(format!("it is an IP address with a port, like \"{example}\""))
 }
