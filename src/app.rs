@@ -186,9 +186,8 @@ impl App {
 /// have its DNS answer for these, which is what the check of `Host` is about.
 fn with_local_names(mut listen: config::Listen, address: SocketAddr) -> config::Listen {
     if address.ip().is_unspecified() {
-        let names = ["localhost", "127.0.0.1", "[::1]"];
-        let own = names.map(|name| format!("{name}:{}", address.port()));
-        listen.allowed_hosts.extend(own);
+        let own = ["localhost", "127.0.0.1", "[::1]"];
+        listen.allowed_hosts.extend(own.map(str::to_owned));
     }
     listen
 }
@@ -264,7 +263,7 @@ mod tests {
                 .allowed_hosts
                 .join(" ")
         };
-        let all = "router.lan localhost:7400 127.0.0.1:7400 [::1]:7400";
+        let all = "router.lan localhost 127.0.0.1 [::1]";
         assert_eq!(hosts("0.0.0.0:7400"), all);
         assert_eq!(hosts("[::]:7400"), all);
         assert_eq!(hosts("192.0.2.7:7400"), "router.lan");
