@@ -81,6 +81,17 @@ impl App {
         };
         let bound = transport::bind(&config.listen).await.map_err(listen_error)?;
         let address = bound.local_addr();
+        if !address.ip().to_canonical().is_loopback() {
+            let own = if address.ip().is_unspecified() {
+                "localhost".to_owned()
+            } else {
+                address.ip().to_string()
+            };
+            warn!(
+                "anybody who reaches {address} can call all tools: there is no authentication yet. Requests for another \
+                 Host than {own} are refused unless listen.allowed-hosts has it"
+            );
+        }
         let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| Fatal::Policies(e.to_string()))?;
         let router = Arc::new(Router::new(Policies::new(Arc::new(NoPolicy))));
         let spawner: Arc<dyn Spawner> = Arc::new(Native);
@@ -162,12 +173,23 @@ impl App {
                 tokio::time::sleep(LAST_WORDS).await;
             }
         };
-        transport::serve(bound, config.listen.clone(), door, stop, deadline).await;
+        let listen = with_local_names(config.listen.clone(), address);
+        transport::serve(bound, listen, door, stop, deadline).await;
         reloading.abort();
         administration.abort();
         stop_backends(&router, shutdown).await;
         info!("stopped");
     }
+}
+
+/// A listener on all interfaces is reached by the names of this machine itself, as one on loopback is. No site can
+/// have its DNS answer for these, which is what the check of `Host` is about.
+fn with_local_names(mut listen: config::Listen, address: SocketAddr) -> config::Listen {
+    if address.ip().is_unspecified() {
+        let own = ["localhost", "127.0.0.1", "[::1]"];
+        listen.allowed_hosts.extend(own.map(str::to_owned));
+    }
+    listen
 }
 
 /// Stops every backend by its ladder, all at once; a second signal skips the rest of it. Those that have stopped
@@ -225,3 +247,25 @@ pub fn workers(configured: usize) -> usize {
 
 /// How long the runtime waits for blocking work at the end.
 pub const RUNTIME_END: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_interfaces_answers_to_the_names_of_its_own_machine() {
+        let hosts = |address: &str| {
+            let listen = config::Listen {
+                allowed_hosts: vec!["router.lan".to_owned()],
+                ..config::Listen::default()
+            };
+            with_local_names(listen, address.parse().unwrap())
+                .allowed_hosts
+                .join(" ")
+        };
+        let all = "router.lan localhost 127.0.0.1 [::1]";
+        assert_eq!(hosts("0.0.0.0:7400"), all);
+        assert_eq!(hosts("[::]:7400"), all);
+        assert_eq!(hosts("192.0.2.7:7400"), "router.lan");
+    }
+}

@@ -26,7 +26,7 @@ pub(super) struct Run {
     #[command(flatten)]
     source: Source,
     /// Where to listen, whatever the configuration says; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::address)]
     listen: Option<SocketAddr>,
     /// What is logged to stderr: `error`, `warn`, `info` or `debug`, also by module. POINTSMAN_LOG goes before it.
     #[arg(long, value_name = "FILTER", default_value = "info")]

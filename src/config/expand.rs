@@ -34,6 +34,32 @@ pub(super) fn variables(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Res
     if faults.is_empty() { Ok(out) } else { Err(faults) }
 }
 
+const EDITORS: &str = "variables of an editor are not known here: write the value itself, or `${env:NAME}`";
+
+fn no_variable(name: &str) -> String {
+    format!("`${{{name}}}` names no environment variable")
+}
+
+/// Whether VS Code and its kin replace this themselves: `workspaceFolder`, `workspaceFolder:NAME`, `fileDirname`,
+/// `config:NAME`. One that is set as an environment variable all the same goes before this.
+fn is_editors(name: &str) -> bool {
+    let word = name.split(':').next().unwrap_or_default();
+    let of = |stem: &str| {
+        let rest = word.strip_prefix(stem);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    };
+    let whole = [
+        "userHome",
+        "pathSeparator",
+        "cwd",
+        "lineNumber",
+        "selectedText",
+        "execPath",
+    ];
+    let scoped = name != word && ["config", "command"].contains(&word);
+    scoped || whole.contains(&word) || ["workspace", "file", "relativeFile"].into_iter().any(of)
+}
+
 /// The value of what stands between the braces.
 fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Fault> {
     let (name, default) = match inside.split_once(":-") {
@@ -44,19 +70,19 @@ fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, F
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         let hint = if name.starts_with("input:") {
             "inputs of an editor are not known here: write `${env:NAME}`"
+        } else if is_editors(name) {
+            EDITORS
         } else {
             "write `${NAME}`, or `$${` for a plain `${`"
         };
-        return Err((
-            format!("`${{{name}}}` names no environment variable"),
-            Some(hint.to_owned()),
-        ));
+        return Err((no_variable(name), Some(hint.to_owned())));
     }
     // As in a shell, `:-` also stands in for a variable that is set but empty.
     match (env(name), default) {
         (Some(value), None) => Ok(value),
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default.to_owned()),
+        (None, None) if is_editors(name) => Err((no_variable(name), Some(EDITORS.to_owned()))),
         (None, None) => Err((
             format!("the environment variable `{name}` is not set"),
             Some(format!("set it, or give a default: `${{{name}:-}}`")),
@@ -118,6 +144,31 @@ mod tests {
                 "`${` has no `}`"
             ]
         );
+    }
+
+    #[test]
+    fn variables_of_an_editor_are_called_so_unless_they_are_set() {
+        for text in [
+            "${workspaceFolder}",
+            "${workspaceFolder:app}",
+            "${workspaceFolderBasename}",
+            "${file}",
+            "${fileDirname}",
+            "${userHome}",
+            "${pathSeparator}",
+            "${config:a.b}",
+        ] {
+            let (message, hint) = variables(text, &env).unwrap_err().remove(0);
+            assert_eq!(message, format!("`{text}` names no environment variable"));
+            assert!(hint.unwrap().contains("of an editor are not known here"), "{text}");
+        }
+        let set = |_: &str| Some("/w".to_owned());
+        assert_eq!(variables("${workspaceFolder}", &set).as_deref(), Ok("/w"));
+        assert_eq!(variables("${file:-x}", &env).as_deref(), Ok("x"));
+        for text in ["${filter}", "${WORKSPACE}", "${workspaces}"] {
+            let (message, _) = variables(text, &env).unwrap_err().remove(0);
+            assert!(message.ends_with("is not set"), "{message}");
+        }
     }
 
     #[test]

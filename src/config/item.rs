@@ -213,21 +213,13 @@ impl<'d> Item<'d> {
     pub(super) fn address(&self) -> Option<SocketAddr> {
         let text = match self.value {
             DeValue::String(text) => text.as_ref(),
-            _ => return self.wrong_kind("an address", Some(r#"write it like "127.0.0.1:7400""#.to_owned())),
+            DeValue::Integer(port) => return self.wrong_kind("an address", values::address(port.as_str()).err()),
+            _ => return self.wrong_kind("an address", values::address("").err()),
         };
-        if let Ok(address) = text.parse() {
-            return Some(address);
+        match values::address(text) {
+            Ok(address) => Some(address),
+            Err(hint) => self.fault(&format!("is not an address: `{text}`"), Some(hint)),
         }
-        // Names are not looked up: what an operator reads here must be what is listened on.
-        let (host, port) = text.rsplit_once(':').unwrap_or((text, "7400"));
-        let host = if host.parse::<std::net::IpAddr>().is_ok() {
-            host
-        } else {
-            "127.0.0.1"
-        };
-        let port = if port.parse::<u16>().is_ok() { port } else { "7400" };
-        let hint = format!(r#"it is an IP address with a port, like "{host}:{port}""#);
-        self.fault(&format!("is not an address: `{text}`"), Some(hint))
     }
 
     /// Any value as JSON; a date becomes its text.

@@ -1,12 +1,13 @@
 //! `mcpServers` JSON as desktop clients keep it: Claude Desktop, Cursor, Windsurf (`mcpServers`), VS Code (`servers`).
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::Backend;
 use super::doc::Doc;
+use super::{Backend, names};
 use crate::wire::json::{Object, unquote};
 
 /// The keys under which clients keep their servers.
@@ -15,7 +16,11 @@ const HOLDERS: [&str; 2] = ["mcpServers", "servers"];
 /// Adds the servers of a file to `into`. Unknown keys are passed over: clients keep much more in these files.
 pub(super) fn read(doc: &Doc<'_>, general: &Backend, into: &mut BTreeMap<String, Backend>) {
     let text = without_comments(doc.text);
-    let file = File { doc, text: &text };
+    let file = File {
+        doc,
+        text: &text,
+        cleaned: RefCell::default(),
+    };
     let Some(top) = file.object(&text, "the file") else {
         doc.notes.mark_incomplete();
         return;
@@ -42,6 +47,8 @@ pub(super) fn read(doc: &Doc<'_>, general: &Backend, into: &mut BTreeMap<String,
 struct File<'f> {
     doc: &'f Doc<'f>,
     text: &'f str,
+    /// The names of its servers here, with those that they have in the file.
+    cleaned: RefCell<BTreeMap<String, String>>,
 }
 
 impl File<'_> {
@@ -95,10 +102,41 @@ impl File<'_> {
             doc.notes.warn(doc.place(self.at(value)), message, None);
             return;
         }
-        doc.claim(at, "backend", name, into.contains_key(name));
         let mut backend = general.clone();
         self.program(name, at, &entry, &mut backend);
-        into.entry(name.to_owned()).or_insert(backend);
+        if let Some(name) = self.name(name, at) {
+            doc.claim(at, "backend", &name, into.contains_key(&name));
+            into.entry(name).or_insert(backend);
+        }
+    }
+
+    /// The name of a server here. The file belongs to another program, which allows other names.
+    fn name(&self, name: &str, at: usize) -> Option<String> {
+        let doc = self.doc;
+        let cleaned = match names::fault(name) {
+            None if name == "default" => "default-server".to_owned(),
+            None => name.to_owned(),
+            Some(fault) => match names::suggestion(name) {
+                Some(cleaned) => cleaned,
+                None => {
+                    doc.fault(at, format!("the name of the server `{name}` {fault}"), None);
+                    return None;
+                }
+            },
+        };
+        let mut known = self.cleaned.borrow_mut();
+        if let Some(other) = known.get(&cleaned) {
+            let message = format!("the servers `{other}` and `{name}` would both be named `{cleaned}` here");
+            doc.fault(at, message, Some("rename one of them".to_owned()));
+            return None;
+        }
+        if cleaned != name {
+            let message = format!("the server `{name}` is named `{cleaned}` here");
+            let hint = "not every name can stand in paths and names of tools";
+            doc.notes.warn(doc.place(at), message, Some(hint.to_owned()));
+        }
+        known.insert(cleaned.clone(), name.to_owned());
+        Some(cleaned)
     }
 
     fn program(&self, name: &str, at: usize, entry: &Object<'_>, backend: &mut Backend) {
@@ -128,6 +166,11 @@ impl File<'_> {
                 }
                 Err(_) => doc.fault(self.at(raw), "`args` must be a list of strings", None),
             }
+        }
+        if let Some(raw) = entry.get("envFile").filter(|raw| *raw != "null") {
+            let message = format!("`envFile` of the server `{name}` is not read");
+            let hint = Some("give its variables in `env`".to_owned());
+            doc.notes.warn(doc.place(self.at(raw)), message, hint);
         }
         if let Some(raw) = entry.get("env").filter(|raw| *raw != "null")
             && let Some(env) = self.object(raw, "`env`")

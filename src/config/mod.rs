@@ -26,6 +26,7 @@ pub use diff::{Changes, diff};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
 pub use problem::{Problem, Problems};
 pub use show::{Secrets, show};
+pub use values::address;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

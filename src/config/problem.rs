@@ -64,14 +64,40 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// The usual hint: the nearest word, else all of them.
+/// The usual hint: the nearest word, else all of them, unless they are many.
 pub(super) fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
     match nearest(word, known.iter().copied()) {
         Some(near) => Some(format!("did you mean `{near}`?")),
         None if known.is_empty() || known.len() > 12 => None,
-        None => {
-            let all: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
-            Some(format!("known: {}", all.join(", ")))
-        }
+        None => Some(all(known)),
+    }
+}
+
+fn all(known: &[&str]) -> String {
+    let all: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
+    format!("known: {}", all.join(", "))
+}
+
+/// Words that other programs have for a key, and ours.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("timeout", "call-timeout"),
+    ("arguments", "args"),
+    ("environment", "env"),
+    ("cmd", "command"),
+    ("working-directory", "cwd"),
+    ("workdir", "cwd"),
+    ("bind", "address"),
+    ("port", "address"),
+];
+
+/// The hint for an unknown key: what was probably meant, else all keys of its table.
+pub(super) fn key_hint(word: &str, known: &[&str]) -> Option<String> {
+    let elsewhere = ELSEWHERE
+        .iter()
+        .find(|(theirs, ours)| word.eq_ignore_ascii_case(theirs) && known.contains(ours));
+    match elsewhere {
+        Some((_, ours)) => Some(format!("did you mean `{ours}`?")),
+        None if known.is_empty() => None,
+        None => did_you_mean(word, known).or_else(|| Some(all(known))),
     }
 }

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::doc::Doc;
 use super::item::{Item, kind};
-use super::problem::did_you_mean;
+use super::problem::key_hint;
 
 /// A table while it is read.
 pub(super) struct Table<'d> {
@@ -168,8 +168,7 @@ impl<'d> Table<'d> {
             let word = name.get_ref().as_ref();
             if !self.open && !self.known.contains(&word) && !self.refused.contains(&word) {
                 let message = format!("unknown key `{word}` {}", self.label());
-                self.doc
-                    .fault(name.span().start, message, did_you_mean(word, &self.known));
+                self.doc.fault(name.span().start, message, key_hint(word, &self.known));
             }
         }
     }

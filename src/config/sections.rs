@@ -14,6 +14,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than anyone means; beyond it sums of dates would have to be checked.
 const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
 
+const REMOTE: &str = "backends over HTTP are not supported yet, only programs over stdio";
+
 const KIB: u64 = 1024;
 const GIB: u64 = 1 << 30;
 
@@ -50,6 +52,7 @@ pub(super) fn main(table: &mut Table<'_>, into: &mut Gathered) {
         for key in ["command", "args"] {
             t.refuse(key, "every backend has its own");
         }
+        t.refuse("url", REMOTE);
         settings(t, general);
     });
     if let Some(item) = table.take("include") {
@@ -84,8 +87,7 @@ fn shared(table: &mut Table<'_>, into: &mut Gathered) {
     let Gathered { config, defaults, .. } = into;
     table.each("backends", |name, t| {
         let mut one = defaults.clone();
-        let remote = "backends over HTTP are not supported yet, only programs over stdio";
-        if !t.refuse("url", remote) {
+        if !t.refuse("url", REMOTE) {
             t.require("command");
         }
         t.read("command", &mut one.command, Item::program);

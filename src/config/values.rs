@@ -1,5 +1,6 @@
 //! Durations, sizes and words as they stand in a configuration, both ways.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{EraChoice, Errors, Names, OnFault, StateKind};
@@ -92,6 +93,23 @@ pub(super) fn show_size(value: usize) -> String {
     }
 }
 
+/// Reads an address with its port. Names are not looked up: what an operator reads here must be what is listened on.
+/// An error is the hint for the operator.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some(parts) => parts,
+        None if text.parse::<u16>().is_ok() => ("", text),
+        None => (text, ""),
+    };
+    let ip = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>();
+    let ip = ip(text).or_else(|_| ip(host)).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let example = SocketAddr::new(ip, port.parse().unwrap_or(7400));
+    Err(format!("it is an IP address with a port, like \"{example}\""))
+}
+
 /// A setting with a few words to choose from.
 pub(super) trait Word: Copy + PartialEq + 'static {
     /// Every word with its meaning.
@@ -161,6 +179,27 @@ mod tests {
         ] {
             assert_eq!(duration(text), Err(hint.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told_with_one_that_is() {
+        for (text, example) in [
+            ("7600", "127.0.0.1:7600"),
+            ("localhost:7601", "127.0.0.1:7601"),
+            (":7602", "127.0.0.1:7602"),
+            ("0.0.0.0", "0.0.0.0:7400"),
+            ("::", "[::]:7400"),
+            ("[::1]", "[::1]:7400"),
+            ("[::1]:x", "[::1]:7400"),
+            ("99999", "127.0.0.1:7400"),
+            ("", "127.0.0.1:7400"),
+        ] {
+            assert!(address(text).unwrap_err().contains(example), "{text}");
+        }
+        assert_eq!(
+            address("[::1]:80"),
+            Ok(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 80)))
+        );
     }
 
     #[test]

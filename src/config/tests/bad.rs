@@ -18,8 +18,15 @@ crash_loop = {}
 [backend-defaults]
 command = "x"
 replica = 2
+url = "https://example.com"
 [pipeline]
 transform = []
+[backends.odd]
+command = "x"
+timeout = "5s"
+colour = "red"
+[policies]
+timeout = "5s"
 "#), @"
     pointsman.toml:2:1: unknown key `lisen` at the top level; did you mean `listen`?
     pointsman.toml:4:1: unknown key `max_body` in [listen]; did you mean `max-body`?
@@ -29,7 +36,11 @@ transform = []
     pointsman.toml:9:1: unknown key `crash_loop` in [backends.git]; did you mean `crash-loop`?
     pointsman.toml:11:1: `command` in [backend-defaults]: every backend has its own
     pointsman.toml:12:1: unknown key `replica` in [backend-defaults]; did you mean `replicas`?
-    pointsman.toml:14:1: unknown key `transform` in [pipeline]; known: `route`, `select`, `transform-request`, `transform-response`
+    pointsman.toml:13:1: `url` in [backend-defaults]: backends over HTTP are not supported yet, only programs over stdio
+    pointsman.toml:15:1: unknown key `transform` in [pipeline]; known: `route`, `select`, `transform-request`, `transform-response`
+    pointsman.toml:18:1: unknown key `timeout` in [backends.odd]; did you mean `call-timeout`?
+    pointsman.toml:19:1: unknown key `colour` in [backends.odd]; known: `command`, `args`, `env`, `cwd`, `replicas`, `trusted`, `era`, `state`, `max-in-flight`, `call-timeout`, `start-timeout`, `stable-after`, `max-message`, `stderr-bytes`, `gate`, `backoff`, `crash-loop`, `stop`
+    pointsman.toml:21:1: unknown key `timeout` in [policies]; known: `cache`, `generations`, `compile-timeout`, `max-component`, `breaker`
     ");
 }
 

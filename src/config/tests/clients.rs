@@ -49,7 +49,7 @@ fn problems_of_servers_have_their_lines() {
     assert_snapshot!(client_problems(r#"{
   // line 2
   "mcpServers": {
-    "My Server": { "command": "x" },
+    "!!": { "command": "x" },
     "nothing": {},
     "wrong": { "command": ["x"], "args": "y",
       "env": { "PORT": 80, "KEY": "${input:key}", "GONE": "${GONE}" } },
@@ -57,7 +57,7 @@ fn problems_of_servers_have_their_lines() {
     "text": "x"
   }
 }"#), @r#"
-    mcp.json:4:18: the backend name `My Server` may hold letters, digits, `-` and `_` only; for example `My-Server`
+    mcp.json:4:11: the name of the server `!!` may hold letters, digits, `-` and `_` only
     mcp.json:5:16: the server `nothing` has no `command`
     mcp.json:6:27: `command` must be a string
     mcp.json:6:42: `args` must be a list of strings
@@ -97,4 +97,37 @@ fn broken_json_and_other_files_are_told() {
     assert_snapshot!(client_problems("[]"), @"mcp.json:1:1: the file cannot be read: expected an object");
     assert_snapshot!(client_problems(""), @"mcp.json:1:1: the file cannot be read: expected an object");
     assert_snapshot!(client_problems("{\"mcpServers\": []}"), @"mcp.json:1:16: `mcpServers` cannot be read: expected an object");
+}
+
+#[test]
+fn names_that_are_not_allowed_here_are_cleaned_with_a_warning() {
+    let loaded = client(
+        r#"{ "mcpServers": {
+  "my.server": { "command": "a" },
+  "@scope/file  system ": { "command": "b" },
+  "default": { "command": "c" },
+  "plain": { "command": "d", "envFile": "${workspaceFolder}/.env" } } }"#,
+    );
+    let names: Vec<&String> = loaded.config.backends.keys().collect();
+    assert_eq!(names, ["default-server", "my-server", "plain", "scope-file-system"]);
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_snapshot!(warnings.join("\n"), @"
+    /etc/p/mcp.json:2:16: the server `my.server` is named `my-server` here; not every name can stand in paths and names of tools
+    /etc/p/mcp.json:3:27: the server `@scope/file  system ` is named `scope-file-system` here; not every name can stand in paths and names of tools
+    /etc/p/mcp.json:4:14: the server `default` is named `default-server` here; not every name can stand in paths and names of tools
+    /etc/p/mcp.json:5:41: `envFile` of the server `plain` is not read; give its variables in `env`
+    ");
+}
+
+#[test]
+fn two_servers_that_would_have_one_name_are_both_named() {
+    let told = client_problems(
+        r#"{ "mcpServers": { "my.server": { "command": "a" },
+  "my server": { "command": "b" }, "a-b": { "command": "c" },
+  "a.b": { "command": "d" } } }"#,
+    );
+    assert_snapshot!(told, @"
+    mcp.json:2:16: the servers `my.server` and `my server` would both be named `my-server` here; rename one of them
+    mcp.json:3:10: the servers `a-b` and `a.b` would both be named `a-b` here; rename one of them
+    ");
 }
