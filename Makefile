@@ -25,8 +25,8 @@ run: ## build the router and start it; needs cargo alone (ARGS='--config FILE')
 test: tools plugins-test lint ## everything: tools, plugins from source, format, lints, all tests
 	$(CARGO) test --locked
 
-soak: tools plugins-test ## the tests in release mode with their full counts: takes long
-	POINTSMAN_SOAK=1 $(CARGO) test --locked --release
+soak: tools plugins-test ## the tests optimised and with their full counts: takes long
+	POINTSMAN_SOAK=1 $(CARGO) test --locked --profile soak
 
 bench: ## what the router costs beside its own echo server: calls per second, latencies, memory (ARGS='...')
 	$(CARGO) build --release --locked

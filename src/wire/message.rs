@@ -192,7 +192,14 @@ impl<'a> Message<'a> {
                 (None, Some(_)) => Err(ParseError::invalid("the id of a request must not be null", None)),
             };
         }
-        match (find("result"), find("error")) {
+        let outcome = (find("result"), find("error"));
+        // In MCP both are objects always; their readers may rely on it.
+        if let (Some(body), None) | (None, Some(body)) = outcome
+            && !body.starts_with('{')
+        {
+            return Err(ParseError::invalid("a result, or an error, must be an object", id));
+        }
+        match outcome {
             (Some(result), None) => Ok(Message::Response(Response {
                 id,
                 outcome: Ok(result),
@@ -337,6 +344,8 @@ mod tests {
                 Some("7"),
             ),
             (b"{\"jsonrpc\":\"2.0\",\"id\":7}", false, Some("7")),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":5}", false, Some("7")),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":\"x\"}", false, Some("7")),
             (deep.as_bytes(), true, None),
         ];
         for (bytes, not_json, id) in cases {
