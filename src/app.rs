@@ -173,23 +173,12 @@ impl App {
                 tokio::time::sleep(LAST_WORDS).await;
             }
         };
-        let listen = with_local_names(config.listen.clone(), address);
-        transport::serve(bound, listen, door, stop, deadline).await;
+        transport::serve(bound, config.listen.clone(), door, stop, deadline).await;
         reloading.abort();
         administration.abort();
         stop_backends(&router, shutdown).await;
         info!("stopped");
     }
-}
-
-/// A listener on all interfaces is reached by the names of this machine itself, as one on loopback is. No site can
-/// have its DNS answer for these, which is what the check of `Host` is about.
-fn with_local_names(mut listen: config::Listen, address: SocketAddr) -> config::Listen {
-    if address.ip().is_unspecified() {
-        let own = ["localhost", "127.0.0.1", "[::1]"];
-        listen.allowed_hosts.extend(own.map(str::to_owned));
-    }
-    listen
 }
 
 /// Stops every backend by its ladder, all at once; a second signal skips the rest of it. Those that have stopped
@@ -247,25 +236,3 @@ pub fn workers(configured: usize) -> usize {
 
 /// How long the runtime waits for blocking work at the end.
 pub const RUNTIME_END: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_on_all_interfaces_answers_to_the_names_of_its_own_machine() {
-        let hosts = |address: &str| {
-            let listen = config::Listen {
-                allowed_hosts: vec!["router.lan".to_owned()],
-                ..config::Listen::default()
-            };
-            with_local_names(listen, address.parse().unwrap())
-                .allowed_hosts
-                .join(" ")
-        };
-        let all = "router.lan localhost 127.0.0.1 [::1]";
-        assert_eq!(hosts("0.0.0.0:7400"), all);
-        assert_eq!(hosts("[::]:7400"), all);
-        assert_eq!(hosts("192.0.2.7:7400"), "router.lan");
-    }
-}

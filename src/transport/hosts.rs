@@ -77,15 +77,16 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// The lists for a listener bound to `local`. On loopback the usual names of loopback are ours; on any other
-    /// address only the address itself is, and what the configuration allows.
+    /// The lists for a listener bound to `local`. On loopback, and on all interfaces, the usual names of loopback are
+    /// ours: no site can have its DNS answer for them. On any other address only the address itself is, and what the
+    /// configuration allows.
     pub(super) fn new(local: SocketAddr, listen: &Listen) -> Self {
         let bytes = |text: &str| text.as_bytes().into();
         let mut own = vec![bytes(&match local.ip() {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         })];
-        if local.ip().is_loopback() {
+        if local.ip().is_loopback() || local.ip().is_unspecified() {
             own.extend(["localhost", "127.0.0.1", "[::1]"].map(bytes));
         }
         let allowed = listen
@@ -220,6 +221,17 @@ mod tests {
             "a b",
         ] {
             assert_eq!(check(&hosts, host, None), Err(Refusal::BadHost), "{host}");
+        }
+    }
+
+    #[test]
+    fn all_interfaces_are_reached_by_the_local_names_too() {
+        for address in ["0.0.0.0:7400", "[::]:7400"] {
+            let hosts = hosts(address);
+            for host in ["localhost:7400", "127.0.0.1:7400", "[::1]:7400", "mcp.example.com"] {
+                assert_eq!(check(&hosts, host, None), Ok(()), "{address} {host}");
+            }
+            assert_eq!(check(&hosts, "evil.example", None), Err(Refusal::ForeignHost));
         }
     }
 
