@@ -24,7 +24,7 @@ use crate::watch::{Hint, Watcher};
 
 use self::handle::Shown;
 pub use self::handle::{Reload, ReloadStatus};
-pub use self::pipeline::misfits;
+pub use self::pipeline::words as misfit_words;
 
 /// Under this name the pipeline as a whole is refused; no plugin can have it.
 pub const PIPELINE: &str = "[pipeline]";
@@ -298,7 +298,15 @@ impl Reloader {
         }
         if first && !rejected.is_empty() {
             // There is nothing to go on with: the caller gives up, for reasons that are told all at once.
-            self.add_misfits(&config.pipeline, &loaded, &mut rejected);
+            let misfits = self
+                .host
+                .generation(0, &config.pipeline, loaded)
+                .err()
+                .unwrap_or_default();
+            let words = misfit_words(&misfits, &rejected);
+            if !words.is_empty() {
+                rejected.insert(PIPELINE.to_owned(), words.join("\n"));
+            }
             return rejected;
         }
         let same = loaded.len() == self.loaded.len()
@@ -308,29 +316,20 @@ impl Reloader {
         if first || !same || config.pipeline != self.pipeline {
             match self.host.generation(self.number + 1, &config.pipeline, loaded.clone()) {
                 Ok(generation) => self.activate(generation, loaded, config.pipeline.clone()),
-                Err(error) => {
-                    warn!("the policies stay as they are: {error}");
-                    // All that is wrong; this one alone where a refused plugin is all of it.
-                    rejected.insert(PIPELINE.to_owned(), error.to_string());
-                    self.add_misfits(&config.pipeline, &loaded, &mut rejected);
+                Err(misfits) => {
+                    let mut words = misfit_words(&misfits, &rejected);
+                    if words.is_empty() {
+                        // A refused plugin is all of it, and even so the pipeline is not in force.
+                        words = misfit_words(&misfits, &BTreeMap::new());
+                    }
+                    let words = words.join("\n");
+                    warn!("the policies stay as they are: {words}");
+                    rejected.insert(PIPELINE.to_owned(), words);
                 }
             }
         }
         self.show(|s| s.rejected.clone_from(&rejected));
         rejected
-    }
-
-    fn add_misfits(
-        &self,
-        pipeline: &config::Pipeline,
-        loaded: &BTreeMap<String, Arc<Loaded>>,
-        rejected: &mut BTreeMap<String, String>,
-    ) {
-        let found = misfits(&self.host, pipeline, loaded, rejected);
-        if !found.is_empty() {
-            let words: Vec<String> = found.iter().map(ToString::to_string).collect();
-            rejected.insert(PIPELINE.to_owned(), words.join("\n"));
-        }
     }
 
     fn activate(

@@ -13,7 +13,7 @@ use super::{Source, ended, print, say};
 use crate::app::{self, App};
 use crate::config::{self, Problems, Secrets};
 use crate::plugin::{Compiler, Host};
-use crate::reload::{Reader, misfits};
+use crate::reload::{Reader, misfit_words};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Format};
 
@@ -197,9 +197,9 @@ fn check_plugins(config: &config::Config, program: PathBuf) -> Result<(), String
                 }
             }
         }
-        let misfits = misfits(&host, &config.pipeline, &loaded, &refused);
-        let mut problems: Vec<String> = refused.into_values().collect();
-        problems.extend(misfits.iter().map(ToString::to_string));
+        let misfits = host.generation(1, &config.pipeline, loaded).err().unwrap_or_default();
+        let words = misfit_words(&misfits, &refused);
+        let problems: Vec<String> = refused.into_values().chain(words).collect();
         if problems.is_empty() {
             Ok(())
         } else {

@@ -63,7 +63,7 @@ impl Host {
         number: u64,
         pipeline: &Pipeline,
         loaded: BTreeMap<String, Arc<Loaded>>,
-    ) -> Result<Arc<Generation>, PipelineError> {
+    ) -> Result<Arc<Generation>, Vec<PipelineError>> {
         Generation::new(number, pipeline, loaded).map(Arc::new)
     }
 }

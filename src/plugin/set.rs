@@ -49,37 +49,32 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Strings the plugins of `loaded` together as `pipeline` says.
+    /// Strings the plugins of `loaded` together as `pipeline` says. An error is all that does not fit.
     pub(super) fn new(
         number: u64,
         pipeline: &Pipeline,
         loaded: BTreeMap<String, Arc<Loaded>>,
-    ) -> Result<Self, PipelineError> {
-        let chain = |hook: Hook, names: &[String]| {
-            names
-                .iter()
-                .map(|plugin| {
-                    let Some(build) = loaded.get(plugin) else {
-                        let plugin = plugin.clone();
-                        return Err(PipelineError::Missing { hook, plugin });
-                    };
-                    if !build.hooks.contains(&hook) {
-                        return Err(PipelineError::NotExported {
-                            hook,
-                            plugin: plugin.clone(),
-                            exports: build.hooks.iter().map(|h| h.as_str()).collect::<Vec<_>>().join(", "),
-                        });
-                    }
-                    Ok(Arc::clone(build))
-                })
-                .collect::<Result<Vec<_>, _>>()
+    ) -> Result<Self, Vec<PipelineError>> {
+        let mut misfits = Vec::new();
+        let mut chain = |hook: Hook, names: &[String]| -> Vec<Arc<Loaded>> {
+            let builds = names.iter().map(|plugin| build_for(hook, plugin, &loaded));
+            builds
+                .filter_map(|build| build.map_err(|e| misfits.push(e)).ok())
+                .collect()
         };
+        let route = chain(Hook::Route, &pipeline.route);
+        let select = chain(Hook::Select, &pipeline.select);
+        let transform_request = chain(Hook::TransformRequest, &pipeline.transform_request);
+        let transform_response = chain(Hook::TransformResponse, &pipeline.transform_response);
+        if !misfits.is_empty() {
+            return Err(misfits);
+        }
         Ok(Self {
             number,
-            route: chain(Hook::Route, &pipeline.route)?,
-            select: chain(Hook::Select, &pipeline.select)?,
-            transform_request: chain(Hook::TransformRequest, &pipeline.transform_request)?,
-            transform_response: chain(Hook::TransformResponse, &pipeline.transform_response)?,
+            route,
+            select,
+            transform_request,
+            transform_response,
             loaded,
             retired: AtomicBool::new(false),
         })
@@ -174,6 +169,20 @@ impl Generation {
             }
         }
         Ok(result)
+    }
+}
+
+/// The build of `plugin`, if it answers what `hook` asks.
+fn build_for(hook: Hook, plugin: &str, loaded: &BTreeMap<String, Arc<Loaded>>) -> Result<Arc<Loaded>, PipelineError> {
+    let plugin = plugin.to_owned();
+    match loaded.get(&plugin) {
+        None => Err(PipelineError::Missing { hook, plugin }),
+        Some(build) if build.hooks.contains(&hook) => Ok(Arc::clone(build)),
+        Some(build) => Err(PipelineError::NotExported {
+            hook,
+            plugin,
+            exports: build.hooks.iter().map(|h| h.as_str()).collect::<Vec<_>>().join(", "),
+        }),
     }
 }
 

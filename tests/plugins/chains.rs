@@ -137,14 +137,30 @@ async fn a_pipeline_that_asks_what_nobody_answers_is_refused() {
         route: vec![plugin.to_owned()],
         ..Pipeline::default()
     };
-    let error = host
+    let errors = host
         .generation(1, &pipeline("r"), [("r".to_owned(), loaded)].into())
         .err()
         .unwrap();
-    assert!(matches!(error, PipelineError::NotExported { hook: Hook::Route, .. }));
-    assert!(error.to_string().contains("exports lifecycle, select"), "{error}");
-    let error = host.generation(1, &pipeline("x"), [].into()).err().unwrap();
-    assert!(matches!(error, PipelineError::Missing { .. }));
+    assert!(matches!(
+        errors[..],
+        [PipelineError::NotExported { hook: Hook::Route, .. }]
+    ));
+    assert!(
+        errors[0].to_string().contains("exports lifecycle, select"),
+        "{errors:?}"
+    );
+    let all = Pipeline {
+        select: vec!["y".to_owned()],
+        ..pipeline("x")
+    };
+    let errors = host.generation(1, &all, [].into()).err().unwrap();
+    assert!(matches!(
+        errors[..],
+        [
+            PipelineError::Missing { hook: Hook::Route, .. },
+            PipelineError::Missing { hook: Hook::Select, .. }
+        ]
+    ));
 }
 
 #[tokio::test]
