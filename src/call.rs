@@ -144,13 +144,8 @@ impl Call {
         Ok(self.index()?.span(pointer).map(|span| &self.params.as_str()[span]))
     }
 
-    /// The JSON text of one member of `params._meta`.
-    pub fn meta(&self, key: &str) -> Option<String> {
-        self.read_meta(key).ok().flatten()
-    }
-
-    /// The same, with an error where `_meta` holds a key twice.
-    pub fn read_meta(&self, key: &str) -> Result<Option<String>, Malformed> {
+    /// The JSON text of one member of `params._meta`; an error where that holds a key twice.
+    pub fn meta(&self, key: &str) -> Result<Option<String>, Malformed> {
         match self.params.meta().filter(|meta| meta.starts_with('{')) {
             Some(meta) => Ok(Object::parse(meta)?.get(key).map(str::to_owned)),
             None => Ok(None),
@@ -190,7 +185,7 @@ mod tests {
                 initialize: None,
                 params: RawJson::from(params.to_owned()).try_into().unwrap(),
             };
-            let found = call.read_meta("a/b").map_err(drop);
+            let found = call.meta("a/b").map_err(drop);
             assert_eq!(
                 found.as_ref().map(Option::as_deref),
                 value.as_ref().copied(),

@@ -139,7 +139,7 @@ impl types::HostCall for State {
         Ok(self.call()?.header(&name).map(str::to_owned))
     }
     fn meta(&mut self, _: Resource<CallHandle>, key: String) -> wasmtime::Result<Option<String>> {
-        let found = self.call()?.read_meta(&key);
+        let found = self.call()?.meta(&key);
         // An absent key and an unreadable one look the same to the guest; the call ends here anyway.
         Ok(found
             .or_else(|why| self.refuse(format!("params: {why}")))

@@ -19,16 +19,6 @@ impl RawJson {
         Self(owner.slice_ref(text))
     }
 
-    /// Serialises a value that the router itself made.
-    pub fn from_value(value: &serde_json::Value) -> Self {
-        Self(value.to_string().into())
-    }
-
-    /// A JSON string holding `text`.
-    pub fn string(text: &str) -> Self {
-        Self(quote(text).into())
-    }
-
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

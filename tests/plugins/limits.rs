@@ -19,7 +19,7 @@ async fn ask(generation: &Arc<Generation>, orders: Value) -> Result<RouteChoice,
 }
 
 fn answer(json: Value) -> Result<RouteChoice, FaultKind> {
-    Ok(RouteChoice::Answer(pointsman::wire::RawJson::from_value(&json)))
+    Ok(RouteChoice::Answer(pointsman::wire::RawJson::from(json.to_string())))
 }
 
 #[tokio::test]
