@@ -120,24 +120,10 @@ fn members(scan: &mut Scan<'_>, left: &mut usize) -> Result<Vec<Member>, Malform
     scan.open(b'{', "expected an object")?;
     while scan.another(b'}', first)? {
         first = false;
-        let (at, key) = scan.key_as_text()?;
-        let key: Box<str> = key.into();
-        // Linear while that is cheap, as most objects are small.
-        let twice = if members.len() < 16 {
-            members.iter().any(|m| m.key == key)
-        } else {
-            if seen.is_empty() {
-                seen.extend(members.iter().map(|m| m.key.clone()));
-            }
-            !seen.insert(key.clone())
-        };
-        if twice {
-            let flaw = Flaw::Duplicate(key.into());
-            return Err(Malformed { flaw, at });
-        }
+        let (start, key) = scan.new_key(members.iter().map(|m| &*m.key), &mut seen)?;
         members.push(Member {
-            key,
-            start: at,
+            key: key.into(),
+            start,
             value: value(scan, left)?,
         });
     }

@@ -4,6 +4,7 @@
 //! bytes at a time, and keeps no stack: it knows at most [`MAX_DEPTH`] levels.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use super::json::{quote, unquote};
@@ -11,6 +12,9 @@ use super::plain::plain;
 
 /// How deep a text may nest. Peers parse recursively; serde_json's own limit is 128.
 pub const MAX_DEPTH: usize = 128;
+
+/// So many keys of one object are compared one by one.
+const FEW_KEYS: usize = 32;
 
 /// Why a text is not the JSON that was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,8 +137,31 @@ impl<'a> Scan<'a> {
         Err(self.wrong("expected a colon"))
     }
 
+    /// Where the next key is, and what it says; and past its colon. A key that is one of those `before` it is refused:
+    /// by a search while they are few, as in most objects, and by `seen` where a hostile one has a hundred thousand.
+    pub(super) fn new_key<'k>(
+        &mut self,
+        mut before: impl ExactSizeIterator<Item = &'k str>,
+        seen: &mut HashSet<String>,
+    ) -> Result<(usize, Cow<'a, str>), Malformed> {
+        let (at, key) = self.key_as_text()?;
+        let twice = if before.len() < FEW_KEYS {
+            before.any(|other| other == key)
+        } else {
+            if seen.is_empty() {
+                seen.extend(before.map(str::to_owned));
+            }
+            !seen.insert(key.as_ref().to_owned())
+        };
+        if twice {
+            let flaw = Flaw::Duplicate(key.into_owned());
+            return Err(Malformed { flaw, at });
+        }
+        Ok((at, key))
+    }
+
     /// Where the next key is, and what it says; and past its colon.
-    pub(super) fn key_as_text(&mut self) -> Result<(usize, Cow<'a, str>), Malformed> {
+    fn key_as_text(&mut self) -> Result<(usize, Cow<'a, str>), Malformed> {
         self.peek();
         let at = self.at;
         let (raw, escapes) = self.key()?;
