@@ -22,9 +22,6 @@ use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::message::{text, write_response};
 use crate::wire::{Era, Message, Notification, Object, Request, RequestId, Version, codes, method};
 
-/// For batches in any version but one.
-pub(super) const NO_BATCH: &str = "batches belong to protocol version 2025-03-26 alone";
-
 /// Messages of one batch at most.
 const MAX_BATCH: usize = 1000;
 
@@ -73,7 +70,7 @@ impl Agents {
             Err(reply) => return at_once(*reply),
         };
         if session.version != Version::V20250326 {
-            return at_once(refuse(StatusCode::BAD_REQUEST, codes::INVALID_REQUEST, NO_BATCH));
+            return at_once(no_batch());
         }
         let body = match text(request.body.clone()) {
             Ok(body) => body,
@@ -260,6 +257,12 @@ impl Agents {
         };
         (Box::pin(response), notes)
     }
+}
+
+/// For batches in any version but one.
+pub(super) fn no_batch() -> HttpReply {
+    let why = "batches belong to protocol version 2025-03-26 alone";
+    refuse(StatusCode::BAD_REQUEST, codes::INVALID_REQUEST, why)
 }
 
 /// The rank that `logging/setLevel` asks for.

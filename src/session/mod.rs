@@ -98,15 +98,11 @@ impl Agents {
             Method::DELETE if !says_modern => return at_once(self.end_session(&endpoint, &request)),
             _ => return at_once(with_allow()),
         }
-        if is_batch(&request.body) && says_modern {
-            return at_once(refuse(
-                StatusCode::BAD_REQUEST,
-                codes::INVALID_REQUEST,
-                legacy::NO_BATCH,
-            ));
-        }
         if is_batch(&request.body) {
-            return self.serve_batch(endpoint, request);
+            return match says_modern {
+                true => at_once(legacy::no_batch()),
+                false => self.serve_batch(endpoint, request),
+            };
         }
         let body = match text(request.body.clone()) {
             Ok(body) => body,

@@ -79,6 +79,22 @@ async fn batches_belong_to_one_version() {
     sound(&router).await;
 }
 
+/// What an agent says of itself is kept as long as its session.
+#[tokio::test]
+async fn an_introduction_has_a_limit() {
+    let router = router().await;
+    let mut agent = Agent::legacy(router.address, "/mcp", "2025-11-25").await;
+    for (length, code) in [(60_000, None), (70_000, Some(-32602))] {
+        let name = "n".repeat(length);
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": name, "version": "1" } } });
+        let reply = agent.raw(&[], body.to_string().as_bytes()).await;
+        let reply: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(reply["error"]["code"].as_i64(), code, "{length}: {reply}");
+    }
+    sound(&router).await;
+}
+
 #[tokio::test]
 async fn duplicate_keys_matter_where_a_policy_reads_them() {
     let redact =

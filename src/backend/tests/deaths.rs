@@ -114,7 +114,13 @@ async fn junk_unknown_ids_and_repeated_answers_harm_nobody() {
     let mut next = world.send_with(1, text("next")).await;
     server.serve().await;
     assert_eq!(next.end().await, r#"{"text":"next"}"#);
-    assert_eq!(world.backend.status(0).targets[0].junk, 5);
+    let status = &world.backend.status(9).targets[0];
+    assert_eq!(status.junk, 5);
+    assert!(
+        status.stderr.contains(&"on stdout: hello".to_owned()),
+        "{:?}",
+        status.stderr
+    );
 }
 
 #[tokio::test(start_paused = true)]

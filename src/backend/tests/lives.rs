@@ -125,6 +125,20 @@ async fn a_refusing_backend_stays_so_when_its_target_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_whose_target_the_router_stops_is_told_who_did_it() {
+    let (world, mut server) = World::ready(settings()).await;
+    let mut sent = world.send(1).await;
+    server.expect("tools/call").await;
+    let backend = Arc::clone(&world.backend);
+    let stop = tokio::spawn(async move { backend.stop(Reason::ShuttingDown).await });
+    while server.hear().await.is_some() {}
+    server.die();
+    let lost = sent.end().await;
+    assert!(lost.starts_with("lost: the router stopped it: its process"), "{lost}");
+    stop.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_right_after_the_start_leaves_no_process() {
     let mut world = World::new(settings());
     // The actor has not run yet.
