@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::admin::{Admin, Door};
 use crate::config;
 use crate::error::Reason;
+use crate::keys;
 use crate::plugin::{Compiler, Host};
 use crate::policy::NoPolicy;
 use crate::process::{Native, Spawner};
@@ -98,7 +99,11 @@ impl App {
         let (reload, reloader) = Reloader::start(reader, loaded, host, Arc::clone(&router), spawner)
             .await
             .map_err(Fatal::Plugin)?;
-        let agents = Agents::new(Arc::clone(&router), &config);
+        let agents = Agents::new(
+            Arc::clone(&router),
+            &config,
+            keys::sealer(config.router.key_file.as_deref()),
+        );
         let admin = Admin::new(Arc::clone(&router), Arc::clone(&agents), reload, address);
         Ok(Self {
             address,

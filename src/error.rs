@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::wire::codes;
+use crate::wire::{Kind, codes};
 
 /// What is known about the call when it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,8 @@ pub enum Reason {
         /// A target had it by then.
         sent: bool,
     },
-    /// No backend of the endpoint offers the name.
-    UnknownTool(String),
+    /// No backend of the endpoint offers it.
+    Unknown(Kind, String),
     /// The request is wrong.
     InvalidParams(String),
     /// The method is not offered here.
@@ -141,7 +141,7 @@ impl CallError {
             _ if self.answered => Delivery::Unknown,
             Reason::OutcomeUnknown(_) | Reason::Cancelled { sent: true } => Delivery::Unknown,
             Reason::Denied { .. }
-            | Reason::UnknownTool(_)
+            | Reason::Unknown(..)
             | Reason::InvalidParams(_)
             | Reason::MethodNotFound(_)
             | Reason::Ambiguous(_) => Delivery::Rejected,
@@ -162,7 +162,7 @@ impl CallError {
             Reason::Ambiguous(_) => codes::AMBIGUOUS,
             Reason::PolicyFault(_) => codes::POLICY_FAULT,
             Reason::Cancelled { .. } => codes::CANCELLED,
-            Reason::UnknownTool(_) | Reason::InvalidParams(_) => codes::INVALID_PARAMS,
+            Reason::Unknown(..) | Reason::InvalidParams(_) => codes::INVALID_PARAMS,
             Reason::MethodNotFound(_) => codes::METHOD_NOT_FOUND,
         }
     }
@@ -204,7 +204,9 @@ impl CallError {
             Reason::Cancelled { sent: true } => {
                 format!("the call was cancelled by the client while {backend} had it. It may or may not have run.")
             }
-            Reason::UnknownTool(name) => format!("Unknown tool: {name}"),
+            Reason::Unknown(Kind::Tools, name) => format!("Unknown tool: {name}"),
+            Reason::Unknown(Kind::Prompts, name) => format!("Unknown prompt: {name}"),
+            Reason::Unknown(Kind::Resources | Kind::Templates, uri) => format!("Resource not found: {uri}"),
             Reason::InvalidParams(why) => format!("Invalid params: {why}"),
             Reason::MethodNotFound(method) => format!("Method not found: {method}"),
             Reason::ShuttingDown => {
@@ -217,7 +219,7 @@ impl CallError {
     fn data(&self) -> Option<Value> {
         if matches!(
             self.reason,
-            Reason::UnknownTool(_) | Reason::InvalidParams(_) | Reason::MethodNotFound(_)
+            Reason::Unknown(..) | Reason::InvalidParams(_) | Reason::MethodNotFound(_)
         ) {
             return None;
         }
@@ -278,7 +280,7 @@ mod tests {
         assert_eq!(unknown.delivery(), Delivery::Unknown);
         assert!(unknown.to_tool_result().contains("\"isError\":true"));
         assert_eq!(
-            CallError::from(Reason::UnknownTool("x".into())).to_wire(),
+            CallError::from(Reason::Unknown(Kind::Tools, "x".into())).to_wire(),
             r#"{"code":-32602,"message":"Unknown tool: x"}"#
         );
     }

@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep};
 use tracing::info;
 
 use super::connection::{Connection, Io};
-use super::fetch::Fetch;
 use super::handshake::{Facts, Handshake};
+use super::listing::Listing;
 use super::pending::{Entry, Pending};
 use super::shared::{Condition, Shared};
 use super::state::{Event, Life, State};
@@ -44,10 +44,7 @@ pub(super) struct Actor {
     pub(super) connection: Option<Connection>,
     pub(super) pending: Pending,
     pub(super) shake: Option<Handshake>,
-    pub(super) fetch: Option<Fetch>,
-    pub(super) fetch_again: bool,
-    pub(super) fetch_due: Option<Instant>,
-    pub(super) fetches: u64,
+    pub(super) listing: Listing,
     pub(super) facts: Option<Facts>,
     pub(super) remembered: Option<Era>,
     pub(super) incarnation: u64,
@@ -180,7 +177,7 @@ impl Actor {
 
     fn due(&self) -> Option<Instant> {
         let closed = self.closed.as_ref().map(|(at, _)| *at);
-        [self.life.due(), self.probe_due, self.fetch_due, closed]
+        [self.life.due(), self.probe_due, self.listing.due(), closed]
             .into_iter()
             .flatten()
             .min()
@@ -195,9 +192,7 @@ impl Actor {
                 self.on_step(step);
             }
         }
-        if self.fetch_due.is_some_and(|due| due <= now) {
-            self.end_fetch("no answer came");
-        }
+        self.end_overdue_fetches(now);
         if let Some((_, why)) = self.closed.take_if(|(at, _)| *at <= now) {
             self.on(Event::Broken { why });
         }

@@ -16,6 +16,7 @@ use super::target::{Live, Phase, Settled};
 use crate::config;
 use crate::error::{CallError, Reason};
 use crate::process;
+use crate::wire::Kind;
 
 /// How long a probe may stay unanswered before the legacy greeting goes out too.
 const PROBE_WAIT: Duration = Duration::from_secs(3);
@@ -108,7 +109,9 @@ impl Actor {
                 self.shake = None;
                 self.probe_due = None;
                 self.remembered = Some(facts.era);
-                self.shared.publish_tools(facts.tools.clone(), self.incarnation);
+                let tools = facts.tools.clone();
+                self.shared.lists.publish(Kind::Tools, tools, self.incarnation, false);
+                self.shared.introduce(&facts);
                 self.facts = Some(*facts);
                 if let Some(started) = self.started {
                     if self.starts.len() == 16 {
@@ -117,9 +120,7 @@ impl Actor {
                     self.starts.push_back(started.elapsed());
                 }
                 self.begin_listening();
-                if std::mem::take(&mut self.fetch_again) {
-                    self.refresh_tools();
-                }
+                self.begin_lists();
                 self.send_level();
                 self.on(Event::Ready);
             }
@@ -152,9 +153,7 @@ impl Actor {
         };
         let written = self.connection.take().map_or(0, |c| c.written());
         self.shake = None;
-        self.fetch = None;
-        self.fetch_again = false;
-        self.fetch_due = None;
+        self.listing.clear();
         self.facts = None;
         self.probe_due = None;
         self.closed = None;

@@ -9,11 +9,9 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::actor::{Actor, MAX_BACKLOG};
-use super::fetch::{Fetch, FetchStep};
-use super::handshake::modern_meta;
 use super::target::Settled;
 use crate::wire::message::{failed_answer_id, text, write_request, write_response};
-use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, Request, Response, codes, method};
+use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, Request, Response, Topic, codes, method};
 
 /// Junk lines that are logged in full; the rest is counted.
 const JUNK_LOGGED: u64 = 5;
@@ -66,8 +64,8 @@ impl Actor {
     fn on_failed_answer(&mut self, line: &Bytes, error: &ParseError) {
         let Some(id) = failed_answer_id(line) else { return };
         let why = format!("its answer cannot be read: {error}");
-        if self.fetch.as_ref().is_some_and(|f| f.id() == id.as_raw()) {
-            self.on_list(Err(&why));
+        if let Some(kind) = self.listing.asked(id.as_raw()) {
+            self.on_list(kind, Err(&why));
         } else if let Some(entry) = id.as_raw().parse().ok().and_then(|id| self.pending.answered(id)) {
             let _ = entry.reply.send(Settled::Lost { why });
         }
@@ -80,8 +78,8 @@ impl Actor {
             return;
         }
         let Some(id) = &response.id else { return };
-        if self.fetch.as_ref().is_some_and(|f| f.id() == id.as_raw()) {
-            self.on_list(response.outcome);
+        if let Some(kind) = self.listing.asked(id.as_raw()) {
+            self.on_list(kind, response.outcome);
             return;
         }
         let entry = id.as_raw().parse().ok().and_then(|id| self.pending.answered(id));
@@ -111,10 +109,11 @@ impl Actor {
                 }
             }
             (method::MESSAGE, Some(params)) => self.on_log(line, params),
-            // During the handshake: the page that was answered already may be stale.
-            (method::TOOLS_CHANGED, _) if self.shake.is_some() => self.fetch_again = true,
-            (method::TOOLS_CHANGED, _) => self.refresh_tools(),
-            (other, _) => debug!(backend = %self.shared.name, "{other} is not relayed"),
+            (other, _) => match Topic::told_by(other) {
+                Some(topic) if self.shake.is_some() => self.listing.stale(topic),
+                Some(topic) => topic.kinds().for_each(|kind| self.refresh(kind, true)),
+                None => debug!(backend = %self.shared.name, "{other} is not relayed"),
+            },
         }
     }
 
@@ -146,67 +145,6 @@ impl Actor {
         }
     }
 
-    /// The list changed: fetch it anew, once more if it changes meanwhile.
-    pub(super) fn refresh_tools(&mut self) {
-        if self.fetch.is_some() {
-            self.fetch_again = true;
-            return;
-        }
-        let Some(era) = self.facts.as_ref().map(|f| f.era) else {
-            return;
-        };
-        // Far above the ids of the handshake, and none twice: a late answer must not be taken for another's.
-        self.fetches += 1;
-        let (fetch, line) = Fetch::begin(era, self.fetches * 1_000_000);
-        self.fetch = Some(fetch);
-        self.fetch_due = Some(Instant::now() + self.settings.start_timeout);
-        self.send_own(&line);
-    }
-
-    fn on_list(&mut self, outcome: Result<&str, &str>) {
-        let Some(fetch) = &mut self.fetch else { return };
-        match fetch.on_result(outcome) {
-            FetchStep::Send(line) => self.send_own(&line),
-            FetchStep::Done(tools) => {
-                self.shared.publish_tools(tools, self.incarnation);
-                self.next_fetch();
-            }
-            FetchStep::Failed(why) => self.end_fetch(&why),
-        }
-    }
-
-    /// The list could not be had: the old one stays, until it changes again.
-    pub(super) fn end_fetch(&mut self, why: &str) {
-        warn!(backend = %self.shared.name, "the changed tool list could not be fetched: {why}");
-        self.next_fetch();
-    }
-
-    /// One fetch is over. The list may have changed meanwhile, which may be the very reason why a cursor was
-    /// refused.
-    fn next_fetch(&mut self) {
-        self.fetch = None;
-        self.fetch_due = None;
-        if std::mem::take(&mut self.fetch_again) {
-            self.refresh_tools();
-        }
-    }
-
-    /// Asks a modern target to announce changes of its list; a legacy one does so unasked.
-    pub(super) fn begin_listening(&mut self) {
-        let wanted = self
-            .facts
-            .as_ref()
-            .is_some_and(|f| f.era == Era::Modern && f.announces_tools());
-        if wanted {
-            let params = json!({ "_meta": modern_meta(), "notifications": { "toolsListChanged": true } });
-            self.send_own(&write_request(
-                Some("\"listen\""),
-                method::LISTEN,
-                Some(&params.to_string()),
-            ));
-        }
-    }
-
     /// Tells a legacy target which log messages are wanted; modern requests say it themselves.
     pub(super) fn send_level(&mut self) {
         let wanted = self
@@ -230,7 +168,7 @@ impl Actor {
         self.send_own(&write_request(None, method::CANCELLED, Some(&params.to_string())));
     }
 
-    fn send_own(&mut self, line: &str) {
+    pub(super) fn send_own(&mut self, line: &str) {
         if let Some(connection) = &mut self.connection {
             connection.push_own(line);
         }

@@ -10,6 +10,8 @@ mod fetch;
 pub mod gate;
 pub mod handshake;
 mod incoming;
+mod listing;
+pub mod lists;
 mod pending;
 pub mod queue;
 pub mod restart;
@@ -19,7 +21,6 @@ mod status;
 pub mod target;
 #[cfg(test)]
 mod tests;
-pub mod tools;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,11 +39,13 @@ use crate::config;
 use crate::error::{CallError, Reason};
 use crate::policy::TargetView;
 use crate::process::{Spawner, StderrRing};
+use crate::wire::Kind;
 
 pub use self::gate::{Entry, Held, Permit};
+pub use self::handshake::Introduced;
+pub use self::lists::{Item, Known, List};
 pub use self::status::{BackendStatus, TargetStatus};
 pub use self::target::{Flight, Live, Settled, Sink, Submit, Target};
-pub use self::tools::{Tool, ToolList};
 
 /// A backend. Dropping the last handle stops its targets.
 pub struct Backend {
@@ -118,9 +121,19 @@ impl Backend {
             .unwrap_or(Duration::from_secs(1))
     }
 
-    /// The tool list of the last incarnation that gave one, and its changes.
-    pub fn tools(&self) -> watch::Receiver<Option<Arc<ToolList>>> {
-        self.shared.tools()
+    /// The list of a kind as the last incarnation gave it, and its changes.
+    pub fn list(&self, kind: Kind) -> watch::Receiver<Known> {
+        self.shared.lists.of(kind).subscribe()
+    }
+
+    /// The same without following it.
+    pub fn known(&self, kind: Kind) -> Known {
+        self.shared.lists.of(kind).borrow().clone()
+    }
+
+    /// What the last incarnation said of itself; `None` before the first.
+    pub fn introduced(&self) -> Option<Arc<Introduced>> {
+        self.shared.introduced()
     }
 
     /// The targets that take calls now and have room, with what they are.
@@ -180,12 +193,13 @@ impl Backend {
         self.shared.changes()
     }
 
-    /// True while a target is on its first start: its tools are not known yet but may be soon.
-    pub fn is_first_start(&self) -> bool {
-        self.tools().borrow().is_none()
+    /// True while a target is on its first start: its list is not known yet but may be soon.
+    pub fn is_first_start(&self, kind: Kind) -> bool {
+        self.shared.lists.of(kind).borrow().is_none()
             && self.targets.load().iter().any(|r| {
                 let phase = r.target.phase();
-                phase.incarnation <= 1 && matches!(phase.state, State::Starting { .. } | State::Stopped)
+                let starts = matches!(phase.state, State::Starting { .. } | State::Stopped);
+                phase.live.is_some() || (phase.incarnation <= 1 && starts)
             })
     }
 
@@ -321,10 +335,7 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
         connection: None,
         pending: pending::Pending::default(),
         shake: None,
-        fetch: None,
-        fetch_again: false,
-        fetch_due: None,
-        fetches: 0,
+        listing: listing::Listing::default(),
         facts: None,
         remembered: None,
         incarnation: 0,

@@ -1,4 +1,4 @@
-//! What the actors of one backend share: its gate, its tool list, and which of its targets are open.
+//! What the actors of one backend share: its gate, its lists, and which of its targets are open.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::gate::Gate;
+use super::handshake::{Facts, Introduced};
+use super::lists::Lists;
 use super::queue::Ticket;
-use super::tools::{Tool, ToolList};
 use crate::call::AgentKey;
 use crate::error::CallError;
 use crate::process::Spawner;
@@ -29,7 +30,8 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) spawner: Arc<dyn Spawner>,
     conditions: Mutex<Conditions>,
-    tools: watch::Sender<Option<Arc<ToolList>>>,
+    pub(super) lists: Lists,
+    introduced: Mutex<Option<Arc<Introduced>>>,
     changed: watch::Sender<u64>,
 }
 
@@ -53,14 +55,22 @@ impl Shared {
             gate,
             spawner,
             conditions,
-            tools: watch::Sender::new(None),
+            lists: Lists::default(),
+            introduced: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
 
-    /// The tool list of the last incarnation that gave one, and its changes.
-    pub(super) fn tools(&self) -> watch::Receiver<Option<Arc<ToolList>>> {
-        self.tools.subscribe()
+    /// A target said what it is.
+    pub(super) fn introduce(&self, facts: &Facts) {
+        let mut introduced = self.introduced.lock().unwrap_or_else(PoisonError::into_inner);
+        *introduced = Some(Arc::clone(&facts.introduced));
+    }
+
+    /// What the last incarnation said of itself.
+    pub(super) fn introduced(&self) -> Option<Arc<Introduced>> {
+        let introduced = self.introduced.lock().unwrap_or_else(PoisonError::into_inner);
+        introduced.clone()
     }
 
     /// Wakes when a target came or went.
@@ -71,15 +81,6 @@ impl Shared {
     /// A target came or went, and its phase says so already.
     pub(super) fn tell_changed(&self) {
         self.changed.send_modify(|times| *times += 1);
-    }
-
-    /// A target gave its list. Told on only where it differs: a restart alone changes nothing for agents.
-    pub(super) fn publish_tools(&self, tools: Vec<Tool>, incarnation: u64) {
-        self.tools.send_if_modified(|current| {
-            let same = current.as_ref().is_some_and(|c| c.tools() == tools.as_slice());
-            *current = Some(ToolList::new(tools, incarnation));
-            !same
-        });
     }
 
     /// A target is there, not ready yet. Its seat is how it is known from now on.

@@ -57,6 +57,7 @@ impl Default for Router {
             workers: 0,
             grace: secs(10),
             admin_socket: None,
+            key_file: None,
             list_wait: secs(5),
         }
     }
@@ -147,6 +148,7 @@ impl Default for Endpoint {
             backends: None,
             names: Names::Auto,
             errors: Errors::JsonRpc,
+            page_size: 1000,
         }
     }
 }

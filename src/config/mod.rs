@@ -91,6 +91,8 @@ pub struct Router {
     pub grace: Duration,
     /// The admin socket; `None` means a private one in the runtime directory.
     pub admin_socket: Option<PathBuf>,
+    /// Where the key that seals request states and cursors is kept; `None` means the user's state directory.
+    pub key_file: Option<PathBuf>,
     /// How long `tools/list` waits for backends that are starting for the first time.
     pub list_wait: Duration,
 }
@@ -248,6 +250,8 @@ pub struct Endpoint {
     pub names: Names,
     /// How it reports errors.
     pub errors: Errors,
+    /// Items of one page of a list at most.
+    pub page_size: usize,
 }
 
 /// What happens to a call when a policy component fails.

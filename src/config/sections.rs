@@ -141,6 +141,7 @@ fn router(t: &mut Table<'_>, into: &mut Router) {
     t.read("workers", &mut into.workers, |item| item.number(0, 1024));
     t.read("grace", &mut into.grace, duration(NONE, HOUR));
     t.read("admin-socket", &mut into.admin_socket, |item| item.path().map(Some));
+    t.read("key-file", &mut into.key_file, |item| item.path().map(Some));
     t.read("list-wait", &mut into.list_wait, duration(NONE, HOUR));
 }
 
@@ -224,6 +225,7 @@ fn endpoint(t: &mut Table<'_>, into: &mut Endpoint) {
     });
     t.read("names", &mut into.names, Item::word);
     t.read("errors", &mut into.errors, Item::word);
+    t.read("page-size", &mut into.page_size, Item::capacity);
 }
 
 fn plugin(t: &mut Table<'_>, into: &mut Plugin) {

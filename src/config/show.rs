@@ -172,12 +172,14 @@ impl Printer {
             workers,
             grace,
             admin_socket,
+            key_file,
             list_wait,
         } = router;
         self.table("router");
         self.line("workers", workers);
         self.time("grace", *grace);
         self.path("admin-socket", admin_socket.as_deref());
+        self.path("key-file", key_file.as_deref());
         self.time("list-wait", *list_wait);
     }
 
@@ -280,6 +282,7 @@ impl Printer {
             backends,
             names,
             errors,
+            page_size,
         } = endpoint;
         self.table(&format!("endpoints.{name}"));
         match backends {
@@ -288,5 +291,6 @@ impl Printer {
         }
         self.word("names", *names);
         self.word("errors", *errors);
+        self.line("page-size", page_size);
     }
 }

@@ -29,7 +29,7 @@ static ONLY_OWN_META: LazyLock<String> = LazyLock::new(|| {
 pub(super) struct Shape<'a> {
     /// The id at this target; also the progress token there.
     pub id: u64,
-    /// The tool's name there.
+    /// The name or URI of what the call is about there.
     pub name: Option<&'a str>,
     /// The era spoken there.
     pub era: Era,
@@ -41,7 +41,8 @@ pub(super) struct Shape<'a> {
 
 /// The line, newline included.
 pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u8>, String> {
-    let renamed = shape.name.filter(|n| Some(*n) != call.name.as_deref());
+    let known_as = call.subject.as_ref().map(|s| s.key.as_str());
+    let renamed = shape.name.filter(|n| Some(*n) != known_as);
     let mut out = String::with_capacity(params.len() + call.method.len() + 384);
     // Writing to a string cannot fail.
     let _ = write!(out, "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":", shape.id);
@@ -56,7 +57,7 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
     } else {
         let mut object = Object::parse(params).map_err(|e| e.to_string())?;
         if let Some(name) = renamed {
-            object.set("name", quote(name));
+            rename(&mut object, &call.method, name)?;
         }
         let meta = meta(call, object.get("_meta"), shape)?;
         match meta {
@@ -74,6 +75,20 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
             out.into_bytes()
         },
     )
+}
+
+/// Puts the target's name of what the call is about where its method has it.
+fn rename(params: &mut Object<'_>, method: &str, name: &str) -> Result<(), String> {
+    if method != method::COMPLETE {
+        params.set("name", quote(name));
+        return Ok(());
+    }
+    let whose = params.get("ref").unwrap_or("{}").to_owned();
+    let mut whose = Object::parse(&whose).map_err(|e| format!("ref: {e}"))?;
+    whose.set("name", quote(name));
+    let whose = whose.to_text();
+    params.set("ref", whose);
+    Ok(())
 }
 
 /// `params`, an object without `_meta`, with that member at its end.
@@ -148,14 +163,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::call::AgentKey;
-    use crate::wire::RawJson;
+    use crate::call::{AgentKey, Subject};
+    use crate::wire::{Kind, RawJson};
 
     fn encoded(era: Era, params: &str, shape: &Shape<'_>) -> String {
         let call = Call {
             id: 1,
             method: "tools/call".into(),
-            name: Some("a__echo".into()),
+            subject: Some(Subject {
+                kind: Kind::Tools,
+                key: "a__echo".into(),
+            }),
             endpoint: Arc::from(""),
             path_backend: None,
             agent: AgentKey::Session(1),

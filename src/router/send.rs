@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::config::StateKind;
 use crate::error::{CallError, Reason};
 use crate::policy::{Hook, Policy};
-use crate::wire::{RawJson, method};
+use crate::wire::{Kind, RawJson, method};
 
 impl Router {
     #[expect(
@@ -146,10 +146,6 @@ fn may_repeat(to: &Destination, settings: &crate::config::Backend, call: &Call) 
     let Some(name) = to.name.as_deref().filter(|_| settings.trusted) else {
         return false;
     };
-    to.backend
-        .tools()
-        .borrow()
-        .as_ref()
-        .and_then(|t| t.get(name))
-        .is_some_and(|t| t.repeatable)
+    let tools = to.backend.known(Kind::Tools);
+    tools.is_some_and(|t| t.get(name).is_some_and(|t| t.repeatable))
 }

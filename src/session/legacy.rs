@@ -8,19 +8,14 @@ use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 
 use super::events::{self, Response};
-use super::listener::CallListener;
-use super::notes::{self, Notes};
+use super::lists::{self, Reader};
+use super::notes::Notes;
 use super::store::Session;
-use super::{
-    Agents, accepted, accepts_events, answer, at_once, error_object, params_of, progress_token, refuse, unparsable,
-};
-use crate::call::Call;
+use super::{Agents, accepted, accepts_events, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
-use crate::error::{CallError, Reason};
-use crate::router::{Incoming, Listener};
 use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::message::{text, write_response};
-use crate::wire::{Era, Message, Notification, Object, Request, RequestId, Version, codes, method};
+use crate::wire::{Era, Kind, Message, Notification, Object, Request, RequestId, Version, codes, method};
 
 /// Messages of one batch at most.
 const MAX_BATCH: usize = 1000;
@@ -37,7 +32,7 @@ impl Agents {
         if let Message::Request(initialize) = &message
             && initialize.method == method::INITIALIZE
         {
-            return at_once(self.initialize(&endpoint, &request, initialize));
+            return self.initialize(endpoint, request, initialize);
         }
         let id = match &message {
             Message::Request(r) => r.id.as_raw(),
@@ -109,15 +104,20 @@ impl Agents {
                     let HttpReply::Json { body, .. } = unparsable(&error) else {
                         continue;
                     };
-                    responses.push(Box::pin(async move { String::from_utf8_lossy(&body).into_owned() }));
+                    responses.push(Box::pin(
+                        async move { String::from_utf8_lossy(&body).into_owned().into() },
+                    ));
                 }
             }
         }
         if responses.is_empty() {
             return at_once(accepted());
         }
-        let all: Response =
-            Box::pin(async move { format!("[{}]", futures_util::future::join_all(responses).await.join(",")) });
+        let all: Response = Box::pin(async move {
+            let all = futures_util::future::join_all(responses).await;
+            let texts: Vec<String> = all.into_iter().map(|body| body.text).collect();
+            format!("[{}]", texts.join(",")).into()
+        });
         events::reply(all, None, true, accepts_events(&request.headers), &self.listen)
     }
 
@@ -137,7 +137,7 @@ impl Agents {
         let id = message.id.as_raw().to_owned();
         let ready = |outcome: Result<&str, &str>| -> (Response, Option<Notes>) {
             let response = write_response(&id, outcome);
-            (Box::pin(std::future::ready(response)), None)
+            (Box::pin(std::future::ready(response.into())), None)
         };
         match message.method.as_ref() {
             method::PING => ready(Ok("{}")),
@@ -149,113 +149,40 @@ impl Agents {
                     let response = async move {
                         // Told before the answer: a call that the agent makes next is logged as it asked.
                         want_level(&endpoint, rank).await;
-                        write_response(&id, Ok("{}"))
+                        write_response(&id, Ok("{}")).into()
                     };
                     (Box::pin(response), None)
                 }
                 Err(why) => ready(Err(&error_object(codes::INVALID_PARAMS, &why, None))),
             },
-            method::TOOLS_LIST => {
-                if let Some(error) = answer::refused_cursor(message.params) {
-                    return ready(Err(&error));
-                }
-                let (agents, session, endpoint) = (Arc::clone(self), Arc::clone(session), Arc::clone(endpoint));
-                let response = async move {
-                    let version = *endpoint.version().borrow();
-                    let tools = agents.tools(&endpoint).await;
-                    session.known_list.fetch_max(version, Ordering::Relaxed);
-                    write_response(&id, Ok(&answer::tool_list(&tools, Era::Legacy)))
-                };
-                (Box::pin(response), None)
-            }
-            other => ready(Err(&CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire())),
+            other => match Kind::listed_by(other) {
+                Some(kind) => (self.legacy_list(session, endpoint, kind, id, message.params), None),
+                None => self.legacy_call(session, endpoint, headers, body, message, streams),
+            },
         }
     }
 
-    fn legacy_call(
+    fn legacy_list(
         self: &Arc<Self>,
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
-        headers: HeaderMap,
-        body: &ByteString,
-        message: Request<'_>,
-        streams: bool,
-    ) -> (Response, Option<Notes>) {
-        let id = message.id;
-        let failed = |error: CallError| -> (Response, Option<Notes>) {
-            (
-                Box::pin(std::future::ready(write_response(id.as_raw(), Err(&error.to_wire())))),
-                None,
-            )
-        };
-        let params = match message.members {
-            Some(params) => params,
-            None => match Object::parse(message.params.unwrap_or("{}")) {
-                Ok(params) => params,
-                Err(e) => return failed(Reason::InvalidParams(e.to_string()).into()),
-            },
-        };
-        let Some(name) = params.get_str("name") else {
-            return failed(Reason::InvalidParams("name is missing".into()).into());
-        };
-        let token = match params.get("_meta").map(Object::parse) {
-            Some(Err(e)) => return failed(Reason::InvalidParams(format!("_meta: {e}")).into()),
-            Some(Ok(meta)) => match progress_token(&meta) {
-                Ok(token) => token,
-                Err(why) => return failed(Reason::InvalidParams(why).into()),
-            },
-            None => None,
-        };
-        let mut running = match session.begin(&id, self.sessions.max_requests()) {
-            Ok(running) => running,
-            Err(refused) => return failed(Reason::InvalidParams(refused.to_string()).into()),
-        };
-        let (listener, notes): (Arc<dyn Listener>, _) = match &token {
-            Some(token) if streams => {
-                let (sender, receiver) = notes::channel(self.listen.stream_capacity);
-                let level = Some(session.level.load(Ordering::Relaxed));
-                (
-                    Arc::new(CallListener::new(sender, Some(token.clone()), level)),
-                    Some(receiver),
-                )
-            }
-            _ => (Arc::clone(session) as Arc<dyn Listener>, None),
-        };
-        let level_asked = session.level_asked.load(Ordering::Relaxed);
-        let level = method::LOG_LEVELS
-            .get(usize::from(session.level.load(Ordering::Relaxed)))
-            .copied();
-        let call = Call {
-            id: self.next_call(),
-            method: method::TOOLS_CALL.into(),
-            name: Some(name.into_owned()),
-            endpoint: Arc::clone(&endpoint.name),
-            path_backend: endpoint.backend.clone(),
-            agent: session.key(),
+        kind: Kind,
+        id: String,
+        params: Option<&str>,
+    ) -> Response {
+        let (agents, session, endpoint) = (Arc::clone(self), Arc::clone(session), Arc::clone(endpoint));
+        let cursor = lists::cursor(params);
+        let reader = Reader {
             era: Era::Legacy,
-            headers,
-            initialize: Some(Arc::clone(&session.introduction)),
-            params: params_of(body, message.params, params.get_borrowed("_meta")),
+            agent: Some(session.key()),
         };
-        let incoming = Incoming {
-            call: Arc::new(call),
-            endpoint: Arc::clone(endpoint),
-            progress: notes.is_some(),
-            listener: Some(listener),
-            log_level: level.filter(|_| level_asked),
-            handed_over: false.into(),
-        };
-        let agents = Arc::clone(self);
-        let response = async move {
-            let outcome = tokio::select! {
-                biased;
-                Ok(()) = &mut running.cancelled => Err(incoming.cancelled()),
-                outcome = agents.router.call(&incoming) => outcome,
-            };
-            let errors = incoming.endpoint.view().settings.errors;
-            answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
-        };
-        (Box::pin(response), notes)
+        Box::pin(async move {
+            let position = kind.topic().position();
+            let version = *endpoint.version(kind.topic()).borrow();
+            let listed = agents.list(&endpoint, kind, cursor, &reader).await;
+            session.known_lists[position].fetch_max(version, Ordering::Relaxed);
+            write_response(&id, listed.as_deref().map_err(String::as_str)).into()
+        })
     }
 }
 

@@ -1,14 +1,20 @@
 //! Agents: which era a request is in, legacy sessions, and how answers go back.
 
 mod answer;
+mod envelope;
 mod events;
 mod legacy;
+mod legacy_call;
 mod lifecycle;
+mod listen;
 mod listener;
+mod lists;
 mod modern;
+mod modern_call;
 mod notes;
 mod store;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,9 +25,9 @@ use tokio::sync::watch;
 
 use self::store::Store;
 use crate::call::Params;
-use crate::catalog::Endpoint;
 use crate::config;
 use crate::router::Router;
+use crate::seal::Sealer;
 use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::era::looks_modern;
 use crate::wire::message::{is_batch, text, write_response};
@@ -39,11 +45,12 @@ pub struct Agents {
     list_wait: std::time::Duration,
     calls: AtomicU64,
     running: watch::Sender<bool>,
+    sealer: Sealer,
 }
 
 impl Agents {
-    /// The front of `router`.
-    pub fn new(router: Arc<Router>, config: &config::Config) -> Arc<Self> {
+    /// The front of `router`. What agents are given to bring back is sealed by `sealer`.
+    pub fn new(router: Arc<Router>, config: &config::Config, sealer: Sealer) -> Arc<Self> {
         Arc::new(Self {
             router,
             sessions: Store::new(config.sessions.clone()),
@@ -51,6 +58,7 @@ impl Agents {
             list_wait: config.router.list_wait,
             calls: AtomicU64::new(1),
             running: watch::Sender::new(true),
+            sealer,
         })
     }
 
@@ -121,24 +129,6 @@ impl Agents {
 
     fn next_call(&self) -> u64 {
         self.calls.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The endpoint's tools, after a moment for backends that are on their first start: most clients ask once.
-    async fn tools(&self, endpoint: &Endpoint) -> Arc<str> {
-        let deadline = tokio::time::Instant::now() + self.list_wait;
-        loop {
-            let view = endpoint.view();
-            // Subscribed before the look: what changes in between must not be slept through.
-            let mut changes: Vec<_> = view.backends.iter().map(|b| b.changes()).collect();
-            if !view.backends.iter().any(|b| b.is_first_start()) {
-                break;
-            }
-            let any = futures_util::future::select_all(changes.iter_mut().map(|c| Box::pin(c.changed())));
-            if tokio::time::timeout_at(deadline, any).await.is_err() {
-                break;
-            }
-        }
-        Arc::clone(endpoint.fresh_view().tools())
     }
 }
 
@@ -230,6 +220,18 @@ fn unparsable(error: &ParseError) -> HttpReply {
         StatusCode::BAD_REQUEST,
         write_response(id, Err(&error_object(code, &error.reason, None))),
     )
+}
+
+/// The name of a method, without a copy of those that calls have most.
+fn method_name(name: &str) -> Cow<'static, str> {
+    let common = [
+        method::TOOLS_CALL,
+        method::PROMPTS_GET,
+        method::RESOURCES_READ,
+        method::COMPLETE,
+    ];
+    let common = common.into_iter().find(|m| *m == name);
+    common.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
 }
 
 /// The params of a call as shared bytes of its body. `meta` is their `_meta`.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::lists::versions;
 use super::notes::{self, NoteSender, Notes};
 use crate::call::{AgentKey, Introduction};
 use crate::catalog::Endpoint;
@@ -32,8 +33,8 @@ pub struct Session {
     pub level: AtomicU8,
     /// Whether the agent ever asked for one.
     pub level_asked: AtomicBool,
-    /// The version of the tool list that the agent knows or was told of.
-    pub known_list: AtomicU64,
+    /// The versions of the lists, by topic, that the agent knows or was told of.
+    pub known_lists: [AtomicU64; 3],
     running: Mutex<HashMap<RequestId, oneshot::Sender<()>>>,
     stream: Mutex<Option<NoteSender>>,
     used: Mutex<Instant>,
@@ -157,7 +158,7 @@ impl Store {
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).ok()?;
         let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
-        let known_list = *endpoint.version().borrow();
+        let known_lists = versions(endpoint).map(AtomicU64::new);
         let session = Arc::new(Session {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             version,
@@ -165,7 +166,7 @@ impl Store {
             introduction: Arc::new(introduction),
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
-            known_list: AtomicU64::new(known_list),
+            known_lists,
             running: Mutex::default(),
             stream: Mutex::default(),
             used: Mutex::new(Instant::now()),

@@ -42,7 +42,7 @@ impl Talk {
             Step::Wait => "wait".to_owned(),
             Step::Failed(why) => format!("failed: {why}"),
             Step::Done(facts) => {
-                let tools: Vec<_> = facts.tools.iter().map(|t| t.name.as_str()).collect();
+                let tools: Vec<_> = facts.tools.iter().map(|t| t.key.as_str()).collect();
                 format!("done: {} {} [{}]", facts.era, facts.version, tools.join(" "))
             }
         };
@@ -314,7 +314,7 @@ fn a_cursor_that_never_ends_is_given_up() {
     let talk = talk.listed(1002, Some("again"));
     assert!(
         talk.told
-            .ends_with("listed 1002: failed: its tool list has more than 1000 pages\n")
+            .ends_with("listed 1002: failed: its tools/list has more than 1000 pages\n")
     );
 }
 
@@ -337,5 +337,5 @@ fn the_modern_requests_carry_the_whole_envelope_and_cursors_their_bytes() {
     let Step::Done(facts) = shake.on_response(&Response { id, outcome }) else {
         panic!("the end")
     };
-    assert!(facts.announces_tools() && facts.has("tools") && !facts.has("logging"));
+    assert!(facts.announces(Topic::Tools) && facts.has("tools") && !facts.has("logging"));
 }

@@ -141,6 +141,7 @@ impl Dice {
             backends: (!names.is_empty() && dice.flag()).then(|| names.clone()),
             names: dice.word(),
             errors: dice.word(),
+            page_size: dice.count(),
         };
         let plugins: BTreeMap<_, _> = (0..self.below(3)).map(|n| (format!("p_{n}"), self.plugin())).collect();
         let asked: Vec<String> = plugins.keys().cloned().collect();
@@ -162,6 +163,7 @@ impl Dice {
                 workers: self.count(),
                 grace: self.time(),
                 admin_socket: self.flag().then(|| self.path()),
+                key_file: self.flag().then(|| self.path()),
                 list_wait: self.time(),
             },
             sessions: Sessions {
