@@ -40,6 +40,8 @@ pub enum Bound {
     AgentCount,
     /// Too many bytes of this agent.
     AgentBytes,
+    /// Too many sessions have a target of their own.
+    Sessions,
 }
 
 impl Bound {
@@ -50,6 +52,7 @@ impl Bound {
             Self::Bytes => "bytes",
             Self::AgentCount => "agent-count",
             Self::AgentBytes => "agent-bytes",
+            Self::Sessions => "session-targets",
         }
     }
 }

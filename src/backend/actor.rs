@@ -14,6 +14,7 @@ use tracing::info;
 use super::asking::{Asking, Back};
 use super::connection::{Connection, Io};
 use super::handshake::{Facts, Handshake};
+use super::listening::Listening;
 use super::listing::Listing;
 use super::pending::{Entry, Pending};
 use super::shared::{Condition, Shared};
@@ -46,6 +47,7 @@ pub(super) struct Actor {
     pub(super) pending: Pending,
     pub(super) shake: Option<Handshake>,
     pub(super) listing: Listing,
+    pub(super) listening: Listening,
     pub(super) asking: Asking,
     pub(super) facts: Option<Facts>,
     pub(super) remembered: Option<Era>,
@@ -220,6 +222,12 @@ impl Actor {
                     self.remembered = None;
                     self.shared.forgive(self.seat);
                     self.on(Event::Restart);
+                }
+            }
+            Control::Subscriptions => self.update_listening(),
+            Control::Tell(notification) => {
+                if self.facts.as_ref().is_some_and(|f| f.era == Era::Legacy) {
+                    self.send_own(&notification);
                 }
             }
             Control::LogLevel(level) => {

@@ -112,7 +112,7 @@ impl Actor {
                 self.remembered = Some(facts.era);
                 let tools = facts.tools.clone();
                 self.shared.lists.publish(Kind::Tools, tools, self.incarnation, false);
-                self.shared.introduce(&facts);
+                self.shared.introduce(Arc::clone(&facts.introduced));
                 self.facts = Some(*facts);
                 if let Some(started) = self.started {
                     if self.starts.len() == 16 {

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::actor::Actor;
 use super::target::Settled;
 use crate::wire::message::{failed_answer_id, text, write_request};
-use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, RequestId, Response, Topic, method};
+use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, RequestId, Response, method};
 
 /// Junk lines that are logged in full; the rest is counted.
 const JUNK_LOGGED: u64 = 5;
@@ -119,11 +119,12 @@ impl Actor {
                     self.asking.withdrawn(&id);
                 }
             }
-            (other, _) => match Topic::told_by(other) {
-                Some(topic) if self.shake.is_some() => self.listing.stale(topic),
-                Some(topic) => topic.kinds().for_each(|kind| self.refresh(kind, true)),
-                None => debug!(backend = %self.shared.name, "{other} is not relayed"),
-            },
+            (other, params) => {
+                let params = params.map(|p| RawJson::slice_of(line, p));
+                if !self.on_announcement(other, params.as_ref()) {
+                    debug!(backend = %self.shared.name, "{other} is not relayed");
+                }
+            }
         }
     }
 

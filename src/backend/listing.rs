@@ -1,14 +1,11 @@
 //! Which lists of a target are being fetched, and what follows from an answer.
 
-use serde_json::json;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::actor::Actor;
 use super::fetch::{Fetch, FetchStep};
-use super::handshake::modern_meta;
-use crate::wire::message::write_request;
-use crate::wire::{Era, Kind, Topic, method};
+use crate::wire::{Kind, Topic};
 
 /// The fetches of one target.
 #[derive(Debug, Default)]
@@ -134,27 +131,5 @@ impl Actor {
         if slot.again {
             self.refresh(kind, true);
         }
-    }
-
-    /// Asks a modern target to announce changes of its lists; a legacy one does so unasked.
-    pub(super) fn begin_listening(&mut self) {
-        let Some(facts) = self.facts.as_ref().filter(|f| f.era == Era::Modern) else {
-            return;
-        };
-        let mut filter = serde_json::Map::new();
-        for topic in Topic::ALL {
-            if facts.announces(topic) {
-                filter.insert(topic.listen_key().to_owned(), true.into());
-            }
-        }
-        if filter.is_empty() {
-            return;
-        }
-        let params = json!({ "_meta": modern_meta(), "notifications": filter });
-        self.send_own(&write_request(
-            Some("\"listen\""),
-            method::LISTEN,
-            Some(&params.to_string()),
-        ));
     }
 }

@@ -12,14 +12,17 @@ mod fetch;
 pub mod gate;
 pub mod handshake;
 mod incoming;
+mod listening;
 mod listing;
 pub mod lists;
 mod pending;
 pub mod queue;
 pub mod restart;
 mod shared;
+mod spawn;
 pub mod state;
 mod status;
+mod subscriptions;
 pub mod target;
 #[cfg(test)]
 mod tests;
@@ -28,14 +31,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::actor::Actor;
 use self::gate::Gate;
 use self::shared::Shared;
-use self::state::{Life, State};
-use self::target::{Control, Counters, Phase};
+use self::spawn::{room, spawn_target};
+use self::state::State;
+use self::target::Control;
 use crate::call::AgentKey;
 use crate::config;
 use crate::error::{CallError, Reason};
@@ -49,6 +52,7 @@ pub use self::gate::{Entry, Held, Permit};
 pub use self::handshake::Introduced;
 pub use self::lists::{Item, Known, List};
 pub use self::status::{BackendStatus, TargetStatus};
+pub use self::subscriptions::{Subscription, Watcher};
 pub use self::target::{Ask, Flight, Live, Settled, Sink, Submit, Target};
 
 /// A backend. Dropping the last handle stops its targets.
@@ -70,20 +74,25 @@ struct Running {
 impl Backend {
     /// Starts a backend: its targets are spawned at once, each by its own actor.
     pub fn start(name: &str, settings: config::Backend, spawner: Arc<dyn Spawner>) -> Arc<Self> {
-        Self::start_for(name, settings, spawner, None)
+        Self::begin(Shared::new(name.into(), spawner, &settings, None), settings)
     }
 
-    /// The same for one agent alone, where `owner` is given.
-    pub fn start_for(
-        name: &str,
-        settings: config::Backend,
-        spawner: Arc<dyn Spawner>,
-        owner: Option<Owner>,
-    ) -> Arc<Self> {
-        let gate = Gate::new(&settings.gate);
-        let room = room(&settings, owner.is_some());
-        let shared = Arc::new(Shared::new(name.into(), gate, spawner, room, owner));
-        let settings = Arc::new(settings);
+    /// The same for one agent alone. Until its own target says what it has, it has what that of `base` had.
+    pub fn start_for(base: &Self, settings: config::Backend, spawner: Arc<dyn Spawner>, owner: Owner) -> Arc<Self> {
+        let shared = Shared::new(Arc::clone(base.name()), spawner, &settings, Some(owner));
+        for kind in Kind::ALL {
+            if let Some(list) = base.known(kind) {
+                shared.lists.publish(kind, list.items().to_vec(), 0, false);
+            }
+        }
+        if let Some(introduced) = base.introduced() {
+            shared.introduce(introduced);
+        }
+        Self::begin(shared, settings)
+    }
+
+    fn begin(shared: Shared, settings: config::Backend) -> Arc<Self> {
+        let (shared, settings) = (Arc::new(shared), Arc::new(settings));
         let targets = (0..settings.replicas)
             .map(|replica| spawn_target(&shared, replica, &settings, None))
             .collect();
@@ -93,6 +102,13 @@ impl Backend {
             targets: ArcSwap::from_pointee(targets),
             level: Mutex::new(None),
         })
+    }
+
+    /// Whose alone it is, says this to its targets.
+    pub async fn tell(&self, notification: &str) {
+        for running in self.targets.load_full().iter() {
+            running.target.control(Control::Tell(notification.to_owned())).await;
+        }
     }
 
     /// Its name.
@@ -327,67 +343,5 @@ impl Backend {
         for running in targets.iter() {
             running.target.stopped().await;
         }
-    }
-}
-
-/// Calls in flight at one target at most. One at a time, where that is how the owner of a request is known.
-fn room(settings: &config::Backend, owned: bool) -> usize {
-    match settings.server_requests {
-        config::ServerRequests::Serialize if !owned => 1,
-        _ => settings.max_in_flight,
-    }
-}
-
-fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backend>, level: Option<u8>) -> Running {
-    let seat = shared.join();
-    let stderr = StderrRing::new(settings.stderr_bytes);
-    let counters = Arc::new(Counters::default());
-    // Room for all calls that the gate can let pass, so that handing one over never waits for long.
-    let (work_sender, work) = mpsc::channel(settings.max_in_flight.saturating_mul(2).clamp(64, 65_536));
-    let (control_sender, control) = mpsc::channel(16);
-    // It is wanted from the beginning: nobody may take it for stopped before it has begun.
-    let until = Instant::now() + settings.start_timeout;
-    let (phase, phase_receiver) = watch::channel(Phase {
-        state: State::Starting { until },
-        ..Phase::default()
-    });
-    let actor = Actor {
-        shared: Arc::clone(shared),
-        replica,
-        seat,
-        settings: Arc::clone(settings),
-        counters: Arc::clone(&counters),
-        stderr: stderr.clone(),
-        work,
-        control,
-        phase,
-        life: Life::default(),
-        connection: None,
-        pending: pending::Pending::default(),
-        shake: None,
-        listing: listing::Listing::default(),
-        asking: asking::Asking::default(),
-        facts: None,
-        remembered: None,
-        incarnation: 0,
-        started: None,
-        starts: std::collections::VecDeque::new(),
-        probe_due: None,
-        closed: None,
-        level,
-        pid: None,
-        ended: None,
-    };
-    tokio::spawn(actor.run());
-    Running {
-        seat,
-        target: Arc::new(Target {
-            replica,
-            counters,
-            work: work_sender,
-            control: control_sender,
-            phase: phase_receiver,
-        }),
-        stderr,
     }
 }

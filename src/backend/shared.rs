@@ -7,9 +7,11 @@ use tokio::sync::watch;
 
 use super::face::{Face, Owner};
 use super::gate::Gate;
-use super::handshake::{Facts, Introduced};
+use super::handshake::Introduced;
 use super::lists::Lists;
 use super::queue::Ticket;
+use super::spawn::room;
+use super::subscriptions::Subscriptions;
 use crate::call::AgentKey;
 use crate::config;
 use crate::error::CallError;
@@ -35,6 +37,7 @@ pub(super) struct Shared {
     pub(super) owner: Option<Owner>,
     conditions: Mutex<Conditions>,
     pub(super) lists: Lists,
+    pub(super) subscriptions: Subscriptions,
     introduced: Mutex<Option<Arc<Introduced>>>,
     changed: watch::Sender<u64>,
 }
@@ -50,11 +53,12 @@ struct Conditions {
 impl Shared {
     pub(super) fn new(
         name: Arc<str>,
-        gate: Gate,
         spawner: Arc<dyn Spawner>,
-        room: usize,
+        settings: &config::Backend,
         owner: Option<Owner>,
     ) -> Self {
+        let gate = Gate::new(&settings.gate);
+        let room = room(settings, owner.is_some());
         let conditions = Mutex::new(Conditions {
             by_seat: BTreeMap::new(),
             last_seat: 0,
@@ -67,6 +71,7 @@ impl Shared {
             owner,
             conditions,
             lists: Lists::default(),
+            subscriptions: Subscriptions::default(),
             introduced: Mutex::default(),
             changed: watch::Sender::new(0),
         }
@@ -81,9 +86,9 @@ impl Shared {
     }
 
     /// A target said what it is.
-    pub(super) fn introduce(&self, facts: &Facts) {
+    pub(super) fn introduce(&self, said: Arc<Introduced>) {
         let mut introduced = self.introduced.lock().unwrap_or_else(PoisonError::into_inner);
-        *introduced = Some(Arc::clone(&facts.introduced));
+        *introduced = Some(said);
     }
 
     /// What the last incarnation said of itself.

@@ -95,6 +95,10 @@ pub enum Control {
     Settings(Arc<config::Backend>, bool),
     /// Log messages from this rank on are wanted.
     LogLevel(u8),
+    /// What agents want to hear of has changed.
+    Subscriptions,
+    /// A notification of the agent whose target it is.
+    Tell(String),
 }
 
 /// A target that takes calls now.

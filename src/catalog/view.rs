@@ -34,6 +34,12 @@ impl View {
         &self.shelves[kind.position()]
     }
 
+    /// Whether a session must have targets of its own here.
+    pub fn has_private(&self) -> bool {
+        let private = |b: &Arc<Backend>| b.settings().scope == config::Scope::Session;
+        self.backends.iter().any(private)
+    }
+
     /// At most `size` items of the merged list from position `from` on.
     pub fn page(&self, kind: Kind, from: usize, size: usize) -> Page<'_> {
         self.shelf(kind).page(from, size)

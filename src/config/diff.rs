@@ -91,6 +91,16 @@ fn backend(changes: &mut Changes, name: String, before: &Backend, after: &Backen
     }
 }
 
+/// Whether running children must be started again to have the new settings.
+pub fn needs_respawn(before: &Backend, after: &Backend) -> bool {
+    let same_requests = Backend {
+        // A target of one session has no use for it.
+        server_requests: before.server_requests,
+        ..after.clone()
+    };
+    program(before) != program(&same_requests)
+}
+
 /// What a running child cannot take on.
 fn program(backend: &Backend) -> impl PartialEq + '_ {
     (

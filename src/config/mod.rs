@@ -22,7 +22,7 @@ mod tests;
 
 pub use defaults::EMBEDDED;
 pub use demo::embedded;
-pub use diff::{Changes, diff};
+pub use diff::{Changes, diff, needs_respawn};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
 pub use problem::{Problem, Problems};
 pub use show::{Secrets, show};

@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::config::StateKind;
 use crate::error::{CallError, Reason};
 use crate::policy::{Hook, Policy};
-use crate::wire::{Kind, RawJson, method};
+use crate::wire::{Era, Kind, RawJson, method};
 
 impl Router {
     #[expect(
@@ -35,6 +35,26 @@ impl Router {
             && let Some(lost) = permit.failed()
         {
             return Err(lost);
+        }
+        let from = Pinned {
+            backend: Arc::clone(to.backend.name()),
+            replica: target.replica,
+            incarnation: live.incarnation,
+        };
+        if live.era == Era::Modern && call.method == method::SUBSCRIBE {
+            // The modern era has no such request: who wants to hear of what is the router's own to remember.
+            let offered = to
+                .backend
+                .introduced()
+                .is_some_and(|i| i.has_flag("resources", "subscribe"));
+            return match offered {
+                true => Ok(Sent::Answered(Answer {
+                    body: Ok("{}".to_owned().into()),
+                    era: Era::Legacy,
+                    from: Some(from),
+                })),
+                false => Err(Reason::MethodNotFound(call.method.to_string()).into()),
+            };
         }
         let edited = match policy.has(Hook::TransformRequest) {
             true => policy
@@ -90,15 +110,10 @@ impl Router {
                     .transform_response(policy, call, body)
                     .await
                     .map_err(|f| f.at(to.backend.name()))?;
-                let from = Some(Pinned {
-                    backend: Arc::clone(to.backend.name()),
-                    replica: target.replica,
-                    incarnation: live.incarnation,
-                });
                 Ok(Sent::Answered(Answer {
                     body,
                     era: live.era,
-                    from,
+                    from: Some(from),
                 }))
             }
             Settled::Returned { replayed } => {

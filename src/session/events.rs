@@ -16,6 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::json_reply;
 use super::notes::Notes;
 use super::store::Session;
+use crate::backend::Subscription;
 use crate::catalog::Endpoint;
 use crate::config;
 use crate::transport::{Events, HttpReply, Replying, sse};
@@ -196,8 +197,12 @@ pub(super) struct Long {
     pub last: Option<Bytes>,
     /// False when the router shuts down.
     pub running: watch::Receiver<bool>,
-    /// Other events, for a session's stream.
-    pub others: Option<(Notes, Arc<Session>)>,
+    /// Other events.
+    pub others: Option<Notes>,
+    /// Whose stream it is, where it is a session's.
+    pub session: Option<Arc<Session>>,
+    /// What is heard of because the stream is open.
+    pub subscriptions: Vec<Subscription>,
     /// Distance of the comments that keep it open.
     pub keep_alive: Duration,
 }
@@ -254,6 +259,8 @@ pub(super) fn long_stream(long: Long) -> Events {
 }
 
 async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
+    // They end with the stream.
+    let _subscriptions = std::mem::take(&mut long.subscriptions);
     let mut keep_alive = interval_at(Instant::now() + long.keep_alive, long.keep_alive);
     if sender.send(long.first.clone()).await.is_err() {
         return;
@@ -263,7 +270,7 @@ async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
             let Some((version, changed)) = list.news() else {
                 continue;
             };
-            if let Some((_, session)) = &long.others {
+            if let Some(session) = &long.session {
                 session.known_lists[list.topic.position()].store(version, Ordering::Relaxed);
             }
             if sender.send(changed).await.is_err() {
@@ -277,7 +284,7 @@ async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
                 // The endpoint was removed.
                 Err(_) => None,
             },
-            other = async { match &mut long.others { Some((others, _)) => others.recv().await, None => std::future::pending().await } } => other,
+            other = async { match &mut long.others { Some(others) => others.recv().await, None => std::future::pending().await } } => other,
             _ = long.running.wait_for(|running| !running) => None,
             _ = keep_alive.tick() => Some(sse::comment("open")),
         };

@@ -11,7 +11,7 @@ use super::events::{self, Response};
 use super::lists::{self, Reader};
 use super::notes::Notes;
 use super::store::Session;
-use super::{Agents, accepted, accepts_events, at_once, error_object, refuse, unparsable};
+use super::{Agents, accepted, accepts_events, answer, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
 use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::message::Response as Answered;
@@ -26,7 +26,7 @@ impl Agents {
     pub(super) fn serve_legacy(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
-        mut request: HttpRequest,
+        request: HttpRequest,
         body: &ByteString,
         message: Message<'_>,
     ) -> Replying {
@@ -43,19 +43,56 @@ impl Agents {
             Ok(session) => session,
             Err(reply) => return at_once(*reply),
         };
+        if !endpoint.view().has_private() {
+            return self.serve_in_session(&session, &endpoint, request, body, message);
+        }
+        let (body, id) = (body.clone(), id.to_owned());
+        Box::pin(async move {
+            let endpoint = match self.privates.endpoint(&session, &endpoint).await {
+                Ok(endpoint) => endpoint,
+                Err(error) => return answer::ok(write_response(&id, Err(&error.to_wire()))),
+            };
+            match Message::parse(&body) {
+                Ok(Message::Notification(notification)) => {
+                    if is_for_servers(&notification.method) {
+                        for backend in session.own.backends() {
+                            backend.tell(&body).await;
+                        }
+                    }
+                    legacy_notification(&session, &body, &notification);
+                    accepted()
+                }
+                Ok(message) => {
+                    self.serve_in_session(&session, &endpoint, request, &body, message)
+                        .await
+                }
+                Err(error) => unparsable(&error),
+            }
+        })
+    }
+
+    /// One message of a session, at the endpoint as the session sees it.
+    fn serve_in_session(
+        self: Arc<Self>,
+        session: &Arc<Session>,
+        endpoint: &Arc<Endpoint>,
+        mut request: HttpRequest,
+        body: &ByteString,
+        message: Message<'_>,
+    ) -> Replying {
         match message {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
                 let headers = std::mem::take(&mut request.headers);
-                let (response, notes) = self.legacy_request(&session, &endpoint, headers, body, message, streams);
+                let (response, notes) = self.legacy_request(session, endpoint, headers, body, message, streams);
                 events::reply(response, notes, true, streams, &self.listen)
             }
             Message::Notification(notification) => {
-                legacy_notification(&session, body, &notification);
+                legacy_notification(session, body, &notification);
                 at_once(accepted())
             }
             Message::Response(response) => {
-                legacy_response(&session, body, &response);
+                legacy_response(session, body, &response);
                 at_once(accepted())
             }
         }
@@ -70,6 +107,20 @@ impl Agents {
         if session.version != Version::V20250326 {
             return at_once(no_batch());
         }
+        Box::pin(async move {
+            match self.privates.endpoint(&session, &endpoint).await {
+                Ok(endpoint) => self.batch_in_session(session, endpoint, request).await,
+                Err(error) => answer::ok(write_response("null", Err(&error.to_wire()))),
+            }
+        })
+    }
+
+    fn batch_in_session(
+        self: Arc<Self>,
+        session: Arc<Session>,
+        endpoint: Arc<Endpoint>,
+        request: HttpRequest,
+    ) -> Replying {
         let body = match text(request.body.clone()) {
             Ok(body) => body,
             Err(error) => return at_once(unparsable(&error)),
@@ -158,6 +209,14 @@ impl Agents {
                 }
                 Err(why) => ready(Err(&error_object(codes::INVALID_PARAMS, &why, None))),
             },
+            // Other agents may want to hear of it still: what the server is told is the backend's matter.
+            method::UNSUBSCRIBE => match Object::parse(message.params.unwrap_or("{}")) {
+                Ok(params) => {
+                    session.unsubscribe(&params.get_str("uri").unwrap_or_default());
+                    ready(Ok("{}"))
+                }
+                Err(e) => ready(Err(&error_object(codes::INVALID_PARAMS, &e.to_string(), None))),
+            },
             other => match Kind::listed_by(other) {
                 Some(kind) => (self.legacy_list(session, endpoint, kind, id, message.params), None),
                 None => self.legacy_call(session, endpoint, headers, body, message, streams),
@@ -215,6 +274,11 @@ fn legacy_response(session: &Session, body: &ByteString, response: &Answered<'_>
         let raw = |text| RawJson::slice_of(body, text);
         session.asking.answered(id, response.outcome.map(raw).map_err(raw));
     }
+}
+
+/// What an agent says to its servers, and not to the router.
+fn is_for_servers(method: &str) -> bool {
+    !matches!(method, method::CANCELLED | method::PROGRESS | method::INITIALIZED)
 }
 
 fn legacy_notification(session: &Session, body: &ByteString, notification: &Notification<'_>) {

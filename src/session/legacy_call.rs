@@ -104,13 +104,18 @@ impl Agents {
             pinned: None,
             handed_over: false.into(),
         };
-        let agents = Arc::clone(self);
+        let (agents, session) = (Arc::clone(self), Arc::clone(session));
         let response = async move {
             let outcome = tokio::select! {
                 biased;
                 Ok(()) = &mut running.cancelled => Err(incoming.cancelled()),
                 outcome = agents.call_to_the_end(&incoming) => outcome,
             };
+            if let Ok(answer) = &outcome
+                && incoming.call.method == method::SUBSCRIBE
+            {
+                Box::pin(subscribe(&session, &incoming, answer)).await;
+            }
             let errors = incoming.endpoint.view().settings.errors;
             answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
         };
@@ -184,5 +189,16 @@ impl Agents {
             handed_over: false.into(),
         };
         self.router.call(&again).await
+    }
+}
+
+/// The server took the subscription: from now on its word reaches the agent, and every later incarnation is told.
+async fn subscribe(session: &Arc<Session>, incoming: &Incoming, answer: &Answer) {
+    let (Ok(_), Some(from), Some(subject)) = (&answer.body, &answer.from, &incoming.call.subject) else {
+        return;
+    };
+    let view = incoming.endpoint.view();
+    if let Some(backend) = view.backends.iter().find(|b| *b.name() == from.backend) {
+        session.subscribe(&subject.key, backend).await;
     }
 }

@@ -20,14 +20,22 @@ const MAX_INTRODUCTION: usize = 64 * 1024;
 
 impl Agents {
     /// GET: the session's own stream.
-    pub(super) fn open_stream(&self, endpoint: &Arc<Endpoint>, request: &HttpRequest) -> HttpReply {
+    pub(super) fn open_stream(self: Arc<Self>, endpoint: Arc<Endpoint>, request: HttpRequest) -> Replying {
         if request.headers.get(&SESSION).is_none() {
-            return super::with_allow();
+            return at_once(super::with_allow());
         }
-        let session = match self.session(endpoint, request, "null") {
+        let session = match self.session(&endpoint, &request, "null") {
             Ok(session) => session,
-            Err(reply) => return *reply,
+            Err(reply) => return at_once(*reply),
         };
+        Box::pin(async move {
+            // What the session cannot have for itself it is not told of either.
+            let own = self.privates.endpoint(&session, &endpoint).await;
+            self.stream_of(session, &own.unwrap_or(endpoint))
+        })
+    }
+
+    fn stream_of(&self, session: Arc<Session>, endpoint: &Arc<Endpoint>) -> HttpReply {
         let others = session.open_stream(self.listen.stream_capacity);
         let long = Long {
             first: sse::comment("open"),
@@ -39,7 +47,9 @@ impl Agents {
                 .into(),
             last: None,
             running: self.running.subscribe(),
-            others: Some((others, session)),
+            others: Some(others),
+            session: Some(session),
+            subscriptions: Vec::new(),
             keep_alive: self.listen.keep_alive,
         };
         HttpReply::Stream {

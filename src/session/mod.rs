@@ -16,6 +16,7 @@ mod modern;
 mod modern_call;
 mod notes;
 mod parking;
+mod private;
 mod states;
 mod store;
 
@@ -29,9 +30,12 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use self::parking::Parking;
+use self::private::Privates;
 use self::store::Store;
+use crate::backend::Backend;
 use crate::call::Params;
 use crate::config;
+use crate::process::Spawner;
 use crate::router::Router;
 use crate::seal::Sealer;
 use crate::transport::{HttpReply, HttpRequest, Replying};
@@ -53,12 +57,14 @@ pub struct Agents {
     running: watch::Sender<bool>,
     sealer: Sealer,
     parking: Arc<Parking>,
+    privates: Privates,
     answer_wait: std::time::Duration,
 }
 
 impl Agents {
     /// The front of `router`. What agents are given to bring back is sealed by `sealer`.
-    pub fn new(router: Arc<Router>, config: &config::Config, sealer: Sealer) -> Arc<Self> {
+    /// Targets of single sessions are started by `spawner`.
+    pub fn new(router: Arc<Router>, config: &config::Config, sealer: Sealer, spawner: Arc<dyn Spawner>) -> Arc<Self> {
         Arc::new(Self {
             router,
             sessions: Store::new(config.sessions.clone()),
@@ -68,6 +74,7 @@ impl Agents {
             running: watch::Sender::new(true),
             sealer,
             parking: Parking::new(config.sessions.parked),
+            privates: Privates::new(spawner),
             answer_wait: config.sessions.answer_wait,
         })
     }
@@ -75,6 +82,11 @@ impl Agents {
     /// Legacy sessions now.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// The backends that single sessions have for themselves.
+    pub fn private_backends(&self) -> Vec<Arc<Backend>> {
+        self.privates.backends()
     }
 
     /// Ends the long streams, as a router that shuts down does.
@@ -112,7 +124,7 @@ impl Agents {
         let says_modern = version.is_some_and(looks_modern);
         match request.method {
             Method::POST => {}
-            Method::GET if !says_modern => return at_once(self.open_stream(&endpoint, &request)),
+            Method::GET if !says_modern => return self.open_stream(endpoint, request),
             Method::DELETE if !says_modern => return at_once(self.end_session(&endpoint, &request)),
             _ => return at_once(with_allow()),
         }

@@ -53,7 +53,7 @@ impl Agents {
                 };
                 events::reply(Box::pin(response), None, false, streams, &self.listen)
             }
-            method::LISTEN => at_once(self.listen(&endpoint, &message)),
+            method::LISTEN => self.listen(endpoint, &message),
             other if method::is_legacy_only(other) => {
                 let error = CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire();
                 at_once(json_reply(StatusCode::NOT_FOUND, write_response(&id, Err(&error))))

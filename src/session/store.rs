@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,11 +13,14 @@ use tokio::time::Instant;
 use super::asking::{self, Asking};
 use super::lists::versions;
 use super::notes::{self, NoteSender, Notes};
-use crate::backend::{Ask, refusal};
+use super::private::Own;
+use crate::backend::{Ask, Backend, Subscription, Watcher, refusal};
 use crate::call::{AgentKey, Introduction};
 use crate::catalog::Endpoint;
 use crate::config;
-use crate::wire::{RawJson, RequestId, Version};
+use crate::transport::sse;
+use crate::wire::message::write_request;
+use crate::wire::{RawJson, RequestId, Version, method};
 
 /// The default severity: what an agent that never asked gets.
 pub const DEFAULT_LEVEL: u8 = 1;
@@ -40,6 +43,10 @@ pub struct Session {
     pub known_lists: [AtomicU64; 3],
     /// Requests of servers that are out to the agent.
     pub(super) asking: Arc<Asking>,
+    /// The resources whose changes the agent wants to hear of, by URI.
+    subscriptions: Mutex<HashMap<String, Subscription>>,
+    /// What is for it alone.
+    pub(super) own: Own,
     answer_wait: Duration,
     /// Whether the agent declared anything that a server could ask it.
     pub(super) can_be_asked: bool,
@@ -111,6 +118,25 @@ impl Session {
         lock(&self.stream).as_ref().is_some_and(|s| s.send(event))
     }
 
+    /// The agent wants to hear of changes of a resource of `backend`.
+    pub(super) async fn subscribe(self: &Arc<Self>, uri: &str, backend: &Backend) {
+        let ear = Arc::new(Ear(Arc::downgrade(self)));
+        let subscription = backend.subscribe(uri, ear).await;
+        lock(&self.subscriptions).insert(uri.to_owned(), subscription);
+    }
+
+    /// It no longer does.
+    pub(super) fn unsubscribe(&self, uri: &str) {
+        lock(&self.subscriptions).remove(uri);
+    }
+
+    /// The agent knows, or will ask for, the lists of this endpoint as they are now.
+    pub(super) fn know(&self, endpoint: &Endpoint) {
+        for (known, version) in self.known_lists.iter().zip(versions(endpoint)) {
+            known.store(version, Ordering::Relaxed);
+        }
+    }
+
     /// Puts a request of a server to the agent, on the stream of its call or on its own.
     pub(super) fn put(&self, ask: Ask, stream: Option<NoteSender>) {
         let capabilities = self.introduction.capabilities.as_ref().map(RawJson::as_str);
@@ -138,6 +164,18 @@ impl Drop for Running {
     fn drop(&mut self) {
         lock(&self.session.running).remove(&self.key);
         self.session.touch(Instant::now());
+    }
+}
+
+/// Hears for a session, and does not keep it alive.
+struct Ear(Weak<Session>);
+
+impl Watcher for Ear {
+    fn updated(&self, params: &RawJson) {
+        if let Some(session) = self.0.upgrade() {
+            let told = write_request(None, method::RESOURCE_UPDATED, Some(params.as_str()));
+            session.push(sse::event(&told));
+        }
     }
 }
 
@@ -190,6 +228,8 @@ impl Store {
             level_asked: AtomicBool::new(false),
             known_lists,
             asking: Arc::default(),
+            subscriptions: Mutex::default(),
+            own: Own::default(),
             answer_wait: self.limits.answer_wait,
             running: Mutex::default(),
             stream: Mutex::default(),

@@ -133,7 +133,9 @@ async fn a_target_of_one_agent_asks_that_agent_whatever_runs() {
         },
         sink: Arc::clone(&ear) as Arc<dyn Sink>,
     };
-    let _backend = Backend::start_for("b", settings(), spawner, Some(owner));
+    let base = Backend::start("b", settings(), Arc::clone(&spawner));
+    let _scout = children.recv().await.unwrap();
+    let _backend = Backend::start_for(&base, settings(), spawner, owner);
     let mut server = Server::new(children.recv().await.unwrap());
     let hello = server.hear().await.unwrap();
     assert_eq!(
