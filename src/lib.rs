@@ -16,6 +16,7 @@ pub mod policy;
 // Floor 2, mechanisms: blind to each other.
 pub mod plugin;
 pub mod process;
+pub mod remote;
 pub mod transport;
 pub mod watch;
 

@@ -9,7 +9,7 @@ use crate::source::{Code, Written};
 const FLOORS: [&[&str]; 5] = [
     &["wire"],
     &["error", "call", "policy", "config"],
-    &["transport", "process", "plugin", "watch"],
+    &["transport", "process", "remote", "plugin", "watch"],
     &["backend", "catalog", "router", "session", "reload"],
     &["telemetry", "shutdown", "admin", "demo", "app", "cli", "main", "lib"],
 ];
