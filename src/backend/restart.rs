@@ -24,7 +24,12 @@ pub struct Restarts {
     attempt: u32,
     probes: u32,
     looping: bool,
+    misses: u32,
 }
+
+/// The longest pause before a server that cannot be reached is tried again: it may be back at any moment, and a try
+/// costs it nothing.
+const MISS_MOST: Duration = Duration::from_secs(1);
 
 impl Restarts {
     /// The target died. `stable`: it had been ready for `stable-after`. `jitter` is a random number in 0..1.
@@ -60,6 +65,27 @@ impl Restarts {
                 .clamp(backoff.min.min(backoff.max), backoff.max)
                 .max(Duration::from_millis(1)),
         )
+    }
+
+    /// The target could not be reached, which says nothing about its health: gives the pause before the next try.
+    pub fn missed(&mut self, jitter: f64, backoff: &Backoff) -> Duration {
+        let most = backoff.max.min(MISS_MOST);
+        let ceiling = doubled(backoff.base, self.misses, most);
+        self.misses = self.misses.saturating_add(1);
+        ceiling
+            .mul_f64(jitter.clamp(0.0, 1.0))
+            .clamp(backoff.min.min(most), most)
+            .max(Duration::from_millis(1))
+    }
+
+    /// How often in a row it could not be.
+    pub fn misses(&self) -> u32 {
+        self.misses
+    }
+
+    /// It can be reached.
+    pub fn reached(&mut self) {
+        self.misses = 0;
     }
 
     /// The target was stable, or the operator said so: start afresh.
