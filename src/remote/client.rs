@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
@@ -69,13 +70,48 @@ impl http_body::Body for Letter {
     }
 }
 
-/// Sends requests over kept connections.
-pub(super) enum Client {
+/// How connections are made.
+enum Dial {
     /// Over TCP, with TLS where the URL says so.
-    Net(Pooled<HttpsConnector<HttpConnector>, Letter>),
+    Net(HttpsConnector<HttpConnector>),
     /// Over a Unix socket.
     #[cfg(unix)]
+    Unix(super::unix::Connector),
+}
+
+/// Connections that are kept.
+enum Pool {
+    Net(Pooled<HttpsConnector<HttpConnector>, Letter>),
+    #[cfg(unix)]
     Unix(Pooled<super::unix::Connector, Letter>),
+}
+
+impl Dial {
+    fn pool(&self) -> Pool {
+        let mut builder = Pooled::builder(TokioExecutor::new());
+        builder
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(KEPT)
+            .pool_timer(TokioTimer::new());
+        match self {
+            Self::Net(connector) => Pool::Net(builder.build(connector.clone())),
+            #[cfg(unix)]
+            Self::Unix(connector) => Pool::Unix(builder.build(connector.clone())),
+        }
+    }
+}
+
+/// Sends requests over kept connections.
+pub(super) struct Client {
+    dial: Dial,
+    pool: ArcSwap<Pool>,
+}
+
+impl From<Dial> for Client {
+    fn from(dial: Dial) -> Self {
+        let pool = ArcSwap::from_pointee(dial.pool());
+        Self { dial, pool }
+    }
 }
 
 impl Client {
@@ -95,23 +131,29 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(Self::Net(builder().build(connector)))
+        Ok(Dial::Net(connector).into())
     }
 
     /// A client for a Unix socket.
     #[cfg(unix)]
     pub(super) fn unix(socket: &Path) -> Self {
-        Self::Unix(builder().build(super::unix::Connector::new(socket)))
+        Dial::Unix(super::unix::Connector::new(socket)).into()
+    }
+
+    /// Lets go of all unused connections. Where one broke the others may be as dead, and not known to be yet: what is
+    /// sent again must not meet the same end.
+    pub(super) fn renew(&self) {
+        self.pool.store(Arc::new(self.dial.pool()));
     }
 
     /// Sends a request and waits for the head of its reply.
     pub(super) async fn send(&self, request: Request<Letter>) -> Result<Response<Incoming>, SendError> {
-        let sent = match self {
-            Self::Net(client) => client.request(request).await,
+        let sending = match &**self.pool.load() {
+            Pool::Net(client) => client.request(request),
             #[cfg(unix)]
-            Self::Unix(client) => client.request(request).await,
+            Pool::Unix(client) => client.request(request),
         };
-        sent.map_err(|error| SendError {
+        sending.await.map_err(|error| SendError {
             connect: error.is_connect(),
             why: chain(&error),
         })
@@ -124,15 +166,6 @@ pub(super) struct SendError {
     pub(super) connect: bool,
     /// What happened.
     pub(super) why: String,
-}
-
-fn builder() -> hyper_util::client::legacy::Builder {
-    let mut builder = Pooled::builder(TokioExecutor::new());
-    builder
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(KEPT)
-        .pool_timer(TokioTimer::new());
-    builder
 }
 
 /// An error with its causes: the first one says little.

@@ -224,6 +224,11 @@ impl Link {
         })
     }
 
+    /// A connection broke: the unused ones are not to be trusted.
+    pub(super) fn renew(&self) {
+        self.client.renew();
+    }
+
     /// Ends the session. Whatever comes of it, nobody waits for long.
     pub(super) async fn farewell(&self) {
         let mut request = self.request(Method::DELETE, &self.url(), Letter::empty());

@@ -255,6 +255,9 @@ impl Remote {
         if let End::Unreachable(why) | End::SessionLost(why) = &end {
             self.fall(why.clone(), matches!(end, End::Unreachable(_)));
         }
+        if matches!(end, End::Broken { again: true, .. }) {
+            self.link.renew();
+        }
         match out.call {
             Some(id) => {
                 // Not there: nobody waits for it any more.

@@ -120,6 +120,26 @@ async fn what_was_written_and_not_answered_is_told_so() {
 }
 
 #[tokio::test]
+async fn what_is_sent_after_a_break_goes_over_a_new_connection() {
+    let mut fake = Fake::new().await;
+    let mut remote = fake.remote();
+    remote.push(Some(1), modern_call(1));
+    remote.push(Some(2), modern_call(2));
+    let (one, other) = (fake.next().await, fake.next().await);
+    let id = if one.body.contains("\"id\":1") { 1 } else { 2 };
+    one.json(&answer(id)).await;
+    assert_eq!(event(&mut remote).await, message(&answer(id), Some(id)));
+    failed(&event(&mut remote).await);
+    // There is an unused connection now.
+    other.hang_up().await;
+    assert_eq!(failed(&event(&mut remote).await), (3 - id, true));
+    assert_eq!(fake.accepted.load(Ordering::Relaxed), 2);
+    remote.push(Some(3), modern_call(3));
+    fake.next().await.json(&answer(3)).await;
+    assert_eq!(fake.accepted.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
 async fn an_error_of_the_protocol_is_the_answer_whatever_the_status() {
     let mut fake = Fake::new().await;
     let mut remote = fake.remote();
