@@ -140,8 +140,7 @@ impl Client {
         Dial::Unix(super::unix::Connector::new(socket)).into()
     }
 
-    /// Lets go of all unused connections. Where one broke the others may be as dead, and not known to be yet: what is
-    /// sent again must not meet the same end.
+    /// Lets go of all unused connections: where one broke the others may be as dead, and not known to be yet.
     pub(super) fn renew(&self) {
         self.pool.store(Arc::new(self.dial.pool()));
     }

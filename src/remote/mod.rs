@@ -9,6 +9,7 @@ mod exchange;
 mod link;
 mod open;
 mod out;
+mod probe;
 mod reply;
 mod sse;
 mod stream;
@@ -96,7 +97,8 @@ struct Running {
 
 /// What a task was for.
 enum Done {
-    Post(Out, End),
+    /// A message, how that ended, and what is wrong with the server, where a break was the reason to look.
+    Post(Out, End, Option<End>),
     Stream(End),
     Farewell,
 }
@@ -149,7 +151,11 @@ impl Remote {
                 true => exchange::listen(&link, &out).await,
                 false => exchange::exchange(&link, &out, &mark).await,
             };
-            Done::Post(out, end)
+            let health = match &end {
+                End::Broken { again: true, .. } if out.call.is_some() => probe::probe(&link).await,
+                _ => None,
+            };
+            Done::Post(out, end, health)
         });
         match call {
             Some(id) => {
@@ -231,7 +237,7 @@ impl Remote {
 
     fn done(&mut self, done: Result<Done, JoinError>) {
         match done {
-            Ok(Done::Post(out, end)) => self.posted(out, end),
+            Ok(Done::Post(out, end, health)) => self.posted(out, end, health),
             Ok(Done::Stream(end)) => match end {
                 End::Unreachable(why) => self.fall(why, true),
                 End::SessionLost(why) | End::Refused(why) | End::Broken { why, .. } => self.fall(why, false),
@@ -251,12 +257,13 @@ impl Remote {
         }
     }
 
-    fn posted(&mut self, out: Out, end: End) {
-        if let End::Unreachable(why) | End::SessionLost(why) = &end {
-            self.fall(why.clone(), matches!(end, End::Unreachable(_)));
-        }
-        if matches!(end, End::Broken { again: true, .. }) {
-            self.link.renew();
+    fn posted(&mut self, out: Out, end: End, health: Option<End>) {
+        // First of all: what goes back to the gate must not pass it again at once.
+        if let End::Unreachable(why) | End::SessionLost(why) = health.as_ref().unwrap_or(&end) {
+            self.fall(
+                why.clone(),
+                matches!(health.as_ref().unwrap_or(&end), End::Unreachable(_)),
+            );
         }
         match out.call {
             Some(id) => {

@@ -103,6 +103,7 @@ async fn what_was_written_and_not_answered_is_told_so() {
     let mut remote = fake.remote();
     remote.push(Some(1), modern_call(1));
     fake.next().await.hang_up().await;
+    fake.probed().await;
     assert_eq!(failed(&event(&mut remote).await), (1, true));
     for (id, status, again) in [
         (2, "500 Oops", true),
@@ -111,6 +112,9 @@ async fn what_was_written_and_not_answered_is_told_so() {
     ] {
         remote.push(Some(id), modern_call(id));
         fake.next().await.reply(status, "", "").await;
+        if again {
+            fake.probed().await;
+        }
         assert_eq!(failed(&event(&mut remote).await), (id, again), "{status}");
     }
     // The server lives, all the same.
@@ -120,7 +124,7 @@ async fn what_was_written_and_not_answered_is_told_so() {
 }
 
 #[tokio::test]
-async fn what_is_sent_after_a_break_goes_over_a_new_connection() {
+async fn after_a_break_the_server_is_probed_over_a_new_connection() {
     let mut fake = Fake::new().await;
     let mut remote = fake.remote();
     remote.push(Some(1), modern_call(1));
@@ -132,11 +136,46 @@ async fn what_is_sent_after_a_break_goes_over_a_new_connection() {
     failed(&event(&mut remote).await);
     // There is an unused connection now.
     other.hang_up().await;
+    // A probe that breaks too says nothing yet.
+    fake.next().await.hang_up().await;
+    fake.probed().await;
     assert_eq!(failed(&event(&mut remote).await), (3 - id, true));
-    assert_eq!(fake.accepted.load(Ordering::Relaxed), 2);
-    remote.push(Some(3), modern_call(3));
-    fake.next().await.json(&answer(3)).await;
-    assert_eq!(fake.accepted.load(Ordering::Relaxed), 3);
+    assert_eq!(fake.accepted.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn a_probe_that_says_no_comes_before_the_end_of_the_call() {
+    for (status, unreachable) in [("404 Not Found", false), ("502 Bad Gateway", true)] {
+        let mut fake = Fake::new().await;
+        let mut remote = legacy(&mut fake).await;
+        failed(&event(&mut remote).await);
+        remote.push(Some(1), call(1));
+        fake.next().await.hang_up().await;
+        let probe = fake.next().await;
+        assert!(probe.body.contains("ping"), "{}", probe.body);
+        probe.reply(status, "", "").await;
+        assert!(matches!(event(&mut remote).await, Event::Down { .. }));
+        assert_eq!(failed(&event(&mut remote).await), (1, true));
+        let Event::Gone { unreachable: told, .. } = event(&mut remote).await else {
+            panic!()
+        };
+        assert_eq!(told, unreachable, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_every_connection_is_as_good_as_none() {
+    let mut fake = Fake::new().await;
+    let mut remote = fake.remote();
+    remote.push(Some(1), modern_call(1));
+    for _ in 0..5 {
+        fake.next().await.hang_up().await;
+    }
+    let Event::Down { why } = event(&mut remote).await else {
+        panic!()
+    };
+    assert_eq!(why, "it breaks every connection");
+    assert_eq!(failed(&event(&mut remote).await), (1, true));
 }
 
 #[tokio::test]

@@ -70,6 +70,13 @@ impl Fake {
         soon("a request", self.asked.recv()).await.unwrap()
     }
 
+    /// Answers the question whether it is well.
+    pub async fn probed(&mut self) {
+        let asked = self.next().await;
+        assert!(asked.body.contains("\"probe\""), "{}", asked.body);
+        asked.json(r#"{"jsonrpc":"2.0","id":"probe","result":{}}"#).await;
+    }
+
     /// Whether nothing was asked so far that was not taken.
     pub fn is_quiet(&mut self) -> bool {
         self.asked.try_recv().is_err()

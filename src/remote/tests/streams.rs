@@ -30,6 +30,7 @@ async fn a_stream_without_an_answer_and_garbage_are_failures_of_that_call_alone(
         .event("data: nonsense\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":99,\"result\":{}}\n\n")
         .await;
     asked.end().await;
+    fake.probed().await;
     assert_eq!(event(&mut remote).await, message("nonsense", Some(1)));
     assert!(matches!(event(&mut remote).await, Event::Message { call: Some(1), .. }));
     let Event::Failed {
@@ -107,6 +108,7 @@ async fn a_stream_is_not_taken_up_for_ever() {
         asked.events().await;
         asked.end().await;
     }
+    fake.probed().await;
     assert!(matches!(
         event(&mut remote).await,
         Event::Failed { id: 1, again: true, .. }
