@@ -128,6 +128,26 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_out_of_reach_is_tried_every_second_for_ever() {
+        let (backoff, _) = rules();
+        let mut restarts = Restarts::default();
+        let pauses = |restarts: &mut Restarts, n: usize| -> Vec<_> {
+            (0..n).map(|_| restarts.missed(1.0, &backoff).as_millis()).collect()
+        };
+        assert_eq!(pauses(&mut restarts, 5), [200, 400, 800, 1000, 1000]);
+        assert!(pauses(&mut restarts, 1000).iter().all(|pause| *pause == 1000));
+        restarts.reached();
+        assert_eq!(pauses(&mut restarts, 1), [200]);
+        let long = Duration::from_secs(5);
+        let slow = Backoff {
+            min: long,
+            base: long,
+            max: long,
+        };
+        assert_eq!(restarts.missed(0.0, &slow), MISS_MOST);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn deaths_that_lie_far_apart_are_no_loop() {
         let (backoff, limit) = rules();

@@ -98,7 +98,7 @@ struct Running {
 /// What a task was for.
 enum Done {
     /// A message, how that ended, and what is wrong with the server, where a break was the reason to look.
-    Post(Out, End, Option<End>),
+    Post(Box<Out>, End, Option<End>),
     Stream(End),
     Farewell,
 }
@@ -155,7 +155,7 @@ impl Remote {
                 End::Broken { again: true, .. } if out.call.is_some() => probe::probe(&link).await,
                 _ => None,
             };
-            Done::Post(out, end, health)
+            Done::Post(Box::new(out), end, health)
         });
         match call {
             Some(id) => {
@@ -237,7 +237,7 @@ impl Remote {
 
     fn done(&mut self, done: Result<Done, JoinError>) {
         match done {
-            Ok(Done::Post(out, end, health)) => self.posted(out, end, health),
+            Ok(Done::Post(out, end, health)) => self.posted(*out, end, health),
             Ok(Done::Stream(end)) => match end {
                 End::Unreachable(why) => self.fall(why, true),
                 End::SessionLost(why) | End::Refused(why) | End::Broken { why, .. } => self.fall(why, false),

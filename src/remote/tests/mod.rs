@@ -4,3 +4,4 @@ mod calls;
 mod fake;
 mod old;
 mod streams;
+mod tls;
