@@ -59,6 +59,7 @@ impl Remote {
             started: Vec::new(),
             ready: Default::default(),
             mirrors,
+            fresh: true,
             may_be_old: remote.transport == Transport::Auto,
             down: None,
             leaving: false,

@@ -67,11 +67,6 @@ impl Out {
         }
     }
 
-    /// Whether it asks what the server is.
-    pub(super) fn greets(&self) -> bool {
-        matches!(self.method.as_str(), method::INITIALIZE | method::DISCOVER)
-    }
-
     /// The raw id, where it wants an answer.
     pub(super) fn id(&self) -> Option<&str> {
         match &self.kind {

@@ -350,3 +350,23 @@ async fn too_much_of_the_routers_own_stops_the_intake() {
     }
     assert_eq!(remote.backlog(), usize::MAX);
 }
+
+#[tokio::test]
+async fn a_handshake_that_is_broken_off_says_nothing_about_the_servers_health() {
+    for status in [None, Some("503 Service Unavailable"), Some("502 Bad Gateway")] {
+        let mut fake = Fake::new().await;
+        let mut remote = fake.remote();
+        remote.push(
+            None,
+            br#"{"jsonrpc":"2.0","id":"list-3","method":"tools/list"}"#.to_vec(),
+        );
+        let asked = fake.next().await;
+        match status {
+            None => asked.hang_up().await,
+            Some(status) => asked.reply(status, "", "").await,
+        }
+        assert!(matches!(event(&mut remote).await, Event::Down { .. }), "{status:?}");
+        let gone = event(&mut remote).await;
+        assert!(matches!(gone, Event::Gone { unreachable: true, .. }), "{gone:?}");
+    }
+}

@@ -178,3 +178,36 @@ async fn of_two_urls_the_one_that_is_there_has_all_calls() {
     .await;
     println!("the other one was used again at try {used}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn urls_come_and_go_and_the_end_is_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = Demo::start(folder.path(), &["--era", "legacy"]).await;
+    let other = Demo::start(folder.path(), &["--era", "modern"]).await;
+    let mut router = Router::start(&config(&one.url(), "")).await;
+    let first = router.ready("work").await;
+    router.ask(&json!({ "command": "restart", "backend": "work" }));
+    let again = |b: &serde_json::Value| b["state"] == "ready" && b["targets"][0]["incarnation"] == 2;
+    router.backend_until("work", "a second session", again).await;
+    assert_eq!(first["targets"][0]["url"], one.url());
+    router.configure(&format!(
+        "[backends.work]\nurls = [\"{}\", \"{}\"]\n",
+        other.url(),
+        one.url()
+    ));
+    let both = |b: &serde_json::Value| {
+        b["targets"].as_array().is_some_and(|t| t.len() == 2) && b["targets"][0]["url"] == other.url()
+    };
+    router.backend_until("work", "two targets", both).await;
+    let backend = router.ready("work").await;
+    let era = |n: usize| backend["targets"][n]["era"].clone();
+    assert_eq!((era(0), era(1)), (json!("modern"), json!("legacy")), "{backend}");
+    let outcome = Agent::modern(&router.address)
+        .call("echo", json!({ "text": "x" }))
+        .await;
+    assert_eq!(outcome.text(), Some("x"));
+    router.terminate();
+    let status = router.ended().await;
+    assert!(status.success(), "{status}");
+    assert!(router.log().contains("stopped"), "{}", router.log());
+}
