@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde_json::value::RawValue;
 
 use super::doc::Doc;
-use super::remote::{header_fault, url_fault};
+use super::remote::{header_fault, leads_back, url_fault};
 use super::{Backend, Place, Remote, Transport, names};
 use crate::wire::json::{Object, unquote};
 
@@ -206,7 +206,7 @@ impl File<'_> {
             );
             return None;
         }
-        if self.is_own(&url) {
+        if leads_back(&url, self.own) {
             // No fault: the file is the client's own, and the router itself stands in there like this.
             let message = format!("the server `{name}` is left out: it is this router");
             doc.notes.warn(doc.place(self.at(raw)), message, None);
@@ -233,19 +233,6 @@ impl File<'_> {
             }
         }
         Some(remote)
-    }
-
-    /// Whether a URL leads back here: calls would go round for ever.
-    fn is_own(&self, url: &str) -> bool {
-        let Ok(url) = url.parse::<http::Uri>() else {
-            return false;
-        };
-        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-        let here = host.eq_ignore_ascii_case("localhost")
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified() || ip == self.own.ip());
-        here && url.port_u16().unwrap_or(80) == self.own.port() && url.path().starts_with("/mcp")
     }
 
     fn value(&self, raw: &str, label: &str) -> Option<String> {

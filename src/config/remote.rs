@@ -1,6 +1,7 @@
 //! Where a backend over HTTP is, and how it is spoken to.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -176,6 +177,19 @@ pub(super) fn url_fault(text: &str) -> Option<&'static str> {
         Some("http" | "https") => None,
         _ => Some("it begins with http:// or https://"),
     }
+}
+
+/// Whether a URL leads back to the router that listens at `own`: its tools would be its own tools, without end.
+pub(super) fn leads_back(url: &str, own: SocketAddr) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else {
+        return false;
+    };
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let here = host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified() || ip == own.ip());
+    here && url.port_u16().unwrap_or(80) == own.port() && url.path().starts_with("/mcp")
 }
 
 /// Headers that the router writes itself: a configured one would contradict it.

@@ -108,6 +108,21 @@ replicas = 2
 }
 
 #[test]
+fn the_router_itself_is_no_backend() {
+    let own = |listen: &str, url: &str| {
+        problems(&format!(
+            "[listen]\naddress = \"{listen}\"\n[backends.a]\nurl = \"{url}\"\n[backends.b]\nfault = 1\n"
+        ))
+        .contains("is this router")
+    };
+    assert!(own("127.0.0.1:7400", "http://localhost:7400/mcp"));
+    assert!(own("0.0.0.0:80", "http://[::1]/mcp/git"));
+    assert!(own("10.1.2.3:7400", "http://10.1.2.3:7400/mcp"));
+    assert!(!own("127.0.0.1:7400", "http://localhost:7401/mcp"));
+    assert!(!own("127.0.0.1:7400", "http://other.example:7400/mcp"));
+}
+
+#[test]
 fn another_place_or_other_headers_are_another_server() {
     let text = |more: &str| toml(&format!("[backends.a]\nurl = \"http://x/\"\n{more}\n")).config;
     let before = text("");
