@@ -62,6 +62,8 @@ impl Bound {
 pub enum Reason {
     /// The backend is stopped, was removed, or cannot be started at all.
     Unavailable(String),
+    /// The backend would not have the call, and said so without an answer of the protocol.
+    Refused(String),
     /// The gate is full.
     QueueFull(Bound),
     /// Held as long as it may be.
@@ -151,6 +153,7 @@ impl CallError {
             | Reason::InputRefused(_)
             | Reason::Cancelled { sent: true } => Delivery::Unknown,
             Reason::Denied { .. }
+            | Reason::Refused(_)
             | Reason::Unknown(..)
             | Reason::InvalidParams(_)
             | Reason::MethodNotFound(_)
@@ -162,7 +165,7 @@ impl CallError {
     /// The JSON-RPC error code.
     pub fn code(&self) -> i64 {
         match self.reason {
-            Reason::Unavailable(_) | Reason::ShuttingDown => codes::BACKEND_UNAVAILABLE,
+            Reason::Unavailable(_) | Reason::Refused(_) | Reason::ShuttingDown => codes::BACKEND_UNAVAILABLE,
             Reason::QueueFull(_) => codes::QUEUE_FULL,
             Reason::HoldDeadline => codes::HOLD_DEADLINE,
             Reason::OutcomeUnknown(_) => codes::OUTCOME_UNKNOWN,
@@ -184,6 +187,7 @@ impl CallError {
         let waited = self.waited.as_secs_f64();
         match &self.reason {
             Reason::Unavailable(why) => format!("{backend} is not available: {why}. The call was not sent."),
+            Reason::Refused(why) => format!("{backend} refused the call: {why}."),
             Reason::QueueFull(bound) => format!(
                 "too many calls are waiting for {backend} (bound: {}). The call was not sent; repeat it later.",
                 bound.as_str()

@@ -17,6 +17,7 @@ pub mod seal;
 // Floor 2, mechanisms: blind to each other.
 pub mod plugin;
 pub mod process;
+pub mod remote;
 pub mod transport;
 pub mod watch;
 

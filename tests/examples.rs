@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use pointsman::config::{
-    Backend, Config, Endpoint, Loaded, Outside, Plugin, Problems, Secrets, Source, parse, parse_mcp_servers, show,
+    Backend, Config, Endpoint, Loaded, Outside, Place, Plugin, Problems, Remote, Secrets, Source, parse,
+    parse_mcp_servers, show,
 };
 
 /// The examples name variables that are not set here.
@@ -65,9 +66,20 @@ fn the_reference_shows_the_defaults() {
         command: "example-mcp-server".to_owned(),
         ..Backend::default()
     };
+    let over_http = |place| Backend {
+        remote: Some(Remote::from(place)),
+        ..Backend::default()
+    };
+    let elsewhere = over_http(Place::Urls(vec!["https://tools.example/mcp".to_owned()]));
+    let socket = over_http(Place::Socket {
+        socket: PathBuf::from("/run/tools/mcp.sock"),
+        path: "/mcp".to_owned(),
+    });
     let empty = parse("", Path::new("/empty.toml"), &outside()).unwrap().config;
     let expected = Config {
-        backends: [("example".to_owned(), example)].into(),
+        backends: [("example", example), ("elsewhere", elsewhere), ("socket", socket)]
+            .map(|(name, backend)| (name.to_owned(), backend))
+            .into(),
         endpoints: [("default".to_owned(), Endpoint::default())].into(),
         plugins: ["default-route", "least-busy"]
             .map(|name| (name.to_owned(), embedded(name)))
@@ -98,7 +110,19 @@ fn the_reference_holds_every_key() {
     let shown = show(&config, Secrets::Shown);
     let documented = keys(&with_all);
     for key in keys(&shown) {
+        // One example of each kind documents them all.
         let key = key.replace("plugins.least-busy", "plugins.default-route");
+        let key = match key.strip_prefix("backends.socket.") {
+            Some(rest) if documented.contains(&format!("backends.elsewhere.{rest}")) => continue,
+            _ => key,
+        };
+        let key = match key
+            .replace("backends.elsewhere", "backends.example")
+            .replace("backends.socket", "backends.example")
+        {
+            shared if documented.contains(&shared) => continue,
+            _ => key,
+        };
         assert!(documented.contains(&key), "`{key}` is not in examples/reference.toml");
     }
 }

@@ -291,10 +291,11 @@ impl Actor {
         match io {
             Io::Read => self.on_lines(),
             Io::Wrote => {}
+            Io::Remote(event) => self.on_remote(event),
             Io::Closed(why) => {
                 if self.closed.is_none() {
                     self.shared.set_condition(self.seat, Condition::Down, &[]);
-                    self.closed = Some((Instant::now() + EXIT_WAIT, why));
+                    self.closed = Some((Instant::now() + self.end_wait(EXIT_WAIT), why));
                     self.publish();
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::actor::Actor;
 use super::connection::Connection;
@@ -19,7 +19,7 @@ use crate::process;
 use crate::wire::Kind;
 
 /// How long a probe may stay unanswered before the legacy greeting goes out too.
-const PROBE_WAIT: Duration = Duration::from_secs(3);
+pub(super) const PROBE_WAIT: Duration = Duration::from_secs(3);
 
 impl Actor {
     /// One step of the life, and what follows from it.
@@ -32,7 +32,12 @@ impl Actor {
         self.publish();
         let state = self.life.state().as_str();
         if before != state {
-            info!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, "{before} -> {state}");
+            // What stays out of reach for hours is not told every second.
+            if self.life.missed() > 1 {
+                debug!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, "{before} -> {state}");
+            } else {
+                info!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, "{before} -> {state}");
+            }
             self.shared.tell_changed();
         }
     }
@@ -67,6 +72,9 @@ impl Actor {
         self.incarnation += 1;
         self.counters.answered.store(0, Ordering::Relaxed);
         self.started = Some(Instant::now());
+        if let Some(remote) = self.settings.remote.clone() {
+            return self.connect(&remote);
+        }
         let spec = process::Spec {
             program: self.settings.command.clone(),
             args: self.settings.args.clone(),
@@ -174,7 +182,9 @@ impl Actor {
             }
         }
         let unsent = returning.len() - replayed;
-        if wanted {
+        if self.life.missed() > 1 && settled.is_empty() {
+            debug!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, "ended: {why}");
+        } else if wanted {
             info!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, lost, replayed, unsent, "ended: {why}");
         } else {
             warn!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, lost, replayed, unsent, "ended: {why}");

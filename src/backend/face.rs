@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::target::Sink;
-use crate::config::ServerRequests;
 use crate::wire::RawJson;
 
 /// What a target is told of its client in `initialize`.
@@ -36,12 +35,12 @@ impl fmt::Debug for Owner {
 }
 
 impl Face {
-    /// The router's own. It can do what some agent behind it may be able to do, if it is to pass on requests at all:
-    /// an agent that cannot is not asked, and the target is told so then.
-    pub fn own(requests: ServerRequests) -> Self {
-        let capabilities = match requests {
-            ServerRequests::Off => json!({}),
-            ServerRequests::Serialize => json!({
+    /// The router's own. If it `asks` for its targets, it can do what some agent behind it may be able to do: one that
+    /// cannot is not asked, and the target is told so then.
+    pub fn own(asks: bool) -> Self {
+        let capabilities = match asks {
+            false => json!({}),
+            true => json!({
                 "sampling": { "context": {}, "tools": {} },
                 "elicitation": { "form": {}, "url": {} },
                 "roots": {},

@@ -353,7 +353,11 @@ impl Permit {
         let (sender, receiver) = oneshot::channel();
         let mut inner = place.gate.lock();
         inner.queue.come_back(&place.agent, place.ticket, place.bytes);
-        if let Some(refusal) = inner.refusing.clone().or_else(|| inner.failure(place.ticket)) {
+        let late = (!replayed && place.until <= Instant::now()).then(|| CallError {
+            waited: place.arrived.elapsed(),
+            ..CallError::from(Reason::HoldDeadline)
+        });
+        if let Some(refusal) = inner.refusing.clone().or_else(|| inner.failure(place.ticket)).or(late) {
             inner.queue.over(&place.agent, place.ticket);
             inner.pump();
             return Err(refusal);

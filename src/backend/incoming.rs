@@ -44,7 +44,8 @@ impl Actor {
             Ok(Message::Notification(notification)) => self.on_notification(line, notification),
             Ok(Message::Request(request)) => {
                 let params = request.params.map(|p| RawJson::slice_of(line, p));
-                self.on_request(&request, params, None);
+                let call = self.connection.as_ref().and_then(|c| c.owner());
+                self.on_request(&request, params, call);
             }
             Err(error) => self.on_junk(line.as_bytes(), &error),
         }
@@ -132,7 +133,11 @@ impl Actor {
         let object = Object::parse(params).unwrap_or_default();
         let level = object.get_str("level");
         let rank = level.as_deref().and_then(method::log_rank).unwrap_or(1);
-        match self.pending.sole_owner(Instant::now()) {
+        let owner = match self.connection.as_ref().and_then(|c| c.owner()) {
+            Some(id) => self.pending.get_mut(id).and_then(|entry| entry.sink.clone()),
+            None => self.pending.sole_owner(Instant::now()),
+        };
+        match owner {
             Some(sink) => sink.log(rank, RawJson::slice_of(line, params)),
             None => {
                 let shown: String = object.get("data").unwrap_or_default().chars().take(500).collect();

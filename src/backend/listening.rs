@@ -141,7 +141,8 @@ impl Actor {
             // During the handshake: the page that was answered already may be stale.
             (_, Some(topic)) if self.shake.is_some() => self.listing.stale(topic),
             (_, Some(topic)) => {
-                if self.listening.counts(object.as_ref()) {
+                let has = self.facts.as_ref().is_some_and(|f| f.has(topic.capability()));
+                if has && self.listening.counts(object.as_ref()) {
                     topic.kinds().for_each(|kind| self.refresh(kind, true));
                 }
             }

@@ -24,7 +24,12 @@ pub struct Restarts {
     attempt: u32,
     probes: u32,
     looping: bool,
+    misses: u32,
 }
+
+/// The longest pause before a server that cannot be reached is tried again: it may be back at any moment, and a try
+/// costs it nothing.
+const MISS_MOST: Duration = Duration::from_secs(1);
 
 impl Restarts {
     /// The target died. `stable`: it had been ready for `stable-after`. `jitter` is a random number in 0..1.
@@ -60,6 +65,27 @@ impl Restarts {
                 .clamp(backoff.min.min(backoff.max), backoff.max)
                 .max(Duration::from_millis(1)),
         )
+    }
+
+    /// The target could not be reached, which says nothing about its health: gives the pause before the next try.
+    pub fn missed(&mut self, jitter: f64, backoff: &Backoff) -> Duration {
+        let most = backoff.max.min(MISS_MOST);
+        let ceiling = doubled(backoff.base, self.misses, most);
+        self.misses = self.misses.saturating_add(1);
+        ceiling
+            .mul_f64(jitter.clamp(0.0, 1.0))
+            .clamp(backoff.min.min(most), most)
+            .max(Duration::from_millis(1))
+    }
+
+    /// How often in a row it could not be.
+    pub fn misses(&self) -> u32 {
+        self.misses
+    }
+
+    /// It can be reached.
+    pub fn reached(&mut self) {
+        self.misses = 0;
     }
 
     /// The target was stable, or the operator said so: start afresh.
@@ -100,6 +126,26 @@ mod tests {
             restarts.died(now, false, 0.0, &backoff, &limit),
             Verdict::Retry(backoff.min)
         );
+    }
+
+    #[test]
+    fn what_is_out_of_reach_is_tried_every_second_for_ever() {
+        let (backoff, _) = rules();
+        let mut restarts = Restarts::default();
+        let pauses = |restarts: &mut Restarts, n: usize| -> Vec<_> {
+            (0..n).map(|_| restarts.missed(1.0, &backoff).as_millis()).collect()
+        };
+        assert_eq!(pauses(&mut restarts, 5), [200, 400, 800, 1000, 1000]);
+        assert!(pauses(&mut restarts, 1000).iter().all(|pause| *pause == 1000));
+        restarts.reached();
+        assert_eq!(pauses(&mut restarts, 1), [200]);
+        let long = Duration::from_secs(5);
+        let slow = Backoff {
+            min: long,
+            base: long,
+            max: long,
+        };
+        assert_eq!(restarts.missed(0.0, &slow), MISS_MOST);
     }
 
     #[tokio::test(start_paused = true)]

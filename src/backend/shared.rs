@@ -13,7 +13,7 @@ use super::queue::Ticket;
 use super::spawn::room;
 use super::subscriptions::Subscriptions;
 use crate::call::AgentKey;
-use crate::config;
+use crate::config::{self, ServerRequests};
 use crate::error::CallError;
 use crate::process::Spawner;
 
@@ -81,7 +81,8 @@ impl Shared {
     pub(super) fn face(&self, settings: &config::Backend) -> Face {
         match &self.owner {
             Some(owner) => owner.face.clone(),
-            None => Face::own(settings.server_requests),
+            // A server over HTTP asks on the stream of the call that it asks for.
+            None => Face::own(settings.remote.is_some() || settings.server_requests == ServerRequests::Serialize),
         }
     }
 

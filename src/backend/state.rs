@@ -98,6 +98,11 @@ pub enum Event {
         /// How.
         why: String,
     },
+    /// It is somewhere else, and cannot be reached: nothing is known about its health.
+    Unreachable {
+        /// Why.
+        why: String,
+    },
     /// No call is in flight any more.
     Drained,
     /// Time passed.
@@ -173,6 +178,11 @@ impl Life {
         self.restarted
     }
 
+    /// How often in a row it could not be reached.
+    pub fn missed(&self) -> u32 {
+        self.restarts.misses()
+    }
+
     /// When [`Event::Tick`] is due.
     pub fn due(&self) -> Option<Instant> {
         match &self.state {
@@ -192,6 +202,7 @@ impl Life {
             // One that was given up meanwhile is on its way out, whatever it still says.
             (Event::Ready, S::Starting { .. }) if self.broken.is_none() => {
                 self.state = S::Ready { since: now };
+                self.restarts.reached();
                 vec![Effect::Open]
             }
             (Event::SpawnFailed { why, permanent: true }, S::Starting { .. }) => {
@@ -211,7 +222,14 @@ impl Life {
                 let stable = now.duration_since(since) >= rules.stable_after;
                 self.died(why, stable, now, jitter, rules)
             }
-            (Event::Exited { why }, S::Stopping { again, .. }) => {
+            (Event::Unreachable { why }, S::Starting { .. } | S::Ready { .. }) => {
+                // What is out of reach is tried again and again; calls are held for as long as they may be.
+                let why = self.broken.take().unwrap_or(why);
+                let pause = self.restarts.missed(jitter, &rules.backoff);
+                self.state = S::Backoff { until: now + pause };
+                vec![Effect::Settle { why }]
+            }
+            (Event::Exited { why } | Event::Unreachable { why }, S::Stopping { again, .. }) => {
                 let mut effects = vec![Effect::Settle { why }];
                 if again {
                     self.restarted += 1;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Backend;
 use super::state::State;
+use crate::config;
 use crate::wire::Kind;
 
 /// A backend's state.
@@ -47,6 +48,9 @@ pub struct TargetStatus {
     pub incarnation: u64,
     /// The process id of that.
     pub pid: Option<u32>,
+    /// Where it is, if it is no process of this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// `legacy` or `modern`, while it takes calls.
     pub era: Option<&'static str>,
     /// The protocol version, once agreed.
@@ -70,6 +74,7 @@ impl Backend {
         let (held, held_bytes, _) = self.gate().load();
         let (state, in_flight) = self.state();
         let targets = self.targets.load();
+        let settings = self.settings();
         BackendStatus {
             name: self.name().to_string(),
             state,
@@ -77,14 +82,14 @@ impl Backend {
             held_bytes,
             in_flight,
             eta_ms: self.eta().map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
+            targets: targets.iter().map(|running| running.status(&settings, lines)).collect(),
             tools: self.known(Kind::Tools).map(|tools| tools.items().len()),
-            targets: targets.iter().map(|running| running.status(lines)).collect(),
         }
     }
 }
 
 impl super::Running {
-    fn status(&self, lines: usize) -> TargetStatus {
+    fn status(&self, settings: &config::Backend, lines: usize) -> TargetStatus {
         let phase = self.target.phase();
         let counters = &self.target.counters;
         let now = Instant::now();
@@ -107,6 +112,7 @@ impl super::Running {
             last_end: phase.ended,
             incarnation: phase.incarnation,
             pid: phase.pid,
+            url: settings.remote.as_ref().map(|r| r.address(self.target.replica)),
             era: phase.live.map(|l| l.era.as_str()),
             version: phase.version,
             in_flight: counters.in_flight.load(Ordering::Relaxed),

@@ -68,6 +68,11 @@ pub enum Settled {
         /// It was written once already.
         replayed: bool,
     },
+    /// It was refused, without an answer that could be handed on.
+    Refused {
+        /// How.
+        why: String,
+    },
     /// It was written, and the target died.
     Lost {
         /// How.

@@ -170,11 +170,13 @@ fn backend_lines(out: &mut String, backend: &Value, options: &str) {
     for target in items(backend, "targets") {
         let _ = writeln!(
             out,
-            "  target {}  {:<11} incarnation {}  pid {}{}  answered {}  restarts {}",
+            "  target {}  {:<11} incarnation {}  {}{}  answered {}  restarts {}",
             text(target, "replica"),
             text(target, "state"),
             text(target, "incarnation"),
-            text(target, "pid"),
+            target["url"]
+                .as_str()
+                .map_or_else(|| format!("pid {}", text(target, "pid")), str::to_owned),
             target["version"]
                 .as_str()
                 .map(|v| format!("  MCP {v}"))

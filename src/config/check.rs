@@ -2,15 +2,28 @@
 
 use std::time::Duration;
 
+use super::Place::Urls;
 use super::doc::{Notes, Place};
 use super::problem::did_you_mean;
+use super::remote::leads_back;
 use super::values::show_duration;
-use super::{Backend, Config, Endpoint, Plugin, defaults};
+use super::{Backend, Config, Endpoint, Plugin, Remote, defaults};
 
 /// Notes what does not fit together in a configuration whose values are each valid.
 pub(super) fn check(config: &Config, notes: &Notes) {
     for (name, backend) in &config.backends {
-        bounds(notes, &format!("backends.{name}"), backend);
+        let table = format!("backends.{name}");
+        bounds(notes, &table, backend);
+        if let Some(Remote { place: Urls(urls), .. }) = &backend.remote
+            && let Some(url) = urls.iter().find(|url| leads_back(url, config.listen.address))
+        {
+            let hint = Some("its tools would be its own tools, without end".to_owned());
+            notes.fault(
+                place(notes, &table),
+                format!("`{url}` of [{table}] is this router"),
+                hint,
+            );
+        }
     }
     for (name, plugin) in &config.plugins {
         times(notes, &format!("plugins.{name}"), plugin);

@@ -82,6 +82,7 @@ impl Default for Backend {
             args: Vec::new(),
             env: BTreeMap::new(),
             cwd: None,
+            remote: None,
             replicas: 1,
             trusted: false,
             era: EraChoice::Auto,

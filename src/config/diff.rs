@@ -12,7 +12,8 @@ pub struct Changes {
     pub backends_added: Vec<String>,
     /// Backends that are gone.
     pub backends_removed: Vec<String>,
-    /// Backends whose program changed (command, args, env, cwd, era, and whom it is told that it serves): their children must be restarted.
+    /// Backends whose program changed (command, args, env, cwd, era, where it is, and whom it is told that it serves):
+    /// their children must be restarted.
     pub backends_respawn: Vec<String>,
     /// Backends of which only limits changed: no restart.
     pub backends_retuned: Vec<String>,
@@ -105,7 +106,7 @@ pub fn needs_respawn(before: &Backend, after: &Backend) -> bool {
 fn program(backend: &Backend) -> impl PartialEq + '_ {
     (
         (&backend.command, &backend.args, &backend.env, &backend.cwd),
-        (backend.era, backend.scope, backend.server_requests),
+        (backend.era, backend.scope, backend.server_requests, &backend.remote),
     )
 }
 

@@ -150,7 +150,7 @@ fn toml_file(
 fn json_file(text: &str, shown: &Path, outside: &Outside<'_>, notes: &Notes, general: &Backend, into: &mut Config) {
     let folder = folder(shown);
     let doc = Doc::new(shown, &folder, text, outside, notes);
-    mcp_servers::read(&doc, general, &mut into.backends);
+    mcp_servers::read(&doc, general, into.listen.address, &mut into.backends);
 }
 
 fn folder(file: &Path) -> PathBuf {

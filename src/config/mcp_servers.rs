@@ -3,23 +3,27 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde_json::value::RawValue;
 
 use super::doc::Doc;
-use super::{Backend, names};
+use super::remote::{header_fault, leads_back, url_fault};
+use super::{Backend, Place, Remote, Transport, names};
 use crate::wire::json::{Object, unquote};
 
 /// The keys under which clients keep their servers.
 const HOLDERS: [&str; 2] = ["mcpServers", "servers"];
 
 /// Adds the servers of a file to `into`. Unknown keys are passed over: clients keep much more in these files.
-pub(super) fn read(doc: &Doc<'_>, general: &Backend, into: &mut BTreeMap<String, Backend>) {
+/// `own` is where this router listens: its clients' files name it too.
+pub(super) fn read(doc: &Doc<'_>, general: &Backend, own: SocketAddr, into: &mut BTreeMap<String, Backend>) {
     let text = without_comments(doc.text);
     let file = File {
         doc,
         text: &text,
         cleaned: RefCell::default(),
+        own,
     };
     let Some(top) = file.object(&text, "the file") else {
         doc.notes.mark_incomplete();
@@ -49,6 +53,7 @@ struct File<'f> {
     text: &'f str,
     /// The names of its servers here, with those that they have in the file.
     cleaned: RefCell<BTreeMap<String, String>>,
+    own: SocketAddr,
 }
 
 impl File<'_> {
@@ -94,16 +99,20 @@ impl File<'_> {
         if entry.get("disabled") == Some("true") {
             return;
         }
-        let remote = ["url", "serverUrl", "httpUrl"].iter().find_map(|key| entry.get(key));
-        let kind = entry.get("type").filter(|kind| *kind != r#""stdio""#);
-        if let Some(value) = remote.or(kind) {
-            // No fault: the file is the client's own, and the router itself stands in there like this.
-            let message = format!("the server `{name}` is left out: backends over HTTP are not supported yet");
-            doc.notes.warn(doc.place(self.at(value)), message, None);
-            return;
-        }
         let mut backend = general.clone();
-        self.program(name, at, &entry, &mut backend);
+        let url = ["url", "serverUrl", "httpUrl"].iter().find_map(|key| entry.get(key));
+        match url.filter(|url| *url != "null") {
+            Some(url) => match self.remote(name, url, &entry) {
+                Some(remote) => {
+                    backend.replicas = remote.targets();
+                    backend.env.clear();
+                    backend.cwd = None;
+                    backend.remote = Some(remote);
+                }
+                None => return,
+            },
+            None => self.program(name, at, &entry, &mut backend),
+        }
         if let Some(name) = self.name(name, at) {
             doc.claim(at, "backend", &name, into.contains_key(&name));
             into.entry(name).or_insert(backend);
@@ -183,6 +192,47 @@ impl File<'_> {
                 }
             }
         }
+    }
+
+    /// A server over HTTP. `None` where it is left out, or a problem was told.
+    fn remote(&self, name: &str, raw: &str, entry: &Object<'_>) -> Option<Remote> {
+        let doc = self.doc;
+        let url = self.value(raw, "`url`")?;
+        if let Some(hint) = url_fault(&url) {
+            doc.fault(
+                self.at(raw),
+                format!("`url` is no URL of a server: `{url}`"),
+                Some(hint.to_owned()),
+            );
+            return None;
+        }
+        if leads_back(&url, self.own) {
+            // No fault: the file is the client's own, and the router itself stands in there like this.
+            let message = format!("the server `{name}` is left out: it is this router");
+            doc.notes.warn(doc.place(self.at(raw)), message, None);
+            return None;
+        }
+        let mut remote = Remote::from(Place::Urls(vec![url]));
+        // `httpUrl` and most words say streamable HTTP, which some servers of that name still do not speak.
+        if entry.get_str("type").or(entry.get_str("transport")).as_deref() == Some("sse") {
+            remote.transport = Transport::Sse;
+        }
+        if let Some(raw) = entry.get("headers").filter(|raw| *raw != "null")
+            && let Some(headers) = self.object(raw, "`headers`")
+        {
+            for (key, raw) in headers.iter() {
+                let Some(value) = self.value(raw, &format!("`{key}`")) else {
+                    continue;
+                };
+                match header_fault(key, &value) {
+                    None => {
+                        remote.headers.insert(key.to_owned(), value);
+                    }
+                    Some(why) => doc.fault(self.at(raw), format!("the header `{key}` {why}"), None),
+                }
+            }
+        }
+        Some(remote)
     }
 
     fn value(&self, raw: &str, label: &str) -> Option<String> {

@@ -12,6 +12,7 @@ mod mcp_servers;
 mod names;
 mod problem;
 mod read;
+mod remote;
 mod sections;
 mod show;
 mod show_backend;
@@ -25,6 +26,7 @@ pub use demo::embedded;
 pub use diff::{Changes, diff, needs_respawn};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
 pub use problem::{Problem, Problems};
+pub use remote::{Place, Remote, Transport};
 pub use show::{Secrets, show};
 pub use values::address;
 
@@ -150,10 +152,10 @@ pub enum ServerRequests {
     Serialize,
 }
 
-/// `[backends.NAME]`: one upstream server over stdio.
+/// `[backends.NAME]`: one upstream server, a program or one over HTTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
-    /// The program.
+    /// The program; empty where the server is somewhere else.
     pub command: String,
     /// Its arguments.
     pub args: Vec<String>,
@@ -161,6 +163,8 @@ pub struct Backend {
     pub env: BTreeMap<String, String>,
     /// Its working directory.
     pub cwd: Option<PathBuf>,
+    /// Where the server is, if it is no program of this machine.
+    pub remote: Option<Remote>,
     /// How many targets it has.
     pub replicas: u32,
     /// Whether its annotations `readOnlyHint` and `idempotentHint` are believed.

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::doc::Doc;
 use super::item::{Item, kind};
 use super::problem::key_hint;
+use super::remote;
 
 /// A table while it is read.
 pub(super) struct Table<'d> {
@@ -160,6 +161,20 @@ impl<'d> Table<'d> {
             }
         }
         self.open = true;
+    }
+
+    /// The members as headers of requests, with placeholders replaced.
+    pub(super) fn headers(&mut self, into: &mut BTreeMap<String, String>) {
+        let mut values = BTreeMap::new();
+        self.variables(&mut values);
+        for (name, value) in values {
+            match remote::header_fault(&name, &value) {
+                None => {
+                    into.insert(name, value);
+                }
+                Some(why) => self.doc.fault(self.at(), format!("the header `{name}` {why}"), None),
+            }
+        }
     }
 
     /// Notes every key that nobody asked for, and which one was probably meant.

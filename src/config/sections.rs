@@ -6,15 +6,14 @@ use std::time::Duration;
 use super::doc::Place;
 use super::item::Item;
 use super::read::Table;
+use super::remote;
 use super::{Backend, Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source, defaults};
 
 const NONE: Duration = Duration::ZERO;
-const TICK: Duration = Duration::from_millis(1);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const TICK: Duration = Duration::from_millis(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than anyone means; beyond it sums of dates would have to be checked.
 const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
-
-const REMOTE: &str = "backends over HTTP are not supported yet, only programs over stdio";
 
 const KIB: u64 = 1024;
 const GIB: u64 = 1 << 30;
@@ -30,7 +29,7 @@ pub(super) struct Gathered {
     pub(super) includes: Vec<(PathBuf, Place)>,
 }
 
-fn duration(least: Duration, most: Duration) -> impl Fn(&Item<'_>) -> Option<Duration> {
+pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&Item<'_>) -> Option<Duration> {
     move |item| item.duration(least, most)
 }
 
@@ -49,10 +48,9 @@ pub(super) fn main(table: &mut Table<'_>, into: &mut Gathered) {
     table.section("pipeline", |t| pipeline(t, &mut config.pipeline));
     let general = &mut into.defaults;
     table.section("backend-defaults", |t| {
-        for key in ["command", "args"] {
+        for key in ["command", "args"].into_iter().chain(remote::KEYS) {
             t.refuse(key, "every backend has its own");
         }
-        t.refuse("url", REMOTE);
         settings(t, general);
     });
     if let Some(item) = table.take("include") {
@@ -87,8 +85,20 @@ fn shared(table: &mut Table<'_>, into: &mut Gathered) {
     let Gathered { config, defaults, .. } = into;
     table.each("backends", |name, t| {
         let mut one = defaults.clone();
-        if !t.refuse("url", REMOTE) {
-            t.require("command");
+        one.remote = remote::section(t);
+        match &one.remote {
+            Some(remote) => {
+                for key in ["command", "args", "env", "cwd", "replicas"] {
+                    t.refuse(
+                        key,
+                        "the server is somewhere else, and has a target for each of its URLs",
+                    );
+                }
+                one.replicas = remote.targets();
+                one.env.clear();
+                one.cwd = None;
+            }
+            None => t.require("command"),
         }
         t.read("command", &mut one.command, Item::program);
         t.read("args", &mut one.args, |item| item.list(Item::expanded));

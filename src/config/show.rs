@@ -139,6 +139,22 @@ impl Printer {
         }
     }
 
+    /// A value that is a secret, or the mask for it.
+    pub(super) fn hidden<'v>(&self, value: &'v str) -> &'v str {
+        match self.secrets {
+            Secrets::Masked => MASK,
+            Secrets::Shown => value,
+        }
+    }
+
+    /// A URL; what stands behind its `?` may be a key.
+    pub(super) fn url(&self, url: &str) -> String {
+        match url.split_once('?') {
+            Some((place, query)) => format!("{place}?{}", self.hidden(query)),
+            None => url.to_owned(),
+        }
+    }
+
     fn listen(&mut self, listen: &Listen) {
         let Listen {
             address,

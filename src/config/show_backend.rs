@@ -2,7 +2,7 @@
 
 use super::expand::escape;
 use super::show::{Printer, list, quote};
-use super::{Backend, Backoff, CrashLoop, Gate, Stop};
+use super::{Backend, Backoff, CrashLoop, Gate, Place, Remote, Stop};
 
 impl Printer {
     /// One backend with its sub-tables.
@@ -12,6 +12,7 @@ impl Printer {
             args,
             env,
             cwd,
+            remote,
             replicas,
             trusted,
             era,
@@ -32,23 +33,19 @@ impl Printer {
             stop,
         } = backend;
         self.table(&format!("backends.{name}"));
-        self.line("command", quote(&escape(command)));
-        let args = self.args(args);
-        self.line("args", list(&args));
-        let env: Vec<String> = env
-            .iter()
-            .map(|(key, value)| format!("{} = {}", quote(key), quote(&escape(self.masked(key, value)))))
-            .collect();
-        self.line(
-            "env",
-            if env.is_empty() {
-                "{}".to_owned()
-            } else {
-                format!("{{ {} }}", env.join(", "))
-            },
-        );
-        self.path("cwd", cwd.as_deref());
-        self.line("replicas", replicas);
+        match remote {
+            Some(remote) => self.remote(remote),
+            None => {
+                self.line("command", quote(&escape(command)));
+                let args = self.args(args);
+                self.line("args", list(&args));
+                let env = env.iter().map(|(key, value)| (key, self.masked(key, value)));
+                let env = pairs(env);
+                self.line("env", env);
+                self.path("cwd", cwd.as_deref());
+                self.line("replicas", replicas);
+            }
+        }
         self.line("trusted", trusted);
         self.word("era", *era);
         self.word("state", *state);
@@ -67,6 +64,33 @@ impl Printer {
         self.size("stderr-bytes", *stderr_bytes);
         self.gate(name, gate);
         self.restarts(name, backoff, crash_loop, stop);
+    }
+
+    fn remote(&mut self, remote: &Remote) {
+        let Remote {
+            place,
+            transport,
+            headers,
+            connect_timeout,
+            ca_file,
+        } = remote;
+        match place {
+            Place::Urls(urls) => {
+                let urls: Vec<String> = urls.iter().map(|url| escape(&self.url(url))).collect();
+                self.line("urls", list(&urls));
+            }
+            Place::Socket { socket, path } => {
+                self.path("unix-socket", Some(socket));
+                self.line("path", quote(path));
+            }
+        }
+        self.word("transport", *transport);
+        // Most headers that one configures are credentials, whatever they are called.
+        let headers = headers.iter().map(|(name, value)| (name, self.hidden(value)));
+        let headers = pairs(headers);
+        self.line("headers", headers);
+        self.time("connect-timeout", *connect_timeout);
+        self.path("ca-file", ca_file.as_deref());
     }
 
     /// Arguments, with the value of `--api-key=VALUE` or `--api-key VALUE` masked.
@@ -129,5 +153,16 @@ impl Printer {
         self.time("drain", *drain);
         self.time("eof", *eof);
         self.time("term", *term);
+    }
+}
+
+/// A table in one line, its values expanded when they are read.
+fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a str)>) -> String {
+    let pairs: Vec<String> = pairs
+        .map(|(key, value)| format!("{} = {}", quote(key), quote(&escape(value))))
+        .collect();
+    match pairs.is_empty() {
+        true => "{}".to_owned(),
+        false => format!("{{ {} }}", pairs.join(", ")),
     }
 }

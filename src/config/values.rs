@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{EraChoice, Errors, Names, OnFault, Scope, ServerRequests, StateKind};
+use super::{EraChoice, Errors, Names, OnFault, Scope, ServerRequests, StateKind, Transport};
 
 /// Units of time, longest first, in nanoseconds.
 const TIMES: [(&str, u64); 7] = [
@@ -124,6 +124,10 @@ pub(super) trait Word: Copy + PartialEq + 'static {
 impl Word for EraChoice {
     const ALL: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("legacy", Self::Legacy), ("modern", Self::Modern)];
+}
+
+impl Word for Transport {
+    const ALL: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("http", Self::Http), ("sse", Self::Sse)];
 }
 
 impl Word for StateKind {

@@ -1,5 +1,6 @@
 //! The HTTP headers the demo server checks and mints.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::{HeaderMap, HeaderValue, ORIGIN};
@@ -79,10 +80,18 @@ fn decode(base64: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// What the session ids of this process begin with.
+static OWN: LazyLock<String> = LazyLock::new(|| format!("{:016x}", getrandom::u64().unwrap_or_default()));
+
 /// A new session id nobody can guess.
 pub fn session_id() -> Option<HeaderValue> {
-    let random = getrandom::u64().ok()?;
-    HeaderValue::from_str(&format!("{random:016x}{:016x}", getrandom::u64().ok()?)).ok()
+    HeaderValue::from_str(&format!("{}{:016x}", *OWN, getrandom::u64().ok()?)).ok()
+}
+
+/// Whether a request belongs to a session of an earlier process. Ids that no server made are let pass.
+pub fn is_stale(headers: &HeaderMap) -> bool {
+    let id = headers.get(SESSION).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && !id.starts_with(OWN.as_str())
 }
 
 /// A key no other request has.
@@ -104,6 +113,15 @@ mod tests {
         assert!(is_local_origin(&HeaderMap::new()));
         assert!(from("http://localhost:3000") && from("https://127.0.0.1"));
         assert!(!from("http://localhost.evil.example") && !from("null"));
+    }
+
+    #[test]
+    fn sessions_of_another_process_are_told_from_others() {
+        let with = |id: HeaderValue| HeaderMap::from_iter([(hyper::header::HeaderName::from_static(SESSION), id)]);
+        assert!(!is_stale(&HeaderMap::new()) && !is_stale(&with(session_id().unwrap())));
+        assert!(!is_stale(&with(HeaderValue::from_static("one"))));
+        let other = HeaderValue::from_str(&format!("{:032x}", 7)).unwrap();
+        assert!(is_stale(&with(other)));
     }
 
     #[test]

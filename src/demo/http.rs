@@ -97,6 +97,7 @@ impl Service {
             Ok(message) => {
                 let era = self.era(headers, &message);
                 let wrong = match era {
+                    Era::Legacy if headers::is_stale(headers) => return status(StatusCode::NOT_FOUND),
                     Era::Legacy => None,
                     Era::Modern => headers::mismatch(headers, &message),
                 };

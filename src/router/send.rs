@@ -122,6 +122,11 @@ impl Router {
                 }
                 Ok(Sent::Returned(permit, replayed))
             }
+            Settled::Refused { why } => {
+                let mut error = CallError::from(Reason::Refused(why)).at(to.backend.name());
+                error.incarnation = Some(live.incarnation);
+                Err(error)
+            }
             Settled::Lost { why } => {
                 let mut error = CallError::from(Reason::OutcomeUnknown(why)).at(to.backend.name());
                 error.incarnation = Some(live.incarnation);

@@ -190,7 +190,7 @@ fn remove(private: &Arc<Private>, why: &'static str) {
 }
 
 fn owner(session: &Arc<Session>) -> Owner {
-    let router = Face::own(ServerRequests::Off);
+    let router = Face::own(false);
     let said = &session.introduction;
     Owner {
         face: Face {

@@ -67,6 +67,41 @@ pub fn says(header: Option<&str>, argument: Option<&str>) -> bool {
     }
 }
 
+/// A value as it stands in a header, the other way round: plain where that is safe, wrapped where it is not, or would
+/// be taken for wrapped.
+pub fn encode(text: &str) -> Cow<'_, str> {
+    let safe = text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    let trimmed = text.trim_matches(' ').len() == text.len();
+    if safe && trimmed && !text.starts_with("=?base64?") {
+        return Cow::Borrowed(text);
+    }
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(text.len() * 4 / 3 + 16);
+    out.push_str("=?base64?");
+    for chunk in text.as_bytes().chunks(3) {
+        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for position in 0..4 {
+            let digit = usize::try_from(bits >> (18 - 6 * position) & 63).unwrap_or(0);
+            out.push(if position > chunk.len() {
+                '='
+            } else {
+                char::from(DIGITS[digit])
+            });
+        }
+    }
+    out.push_str("?=");
+    Cow::Owned(out)
+}
+
+/// What mirrors an argument, given as JSON text; `None` where it is absent, null, or nothing that fits a header.
+pub fn mirror(argument: &str) -> Option<Cow<'_, str>> {
+    match argument.as_bytes().first()? {
+        b'"' => Some(Cow::Owned(encode(&super::json::unquote(argument)?).into_owned())),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(Cow::Borrowed(argument)),
+    }
+}
+
 fn base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
     let (mut bits, mut count) = (0_u32, 0_u32);
@@ -108,6 +143,32 @@ mod tests {
         assert!(says(Some("eu"), Some("\"eu\"")) && says(Some("42"), Some("42")) && says(Some("true"), Some("true")));
         assert!(says(None, None) && says(None, Some("null")));
         assert!(!says(Some("eu"), Some("\"us\"")) && !says(None, Some("1")) && !says(Some("1"), None));
+    }
+
+    #[test]
+    fn what_is_safe_is_plain_and_the_rest_is_wrapped() {
+        for (text, header) in [
+            ("echo", "echo"),
+            ("a b", "a b"),
+            ("écho", "=?base64?w6ljaG8=?="),
+            (" a", "=?base64?IGE=?="),
+            ("=?base64?YQ==?=", "=?base64?PT9iYXNlNjQ/WVE9PT89?="),
+            ("", ""),
+        ] {
+            assert_eq!(encode(text), header, "{text}");
+        }
+        assert_eq!(mirror("42").as_deref(), Some("42"));
+        assert_eq!(mirror(r#""e\u0075""#).as_deref(), Some("eu"));
+        assert_eq!((mirror("null"), mirror("[1]")), (None, None));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_encoded_is_read_again(text in ".{0,40}") {
+            let header = encode(&text);
+            let read = value(&header);
+            proptest::prop_assert_eq!(read.as_deref(), Some(text.as_str()));
+        }
     }
 
     #[test]

@@ -88,6 +88,28 @@ async fn a_closed_gate_holds_and_an_open_one_lets_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_back_unsent_after_its_time_does_not_pass_again() {
+    let gate = open(2);
+    let (late, written) = (pass(&gate, 1), pass(&gate, 2));
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let Err(error) = late.hold_again(false) else {
+        panic!("it is held")
+    };
+    assert_eq!(
+        (error.reason, error.waited),
+        (Reason::HoldDeadline, Duration::from_secs(30))
+    );
+    // Once it was written, its waiting begins anew.
+    let Ok(mut held) = written.hold_again(true) else {
+        panic!("it is refused")
+    };
+    held.willing();
+    assert!(goes(&mut held));
+    drop(held.go());
+    assert!(idle(&gate));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_whose_time_is_up_leaves_and_wakes_nobody_wrongly() {
     let gate = open(0);
     let mut late = hold(&gate, 1);

@@ -109,6 +109,10 @@ fn effect(effect: &Effect) -> String {
     }
 }
 
+fn unreachable() -> Event {
+    Event::Unreachable { why: "away".into() }
+}
+
 fn exited() -> Event {
     Event::Exited { why: "died".into() }
 }

@@ -142,6 +142,7 @@ impl World {
                     match sent.flight.settled().await {
                         Settled::Answered(Ok(result)) => return Ok(result.as_str().to_owned()),
                         Settled::Answered(Err(error)) => return Ok(error.as_str().to_owned()),
+                        Settled::Refused { why } => return Ok(format!("refused: {why}")),
                         Settled::Lost { why } => return Ok(format!("lost: {why}")),
                         Settled::Returned { replayed } => sent.permit.hold_again(replayed)?,
                     }
@@ -174,6 +175,7 @@ impl Sent {
         match timeout(FOR_EVER, self.flight.settled()).await.expect("an end") {
             Settled::Answered(Ok(result)) => result.as_str().to_owned(),
             Settled::Answered(Err(error)) => format!("error {}", error.as_str()),
+            Settled::Refused { why } => format!("refused: {why}"),
             Settled::Lost { why } => format!("lost: {why}"),
             Settled::Returned { replayed } => format!("returned, replayed: {replayed}"),
         }

@@ -36,10 +36,10 @@ timeout = "5s"
     pointsman.toml:9:1: unknown key `crash_loop` in [backends.git]; did you mean `crash-loop`?
     pointsman.toml:11:1: `command` in [backend-defaults]: every backend has its own
     pointsman.toml:12:1: unknown key `replica` in [backend-defaults]; did you mean `replicas`?
-    pointsman.toml:13:1: `url` in [backend-defaults]: backends over HTTP are not supported yet, only programs over stdio
+    pointsman.toml:13:1: `url` in [backend-defaults]: every backend has its own
     pointsman.toml:15:1: unknown key `transform` in [pipeline]; known: `route`, `select`, `transform-request`, `transform-response`
     pointsman.toml:18:1: unknown key `timeout` in [backends.odd]; did you mean `call-timeout`?
-    pointsman.toml:19:1: unknown key `colour` in [backends.odd]; known: `command`, `args`, `env`, `cwd`, `replicas`, `trusted`, `era`, `state`, `scope`, `session-targets`, `session-idle`, `server-requests`, `max-in-flight`, `call-timeout`, `start-timeout`, `stable-after`, `max-message`, `stderr-bytes`, `gate`, `backoff`, `crash-loop`, `stop`
+    pointsman.toml:19:1: unknown key `colour` in [backends.odd]; known: `url`, `urls`, `unix-socket`, `command`, `args`, `env`, `cwd`, `replicas`, `trusted`, `era`, `state`, `scope`, `session-targets`, `session-idle`, `server-requests`, `max-in-flight`, `call-timeout`, `start-timeout`, `stable-after`, `max-message`, `stderr-bytes`, `gate`, `backoff`, `crash-loop`, `stop`
     pointsman.toml:21:1: unknown key `timeout` in [policies]; known: `cache`, `generations`, `compile-timeout`, `max-component`, `breaker`
     ");
 }
@@ -119,6 +119,7 @@ command = ""
 [backends.git]
 [backends.web]
 url = "https://example.com/mcp"
+command = "x"
 [endpoints.git]
 backends = ["gti", "web", "zzzzzz"]
 [endpoints.none]
@@ -144,18 +145,18 @@ transform-request = ["redact"]
     pointsman.toml:6:11: the backend name `a__b` must not hold `__`, which separates backend and tool; for example `a_b`
     pointsman.toml:7:11: `command` is empty; name a program
     pointsman.toml:8:11: `command` is missing in [backends.git]
-    pointsman.toml:10:1: `url` in [backends.web]: backends over HTTP are not supported yet, only programs over stdio
-    pointsman.toml:11:12: `git` names an endpoint and a backend; the backend is at pointsman.toml:8
-    pointsman.toml:12:13: there is no backend `gti` for [endpoints.git]; did you mean `git`?
-    pointsman.toml:12:27: there is no backend `zzzzzz` for [endpoints.git]; known: `a__b`, `default`, `git`, `late`, `my server`, `web`
-    pointsman.toml:14:12: `backends` is empty; leave it out for all backends
-    pointsman.toml:17:1: `base` (5s) is longer than `max` (1s) in [backend-defaults.backoff]
-    pointsman.toml:20:16: `probe` (10m) is longer than `probe-max` (5m) in [backends.late.crash-loop]
-    pointsman.toml:23:12: `embedded` and `file` exclude each other
-    pointsman.toml:24:1: `cpu` (2s) is longer than `wall` (1s) in [plugins.mine]
-    pointsman.toml:25:10: `file` or `embedded` is missing in [plugins.neither]
-    pointsman.toml:27:18: there is no plugin `defualt-route` for `route` in [pipeline]; did you mean `default-route`?
-    pointsman.toml:29:22: there is no plugin `redact` for `transform-request` in [pipeline]; it is built in: add [plugins.redact] with embedded = "redact"
+    pointsman.toml:11:1: `command` in [backends.web]: the server is somewhere else, and has a target for each of its URLs
+    pointsman.toml:12:12: `git` names an endpoint and a backend; the backend is at pointsman.toml:8
+    pointsman.toml:13:13: there is no backend `gti` for [endpoints.git]; did you mean `git`?
+    pointsman.toml:13:27: there is no backend `zzzzzz` for [endpoints.git]; known: `a__b`, `default`, `git`, `late`, `my server`, `web`
+    pointsman.toml:15:12: `backends` is empty; leave it out for all backends
+    pointsman.toml:18:1: `base` (5s) is longer than `max` (1s) in [backend-defaults.backoff]
+    pointsman.toml:21:16: `probe` (10m) is longer than `probe-max` (5m) in [backends.late.crash-loop]
+    pointsman.toml:24:12: `embedded` and `file` exclude each other
+    pointsman.toml:25:1: `cpu` (2s) is longer than `wall` (1s) in [plugins.mine]
+    pointsman.toml:26:10: `file` or `embedded` is missing in [plugins.neither]
+    pointsman.toml:28:18: there is no plugin `defualt-route` for `route` in [pipeline]; did you mean `default-route`?
+    pointsman.toml:30:22: there is no plugin `redact` for `transform-request` in [pipeline]; it is built in: add [plugins.redact] with embedded = "redact"
     "#);
 }
 

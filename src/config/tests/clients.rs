@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use insta::assert_snapshot;
 
+use super::super::{Place, Remote, Transport};
 use super::{client, client_problems};
 
 #[test]
@@ -71,18 +72,43 @@ fn problems_of_servers_have_their_lines() {
 }
 
 #[test]
-fn servers_over_http_are_left_out_with_a_warning() {
+fn servers_over_http_are_backends_too_but_not_this_router() {
     let loaded = client(
-        r#"{ "mcpServers": { "a": { "command": "a" },
-  "the router itself": { "url": "http://127.0.0.1:7400/mcp" },
-  "sse": { "type": "sse", "command": "x" } } }"#,
+        r#"{ "mcpServers": { "a": { "command": "a", "url": null },
+  "the router itself": { "url": "http://localhost:7400/mcp" },
+  "web": { "type": "streamable-http", "url": "https://x.example/mcp", "headers": { "Authorization": "Bearer ${TOKEN}" } },
+  "old": { "type": "sse", "url": "http://127.0.0.1:7401/sse", "headers": null },
+  "typed": { "type": "http", "serverUrl": "http://h/mcp" } } }"#,
     );
-    assert_eq!(loaded.config.backends.keys().collect::<Vec<_>>(), ["a"]);
+    let backends = &loaded.config.backends;
+    assert_eq!(backends.keys().collect::<Vec<_>>(), ["a", "old", "typed", "web"]);
+    let mut web = Remote::from(Place::Urls(vec!["https://x.example/mcp".to_owned()]));
+    web.headers.insert("Authorization".to_owned(), "Bearer t0k".to_owned());
+    assert_eq!(backends["web"].remote, Some(web));
+    let old = backends["old"].remote.as_ref().unwrap();
+    assert_eq!(
+        (old.transport, old.address(0).as_str()),
+        (Transport::Sse, "http://127.0.0.1:7401/sse")
+    );
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    assert_snapshot!(warnings.join("\n"), @r#"
-    /etc/p/mcp.json:2:33: the server `the router itself` is left out: backends over HTTP are not supported yet
-    /etc/p/mcp.json:3:20: the server `sse` is left out: backends over HTTP are not supported yet
-    "#);
+    assert_snapshot!(warnings.join("\n"), @"/etc/p/mcp.json:2:33: the server `the router itself` is left out: it is this router");
+}
+
+#[test]
+fn problems_of_servers_over_http_have_their_lines() {
+    assert_snapshot!(client_problems(r#"{ "mcpServers": {
+  "a": { "url": "ftp://x/" }, "b": { "url": 7 },
+  "c": { "url": "http://u:p@x/" }, "d": { "url": "http://x/${GONE}" },
+  "e": { "url": "http://x/", "headers": { "Host": "y", "X Y": "z", "X-N": 5, "X-T": "a\nb" } } } }"#), @"
+    mcp.json:2:17: `url` is no URL of a server: `ftp://x/`; it begins with http:// or https://
+    mcp.json:2:45: `url` must be a string; put it in quotes
+    mcp.json:3:17: `url` is no URL of a server: `http://u:p@x/`; credentials belong into `headers`, not into the URL
+    mcp.json:3:50: `url`: the environment variable `GONE` is not set; set it, or give a default: `${GONE:-}`
+    mcp.json:4:51: the header `Host` is written by the router itself
+    mcp.json:4:63: the header `X Y` is no name of a header
+    mcp.json:4:75: `X-N` must be a string; put it in quotes
+    mcp.json:4:85: the header `X-T` has a value with characters that no header may have
+    ");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod changes;
 mod clients;
 mod files;
 mod garbage;
+mod remote;
 mod round_trip;
 
 use std::io;

@@ -75,12 +75,19 @@ impl Dice {
         let min = self.time();
         let base = self.after(min);
         let probe = self.time();
-        Backend {
+        let program = Backend {
             command: format!("/{}x", self.text()),
             args: self.texts(),
             env: self.env(),
             cwd: self.flag().then(|| self.path()),
             replicas: self.below(64) + 1,
+            ..Backend::default()
+        };
+        let place = match self.flag() {
+            true => program,
+            false => self.elsewhere(),
+        };
+        Backend {
             trusted: self.flag(),
             era: self.word(),
             state: self.word(),
@@ -118,6 +125,40 @@ impl Dice {
                 eof: self.time(),
                 term: self.time(),
             },
+            ..place
+        }
+    }
+    fn elsewhere(&mut self) -> Backend {
+        let urls = [
+            "https://a.example/mcp",
+            "http://127.0.0.1:8080/?key=${HOME}\u{65}",
+            "http://[::1]/sse",
+        ];
+        let place = match self.flag() {
+            true => Place::Urls(
+                urls[..=self.below(3) as usize]
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            ),
+            false => Place::Socket {
+                socket: self.path(),
+                path: "/x?y=1".to_owned(),
+            },
+        };
+        let remote = Remote {
+            place,
+            transport: self.word(),
+            headers: (0..self.below(3))
+                .map(|n| (format!("X-{n}"), "${HOME} \"x\"".to_owned()))
+                .collect(),
+            connect_timeout: self.time(),
+            ca_file: self.flag().then(|| self.path()),
+        };
+        Backend {
+            replicas: remote.targets(),
+            remote: Some(remote),
+            ..Backend::default()
         }
     }
     fn plugin(&mut self) -> Plugin {

@@ -12,6 +12,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(spawn_failed(true)),
         1 => Just(broken()),
         3 => Just(exited()),
+        1 => Just(unreachable()),
         1 => Just(Event::Drained),
         3 => Just(Event::Tick),
         1 => Just(Event::Restart),
@@ -50,7 +51,7 @@ fn check(
     (running, open): (&mut bool, &mut bool),
 ) {
     // The end of a process, and a spawn that fails, come only where there is one.
-    if matches!(event, Event::Exited { .. }) && !*running {
+    if matches!(event, Event::Exited { .. } | Event::Unreachable { .. }) && !*running {
         return;
     }
     if matches!(event, Event::SpawnFailed { .. }) && !(*running && matches!(life.state(), State::Starting { .. })) {

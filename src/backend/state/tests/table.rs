@@ -11,6 +11,7 @@ async fn every_event_in_every_state() {
         spawn_failed(true),
         broken(),
         exited(),
+        unreachable(),
         Event::Drained,
         Event::Tick,
         Event::Restart,
@@ -41,6 +42,7 @@ async fn every_event_in_every_state() {
       SpawnFailed: failed [Settle(no fork) GiveUp(no fork)]
       Broken: starting until 30000 [Close Kill]
       Exited: backoff until 200 [Settle(died)]
+      Unreachable: backoff until 200 [Settle(away)]
       Restart: stopping Eof until 5000 then start [Close CloseStdin]
       Stop: stopping Eof until 5000 then stop [Close CloseStdin]
       Kill: stopping Kill until 1000 then stop [Close Kill]
@@ -49,18 +51,21 @@ async fn every_event_in_every_state() {
       SpawnFailed: failed [Settle(no fork) GiveUp(no fork)]
       Broken: starting until 30000 [Close Kill]
       Exited: backoff until 200 [Settle(broke)]
+      Unreachable: backoff until 200 [Settle(broke)]
       Restart: stopping Eof until 5000 then start [Close CloseStdin]
       Stop: stopping Eof until 5000 then stop [Close CloseStdin]
       Kill: stopping Kill until 1000 then stop [Close Kill]
     ready:
       Broken: ready [Close Kill]
       Exited: backoff until 200 [Settle(died)]
+      Unreachable: backoff until 200 [Settle(away)]
       Restart: stopping Drain until 10000 then start [Close]
       Stop: stopping Drain until 10000 then stop [Close]
       Kill: stopping Kill until 1000 then stop [Close Kill]
     ready, broken:
       Broken: ready [Close Kill]
       Exited: backoff until 200 [Settle(broke)]
+      Unreachable: backoff until 200 [Settle(broke)]
       Restart: stopping Drain until 10000 then start [Close]
       Stop: stopping Drain until 10000 then stop [Close]
       Kill: stopping Kill until 1000 then stop [Close Kill]
@@ -78,20 +83,24 @@ async fn every_event_in_every_state() {
       Kill: stopped []
     draining:
       Exited: stopped [Settle(died)]
+      Unreachable: stopped [Settle(away)]
       Drained: stopping Eof until 5000 then stop [Close CloseStdin]
       Restart: stopping Drain until 10000 then start []
       Kill: stopping Kill until 1000 then stop [Close Kill]
     restarting:
       Exited: starting until 30000 [Settle(died) Spawn]
+      Unreachable: starting until 30000 [Settle(away) Spawn]
       Drained: stopping Eof until 5000 then start [Close CloseStdin]
       Stop: stopping Drain until 10000 then stop []
       Kill: stopping Kill until 1000 then stop [Close Kill]
     eof:
       Exited: stopped [Settle(died)]
+      Unreachable: stopped [Settle(away)]
       Restart: stopping Eof until 5000 then start []
       Kill: stopping Kill until 1000 then stop [Close Kill]
     killing:
       Exited: stopped [Settle(died)]
+      Unreachable: stopped [Settle(away)]
       Restart: stopping Kill until 1000 then start []
       Kill: stopping Kill until 1000 then stop [Close Kill]
     ");

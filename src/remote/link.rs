@@ -1,0 +1,296 @@
+//! What the tasks of one incarnation share: where the server is, its session, and how requests are written.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use hyper::body::Incoming;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use super::client::{Client, Letter};
+use super::out::Out;
+use crate::wire::{Message, Object, Version, header, method};
+
+const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("pointsman/", env!("CARGO_PKG_VERSION")));
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+/// Time for the server to take note of the end of its session.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A message of the server, and the call on whose stream it came.
+pub(super) struct Word(pub(super) Bytes, pub(super) Option<u64>);
+
+/// Why there is no reply.
+pub(super) enum NoReply {
+    /// The server cannot have seen the request.
+    Unsent(String),
+    /// It was written, at least in part.
+    Broken(String),
+}
+
+/// A session of the legacy era.
+struct Legacy {
+    id: Option<HeaderValue>,
+    version: Option<HeaderValue>,
+}
+
+/// Shared by the tasks of one incarnation.
+pub(super) struct Link {
+    client: Client,
+    url: Mutex<Uri>,
+    configured: HeaderMap,
+    legacy: OnceLock<Legacy>,
+    /// HTTP+SSE of 2024-11-05 is spoken.
+    old: AtomicBool,
+    /// Where messages are posted then, once the server has said so.
+    pub(super) endpoint: watch::Sender<Option<Uri>>,
+    /// Bytes of one message at most.
+    pub(super) limit: usize,
+    patience: Duration,
+    words: mpsc::Sender<Word>,
+}
+
+impl Link {
+    pub(super) fn new(
+        client: Client,
+        url: Uri,
+        configured: HeaderMap,
+        limit: usize,
+        patience: Duration,
+        words: mpsc::Sender<Word>,
+    ) -> Self {
+        Self {
+            client,
+            url: Mutex::new(url),
+            configured,
+            legacy: OnceLock::new(),
+            old: AtomicBool::new(false),
+            endpoint: watch::Sender::new(None),
+            limit,
+            patience,
+            words,
+        }
+    }
+
+    /// Where the server is.
+    pub(super) fn url(&self) -> Uri {
+        self.url.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It said that it is elsewhere on its host.
+    pub(super) fn moved(&self, to: Uri) {
+        *self.url.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    /// Whether HTTP+SSE of 2024-11-05 is spoken.
+    pub(super) fn is_old(&self) -> bool {
+        self.old.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is.
+    pub(super) fn become_old(&self) {
+        self.old.store(true, Ordering::Relaxed);
+        // A session from the start: the event stream is it.
+        let _ = self.legacy.set(Legacy {
+            id: None,
+            version: None,
+        });
+    }
+
+    /// Whether the legacy era is spoken: then there are notifications and answers to post, and streams to take up.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.legacy.get().is_some()
+    }
+
+    /// Whether the server gave a session, which it can lose.
+    pub(super) fn has_session(&self) -> bool {
+        self.is_old() || self.legacy.get().is_some_and(|legacy| legacy.id.is_some())
+    }
+
+    /// What the answer to `initialize` says: the session and the revision.
+    pub(super) fn welcome(&self, headers: &HeaderMap, answer: &str) {
+        let Ok(Message::Response(response)) = Message::parse(answer) else {
+            return;
+        };
+        let Some(result) = response.outcome.ok().and_then(|r| Object::parse(r).ok()) else {
+            return;
+        };
+        // Revisions before 2025-06-18 have no such header, and some servers refuse what they do not know.
+        let version = result
+            .get_str("protocolVersion")
+            .and_then(|v| Version::parse(&v))
+            .filter(|version| *version >= Version::V20250618)
+            .map(|version| HeaderValue::from_static(version.as_str()));
+        let _ = self.legacy.set(Legacy {
+            id: headers.get(header::SESSION).cloned(),
+            version,
+        });
+    }
+
+    /// Hands a message of the server over, as one line.
+    pub(super) async fn pass(&self, text: Bytes, call: Option<u64>) {
+        // JSON text has line breaks only between tokens, where a space means the same.
+        let text = match memchr::memchr2(b'\n', b'\r', &text) {
+            None => text,
+            Some(_) => text
+                .iter()
+                .map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b })
+                .collect(),
+        };
+        // An owner that is gone wants no messages.
+        let _ = self.words.send(Word(text, call)).await;
+    }
+
+    fn request(&self, verb: Method, uri: &Uri, body: Letter) -> Request<Letter> {
+        let mut request = Request::new(body);
+        *request.method_mut() = verb;
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.extend(
+            self.configured
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        request
+    }
+
+    fn with_session(&self, headers: &mut HeaderMap) {
+        if let Some(legacy) = self.legacy.get() {
+            headers.extend(
+                legacy
+                    .id
+                    .clone()
+                    .map(|id| (HeaderName::from_static(header::SESSION), id)),
+            );
+            let version = legacy.version.clone();
+            headers.extend(version.map(|v| (HeaderName::from_static(header::VERSION), v)));
+        }
+    }
+
+    /// Posts a message and waits for the head of the reply.
+    pub(super) async fn post(
+        &self,
+        uri: &Uri,
+        out: &Out,
+        taken: &Arc<AtomicBool>,
+    ) -> Result<Response<Incoming>, NoReply> {
+        let letter = Letter::new(out.body.clone(), Arc::clone(taken));
+        let mut request = self.request(Method::POST, uri, letter);
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ACCEPT, BOTH);
+        match &out.mirrored {
+            Some(mirrored) => headers.extend(mirrored.clone()),
+            None if out.method == method::INITIALIZE => {}
+            None => self.with_session(headers),
+        }
+        let sending = self.client.send(request);
+        tokio::pin!(sending);
+        let sent = tokio::select! {
+            sent = &mut sending => sent,
+            () = sleep(self.patience) => {
+                if !taken.load(Ordering::Acquire) {
+                    let why = format!("no connection within {:.1} s", self.patience.as_secs_f64());
+                    return Err(NoReply::Unsent(why));
+                }
+                // It is connected: from here on only the call's own bounds count.
+                sending.await
+            }
+        };
+        // Nothing was asked of the body: not even in part was it written, whatever went wrong.
+        sent.map_err(|error| match taken.load(Ordering::Acquire) {
+            true => NoReply::Broken(error.why),
+            false => NoReply::Unsent(error.why),
+        })
+    }
+
+    /// Asks for an event stream, from after event `last` on.
+    pub(super) async fn stream(&self, last: Option<&str>) -> Result<Response<Incoming>, NoReply> {
+        let mut request = self.request(Method::GET, &self.url(), Letter::empty());
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, EVENTS);
+        self.with_session(headers);
+        headers.extend(last.and_then(|id| Some((LAST_EVENT, HeaderValue::from_str(id).ok()?))));
+        self.client.send(request).await.map_err(|error| match error.connect {
+            true => NoReply::Unsent(error.why),
+            false => NoReply::Broken(error.why),
+        })
+    }
+
+    /// A connection broke: the unused ones are not to be trusted.
+    pub(super) fn renew(&self) {
+        self.client.renew();
+    }
+
+    /// Ends the session. Whatever comes of it, nobody waits for long.
+    pub(super) async fn farewell(&self) {
+        let mut request = self.request(Method::DELETE, &self.url(), Letter::empty());
+        self.with_session(request.headers_mut());
+        let _ = timeout(FAREWELL, self.client.send(request)).await;
+    }
+}
+
+/// Where `location` leads from `base`; `None` where that is no URL, or on another origin: credentials stay where they
+/// were meant for.
+pub(super) fn within(base: &Uri, location: &str) -> Option<Uri> {
+    let authority = base.authority()?;
+    let port = |uri: &Uri| {
+        uri.port_u16().or(match uri.scheme_str() {
+            Some("https") => Some(443),
+            _ => Some(80),
+        })
+    };
+    if location.contains("://") {
+        let other: Uri = location.parse().ok()?;
+        let same = other.scheme_str() == base.scheme_str()
+            && other.host().is_some_and(|h| h.eq_ignore_ascii_case(authority.host()))
+            && port(&other) == port(base)
+            && !other.authority().is_some_and(|a| a.as_str().contains('@'));
+        return same.then_some(other);
+    }
+    if location.starts_with("//") || location.split(['/', '?']).any(|part| part == "..") {
+        return None;
+    }
+    let path = match location.as_bytes().first() {
+        Some(b'/') => location.to_owned(),
+        Some(b'?') => format!("{}{location}", base.path()),
+        _ => format!("{}{location}", &base.path()[..=base.path().rfind('/')?]),
+    };
+    let parts = Uri::builder()
+        .scheme(base.scheme()?.clone())
+        .authority(authority.clone());
+    parts.path_and_query(path).build().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_stays_on_its_origin() {
+        let base: Uri = "http://h.example:80/a/sse?x=1".parse().unwrap();
+        let to = |location| within(&base, location).map(|uri| uri.to_string());
+        assert_eq!(to("/m?s=1").as_deref(), Some("http://h.example:80/m?s=1"));
+        assert_eq!(to("m/").as_deref(), Some("http://h.example:80/a/m/"));
+        assert_eq!(to("?s=1").as_deref(), Some("http://h.example:80/a/sse?s=1"));
+        assert_eq!(to("http://H.example/m").as_deref(), Some("http://H.example/m"));
+        for other in [
+            "https://h.example/m",
+            "http://h.example:81/m",
+            "http://evil.example/m",
+            "http://u@h.example/m",
+            "//evil.example/m",
+            "../m",
+            "http://",
+        ] {
+            assert_eq!(to(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Servers over HTTP: how messages get there and back, as if through a pipe. Streamable HTTP in both eras, and HTTP+SSE
+//! of 2024-11-05.
+//!
+//! Every message is a request of its own, run by a task of its own; [`Remote`] owns these tasks and tells what comes of
+//! them. Nothing is ever sent twice here: what failed is reported with what is known about it.
+
+mod client;
+mod ends;
+mod exchange;
+mod link;
+mod open;
+mod out;
+mod probe;
+mod reply;
+mod sse;
+mod stream;
+#[cfg(test)]
+mod tests;
+#[cfg(unix)]
+mod unix;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use self::exchange::End;
+use self::link::{Link, Word};
+use self::out::Out;
+use crate::wire::{Message, Object, method};
+
+pub use self::open::OpenError;
+pub use self::out::Mirrors;
+
+/// Messages of the server that wait to be taken.
+const WORDS: usize = 64;
+/// Messages of the router's own on their way at a time; beyond it no more is taken in.
+const OWN: usize = 64;
+
+/// What comes from a server.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message, one line without its newline.
+    Message {
+        /// Its text.
+        text: Bytes,
+        /// The call on whose stream it came; `None` where it came on one for all.
+        call: Option<u64>,
+    },
+    /// The server cannot have seen this call, or did nothing about it.
+    Unsent {
+        /// The call.
+        id: u64,
+        /// Why.
+        why: String,
+    },
+    /// This call was written, and no answer will come.
+    Failed {
+        /// The call.
+        id: u64,
+        /// Why.
+        why: String,
+        /// Another try may have an answer.
+        again: bool,
+    },
+    /// The server refused this call without an answer of the protocol.
+    Refused {
+        /// The call.
+        id: u64,
+        /// Why.
+        why: String,
+    },
+    /// No more calls can be sent; those that are written may still be answered. Comes once.
+    Down {
+        /// Why.
+        why: String,
+    },
+    /// All is over, and every call was reported. The last event.
+    Gone {
+        /// Why.
+        why: String,
+        /// The server could not be reached.
+        unreachable: bool,
+    },
+}
+
+/// A call on its way.
+struct Running {
+    task: AbortHandle,
+    taken: Arc<AtomicBool>,
+    modern: bool,
+}
+
+/// What a task was for.
+enum Done {
+    /// A message, how that ended, and what is wrong with the server, where a break was the reason to look.
+    Post(Box<Out>, End, Option<End>),
+    Stream(End),
+    Farewell,
+}
+
+/// The connections to one server, for one incarnation. Dropping it ends them all.
+pub struct Remote {
+    link: Arc<Link>,
+    words: mpsc::Receiver<Word>,
+    tasks: JoinSet<Done>,
+    calls: HashMap<u64, Running>,
+    /// Tasks that belong to no call.
+    others: Vec<(AbortHandle, Option<String>)>,
+    own: usize,
+    /// What waits for the third step of a legacy handshake to be done.
+    queue: VecDeque<Out>,
+    queued: usize,
+    greeting: bool,
+    started: Vec<u64>,
+    ready: VecDeque<Event>,
+    mirrors: Mirrors,
+    may_be_old: bool,
+    /// No call was sent yet: hands are still being shaken.
+    fresh: bool,
+    down: Option<(String, bool)>,
+    leaving: bool,
+    gone: bool,
+}
+
+impl Remote {
+    /// Sends a message, newline included. `call` is the router's number of the call it is.
+    pub fn push(&mut self, call: Option<u64>, mut line: Vec<u8>) {
+        line.pop_if(|byte| *byte == b'\n');
+        let out = Out::new(call, line.into(), &self.mirrors);
+        if self.greeting {
+            self.queued += out.body.len();
+            self.queue.push_back(out);
+        } else {
+            self.send(out);
+        }
+    }
+
+    fn send(&mut self, out: Out) {
+        if out.method == method::CANCELLED && !self.link.is_legacy() {
+            self.stop_listening(&out);
+        }
+        // A modern server has no use for answers, nor for a word about calls that end with their connection.
+        if self.down.is_some() || (out.id().is_none() && !self.link.is_legacy()) {
+            return;
+        }
+        self.greeting |= out.method == method::INITIALIZED;
+        let id = out.id().map(str::to_owned);
+        let (call, modern, taken) = (out.call, out.mirrored.is_some(), Arc::new(AtomicBool::new(false)));
+        let (link, mark) = (Arc::clone(&self.link), Arc::clone(&taken));
+        let task = self.tasks.spawn(async move {
+            let end = match out.method == method::LISTEN {
+                true => exchange::listen(&link, &out).await,
+                false => exchange::exchange(&link, &out, &mark).await,
+            };
+            let health = match &end {
+                End::Broken { again: true, .. } if out.call.is_some() => probe::probe(&link).await,
+                _ => None,
+            };
+            Done::Post(Box::new(out), end, health)
+        });
+        match call {
+            Some(id) => {
+                self.fresh = false;
+                self.started.push(id);
+                self.calls.insert(id, Running { task, taken, modern });
+            }
+            None => {
+                self.own += 1;
+                self.other(task, id);
+            }
+        }
+    }
+
+    fn other(&mut self, task: AbortHandle, id: Option<String>) {
+        self.others.retain(|(task, _)| !task.is_finished());
+        self.others.push((task, id));
+    }
+
+    /// A listen request of the router's own is no longer wanted: it ends with its connection.
+    fn stop_listening(&mut self, cancelled: &Out) {
+        let text = std::str::from_utf8(&cancelled.body).unwrap_or_default();
+        let Ok(Message::Notification(notification)) = Message::parse(text) else {
+            return;
+        };
+        let params = notification
+            .params
+            .and_then(|p| Object::parse(p).ok())
+            .unwrap_or_default();
+        let unwanted = params.get("requestId");
+        for (task, id) in &self.others {
+            if id.is_some() && id.as_deref() == unwanted && !task.is_finished() {
+                task.abort();
+                self.own = self.own.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Gives up a call. True where its server needs no further word about that.
+    pub fn take_back(&mut self, id: u64) -> bool {
+        if let Some(at) = self.queue.iter().position(|out| out.call == Some(id)) {
+            if let Some(out) = self.queue.remove(at) {
+                self.queued -= out.body.len();
+            }
+            return true;
+        }
+        let Some(running) = self.calls.remove(&id) else {
+            return false;
+        };
+        running.task.abort();
+        // In the modern era closing the connection is how a call is cancelled.
+        running.modern || !running.taken.load(Ordering::Acquire)
+    }
+
+    /// Bytes that wait to be sent; more than there can be where too much of the router's own is on its way.
+    pub fn backlog(&self) -> usize {
+        if self.own > OWN { usize::MAX } else { self.queued }
+    }
+
+    /// The calls that were begun since this was asked last.
+    pub fn started(&mut self) -> impl Iterator<Item = u64> + '_ {
+        self.started.drain(..)
+    }
+
+    /// Waits for what comes next; for ever after [`Event::Gone`]. Cancel safe.
+    pub async fn event(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return event;
+            }
+            let over = self.calls.is_empty() && !self.leaving && self.words.is_empty();
+            if let Some((why, unreachable)) = self.down.as_ref().filter(|_| over && !self.gone) {
+                self.gone = true;
+                return Event::Gone {
+                    why: why.clone(),
+                    unreachable: *unreachable,
+                };
+            }
+            // Unbiased: a server that talks without end must not hide the ends of calls.
+            tokio::select! {
+                Some(word) = self.words.recv(), if !self.gone => self.heard(word),
+                Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
+                    // What a task said before its end comes first.
+                    for _ in 0..self.words.len() {
+                        if let Ok(word) = self.words.try_recv() {
+                            self.heard(word);
+                        }
+                    }
+                    self.done(done.map(|(_, done)| done));
+                }
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    fn heard(&mut self, Word(text, call): Word) {
+        self.ready.push_back(Event::Message { text, call });
+    }
+
+    /// Takes leave: no more is sent, and a legacy server hears that its session is over.
+    pub fn close(&mut self) {
+        let has_session = self.down.is_none() && self.link.has_session() && !self.link.is_old();
+        self.end("its connections were closed".to_owned(), false);
+        self.drop_calls();
+        if has_session && !self.leaving {
+            self.leaving = true;
+            let link = Arc::clone(&self.link);
+            self.tasks.spawn(async move {
+                link.farewell().await;
+                Done::Farewell
+            });
+        }
+    }
+
+    /// Closes every connection now.
+    pub fn kill(&mut self) {
+        self.end("its connections were closed".to_owned(), false);
+        self.drop_calls();
+        self.leaving = false;
+        self.tasks.abort_all();
+    }
+
+    /// What was begun counts as sent, and is left to the owner.
+    fn drop_calls(&mut self) {
+        for (_, running) in self.calls.drain() {
+            running.task.abort();
+        }
+    }
+}
