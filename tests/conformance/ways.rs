@@ -1,0 +1,89 @@
+//! The ways in which the fixture stands behind the router, and what is known not to be equal yet.
+
+use serde_json::json;
+
+use crate::support::fixture::{Fixture, node, program};
+
+/// Where the fixture runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A child of the router.
+    Stdio,
+    /// A process of its own, dialled over HTTP.
+    Http,
+}
+
+/// One way.
+pub struct Way {
+    pub name: &'static str,
+    pub place: Place,
+    /// What the backend's table says beside where it is.
+    pub keys: &'static str,
+}
+
+/// One child for all sessions: it may ask its clients back only while one call runs at a time.
+pub const SHARED: Way = Way {
+    name: "stdio shared",
+    place: Place::Stdio,
+    keys: "server-requests = \"serialize\"",
+};
+
+/// A child for each session.
+pub const PER_SESSION: Way = Way {
+    name: "stdio per session",
+    place: Place::Stdio,
+    keys: "scope = \"session\"",
+};
+
+/// A server at an address.
+pub const HTTP: Way = Way {
+    name: "HTTP",
+    place: Place::Http,
+    keys: "",
+};
+
+/// Ways that the configuration has no words for yet, with a part of what it says to them. The test that finds one
+/// accepted fails: then it is to be taken out here.
+pub const NOT_YET: &[(&str, &str)] = &[
+    ("stdio shared", "server-requests"),
+    ("stdio per session", "scope"),
+    ("HTTP", "backends over HTTP are not supported yet"),
+];
+
+/// Scenarios that differ from the fixture alone: way, revision, scenario. As strict as the list above.
+pub const DIFFERENT: &[(&str, &str, &str)] = &[];
+
+impl Way {
+    /// The router's configuration, and the fixture that it dials if there is one.
+    pub fn configuration(&self, era: &str) -> (String, Option<Fixture>) {
+        match self.place {
+            Place::Stdio => {
+                let args = json!([program(), "--stdio", "--era", era]);
+                let config = format!(
+                    "[backends.fix]\ncommand = {}\nargs = {args}\n{}\n",
+                    json!(node()),
+                    self.keys
+                );
+                (config, None)
+            }
+            Place::Http => {
+                let fixture = Fixture::start(&["--era", era]);
+                let config = format!("[backends.fix]\nurl = {}\n{}\n", json!(fixture.url), self.keys);
+                (config, Some(fixture))
+            }
+        }
+    }
+
+    /// What the configuration says to it if it has no words for it yet.
+    pub fn not_yet(&self) -> Option<&'static str> {
+        NOT_YET.iter().find(|(way, _)| *way == self.name).map(|(_, says)| *says)
+    }
+
+    /// The scenarios of a revision that are known to differ.
+    pub fn known(&self, revision: &str) -> Vec<&'static str> {
+        let mine = DIFFERENT
+            .iter()
+            .filter(|(way, rev, _)| *way == self.name && *rev == revision);
+        mine.map(|(_, _, scenario)| *scenario).collect()
+    }
+}
