@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
 use tracing::info;
 
+use super::asking::{Asking, Back};
 use super::connection::{Connection, Io};
 use super::handshake::{Facts, Handshake};
 use super::listing::Listing;
@@ -45,6 +46,7 @@ pub(super) struct Actor {
     pub(super) pending: Pending,
     pub(super) shake: Option<Handshake>,
     pub(super) listing: Listing,
+    pub(super) asking: Asking,
     pub(super) facts: Option<Facts>,
     pub(super) remembered: Option<Era>,
     pub(super) incarnation: u64,
@@ -61,6 +63,7 @@ enum Wake {
     Control(Option<Control>),
     Io(Io),
     Work(usize),
+    Back(Back),
     Time,
 }
 
@@ -123,6 +126,7 @@ impl Actor {
                         self.on_work(work);
                     }
                 }
+                Wake::Back(back) => self.on_back(back),
                 Wake::Time => {
                     armed = None;
                     self.on_time();
@@ -156,6 +160,7 @@ impl Actor {
             connection,
             work,
             control,
+            asking,
             ..
         } = self;
         let room = connection.as_ref().is_none_or(|c| c.backlog() < MAX_BACKLOG);
@@ -164,6 +169,7 @@ impl Actor {
             tokio::select! {
                 io = async { match connection { Some(c) => c.io().await, None => std::future::pending().await } } => Wake::Io(io),
                 n = work.recv_many(batch, BATCH), if room && !work.is_closed() => Wake::Work(n),
+                back = poll_fn(|context| asking.poll(context)) => Wake::Back(back),
                 () = timer, if timed => Wake::Time,
             }
         };
@@ -228,6 +234,7 @@ impl Actor {
             Work::Call(submit) => self.on_call(submit),
             Work::Cancel(id) => {
                 let unwritten = self.connection.as_mut().is_some_and(|c| c.take_back(id));
+                self.asking.call_ended(id);
                 if self.pending.cancel(id, Instant::now()).is_some() && !unwritten {
                     self.send_cancelled(id);
                 }
@@ -254,18 +261,16 @@ impl Actor {
         match &mut self.connection {
             Some(connection) if takes => {
                 connection.push(Some(id), line);
-                self.pending.insert(
+                self.pending.insert(Entry {
                     id,
-                    Entry {
-                        agent,
-                        ticket,
-                        bytes,
-                        replay,
-                        end: None,
-                        reply,
-                        sink,
-                    },
-                );
+                    agent,
+                    ticket,
+                    bytes,
+                    replay,
+                    end: None,
+                    reply,
+                    sink,
+                });
             }
             _ => {
                 self.shared.give_back(&[(agent, ticket, bytes)]);

@@ -80,7 +80,8 @@ impl Actor {
                 self.connection = Some(connection);
                 let backend: Arc<str> = Arc::clone(&self.shared.name);
                 tokio::spawn(process::pump(stderr, self.stderr.clone(), backend, self.incarnation));
-                let (shake, step) = Handshake::begin(self.settings.era, self.remembered);
+                let face = self.shared.face(&self.settings);
+                let (shake, step) = Handshake::begin(self.settings.era, self.remembered, face);
                 self.probe_due = shake.probing().then(|| Instant::now() + PROBE_WAIT);
                 self.shake = Some(shake);
                 self.on_step(step);
@@ -154,6 +155,7 @@ impl Actor {
         let written = self.connection.take().map_or(0, |c| c.written());
         self.shake = None;
         self.listing.clear();
+        self.asking.clear();
         self.facts = None;
         self.probe_due = None;
         self.closed = None;

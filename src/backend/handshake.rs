@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::face::{Face, client_info};
 use super::fetch::{Fetch, FetchStep};
 use super::lists::Item;
 use crate::config::EraChoice;
+use crate::wire::json::quote;
 use crate::wire::message::write_request;
 use crate::wire::{Era, Kind, Object, RawJson, Response, Topic, Version, codes, method};
 
@@ -102,6 +104,7 @@ pub struct Handshake {
     facts: Option<Facts>,
     discovered: Option<(String, Arc<Introduced>)>,
     choice: EraChoice,
+    face: Face,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +119,8 @@ const DISCOVER_ID: &str = "1";
 const INITIALIZE_ID: &str = "2";
 
 impl Handshake {
-    /// Begins. `remembered` is the era of an earlier incarnation.
-    pub fn begin(choice: EraChoice, remembered: Option<Era>) -> (Self, Step) {
+    /// Begins. `remembered` is the era of an earlier incarnation, `face` who the target is told that it serves.
+    pub fn begin(choice: EraChoice, remembered: Option<Era>, face: Face) -> (Self, Step) {
         let mut shake = Self {
             discover: Greeting::Unsent,
             initialize: Greeting::Unsent,
@@ -125,6 +128,7 @@ impl Handshake {
             facts: None,
             discovered: None,
             choice,
+            face,
         };
         let first = match (choice, remembered) {
             (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => shake.send_initialize(),
@@ -179,12 +183,11 @@ impl Handshake {
 
     fn send_initialize(&mut self) -> String {
         self.initialize = Greeting::Sent;
-        let params = json!({
-            "protocolVersion": Version::NEWEST_LEGACY.as_str(),
-            "capabilities": {},
-            "clientInfo": client_info(),
-        });
-        write_request(Some(INITIALIZE_ID), method::INITIALIZE, Some(&params.to_string()))
+        let mut params = Object::default();
+        params.set("protocolVersion", quote(Version::NEWEST_LEGACY.as_str()));
+        params.set("capabilities", self.face.capabilities.as_str());
+        params.set("clientInfo", self.face.client.as_str());
+        write_request(Some(INITIALIZE_ID), method::INITIALIZE, Some(&params.to_text()))
     }
 
     fn on_discover(&mut self, outcome: Result<&str, &str>) -> Step {
@@ -307,11 +310,6 @@ pub fn modern_meta() -> serde_json::Value {
         method::META_CLIENT: client_info(),
         method::META_CAPABILITIES: {},
     })
-}
-
-/// Who the router is, towards targets.
-pub fn client_info() -> serde_json::Value {
-    json!({ "name": "pointsman", "version": env!("CARGO_PKG_VERSION") })
 }
 
 /// The beginning of a peer's words, for a message.

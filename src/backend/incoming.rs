@@ -8,10 +8,10 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::actor::{Actor, MAX_BACKLOG};
+use super::actor::Actor;
 use super::target::Settled;
-use crate::wire::message::{failed_answer_id, text, write_request, write_response};
-use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, Request, Response, Topic, codes, method};
+use crate::wire::message::{failed_answer_id, text, write_request};
+use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, RequestId, Response, Topic, method};
 
 /// Junk lines that are logged in full; the rest is counted.
 const JUNK_LOGGED: u64 = 5;
@@ -42,7 +42,10 @@ impl Actor {
         match Message::parse(line) {
             Ok(Message::Response(response)) => self.on_response(line, response),
             Ok(Message::Notification(notification)) => self.on_notification(line, notification),
-            Ok(Message::Request(request)) => self.on_request(&request),
+            Ok(Message::Request(request)) => {
+                let params = request.params.map(|p| RawJson::slice_of(line, p));
+                self.on_request(&request, params, None);
+            }
             Err(error) => self.on_junk(line.as_bytes(), &error),
         }
     }
@@ -89,6 +92,7 @@ impl Actor {
             return;
         };
         self.counters.answered.fetch_add(1, Ordering::Relaxed);
+        self.asking.call_ended(entry.id);
         let outcome = match response.outcome {
             Ok(result) => Ok(RawJson::slice_of(line, result)),
             Err(error) => Err(RawJson::slice_of(line, error)),
@@ -109,6 +113,12 @@ impl Actor {
                 }
             }
             (method::MESSAGE, Some(params)) => self.on_log(line, params),
+            (method::CANCELLED, Some(params)) => {
+                let params = Object::parse(params).unwrap_or_default();
+                if let Some(id) = params.get("requestId").and_then(RequestId::from_raw) {
+                    self.asking.withdrawn(&id);
+                }
+            }
             (other, _) => match Topic::told_by(other) {
                 Some(topic) if self.shake.is_some() => self.listing.stale(topic),
                 Some(topic) => topic.kinds().for_each(|kind| self.refresh(kind, true)),
@@ -127,21 +137,6 @@ impl Actor {
                 let shown: String = object.get("data").unwrap_or_default().chars().take(500).collect();
                 tracing::info!(target: "pointsman::backend", backend = %self.shared.name, level = level.as_deref().unwrap_or("info"), "{shown}");
             }
-        }
-    }
-
-    /// A request from a target. The router declared no capability, so a well-behaved one only pings.
-    fn on_request(&mut self, request: &Request<'_>) {
-        let answer = if request.method == method::PING {
-            write_response(request.id.as_raw(), Ok("{}"))
-        } else {
-            let error =
-                json!({ "code": codes::METHOD_NOT_FOUND, "message": format!("Method not found: {}", request.method) });
-            write_response(request.id.as_raw(), Err(&error.to_string()))
-        };
-        // One that asks without end and does not read must not fill the memory.
-        if let Some(connection) = self.connection.as_mut().filter(|c| c.backlog() < MAX_BACKLOG) {
-            connection.push_own(&answer);
         }
     }
 

@@ -4,8 +4,10 @@
 //! here; the path of a call outside reads the same whether a target is up or down.
 
 mod actor;
+mod asking;
 mod connection;
 mod effects;
+pub mod face;
 mod fetch;
 pub mod gate;
 pub mod handshake;
@@ -41,11 +43,13 @@ use crate::policy::TargetView;
 use crate::process::{Spawner, StderrRing};
 use crate::wire::Kind;
 
+pub use self::asking::refusal;
+pub use self::face::{Face, Owner};
 pub use self::gate::{Entry, Held, Permit};
 pub use self::handshake::Introduced;
 pub use self::lists::{Item, Known, List};
 pub use self::status::{BackendStatus, TargetStatus};
-pub use self::target::{Flight, Live, Settled, Sink, Submit, Target};
+pub use self::target::{Ask, Flight, Live, Settled, Sink, Submit, Target};
 
 /// A backend. Dropping the last handle stops its targets.
 pub struct Backend {
@@ -66,8 +70,19 @@ struct Running {
 impl Backend {
     /// Starts a backend: its targets are spawned at once, each by its own actor.
     pub fn start(name: &str, settings: config::Backend, spawner: Arc<dyn Spawner>) -> Arc<Self> {
+        Self::start_for(name, settings, spawner, None)
+    }
+
+    /// The same for one agent alone, where `owner` is given.
+    pub fn start_for(
+        name: &str,
+        settings: config::Backend,
+        spawner: Arc<dyn Spawner>,
+        owner: Option<Owner>,
+    ) -> Arc<Self> {
         let gate = Gate::new(&settings.gate);
-        let shared = Arc::new(Shared::new(name.into(), gate, spawner, settings.max_in_flight));
+        let room = room(&settings, owner.is_some());
+        let shared = Arc::new(Shared::new(name.into(), gate, spawner, room, owner));
         let settings = Arc::new(settings);
         let targets = (0..settings.replicas)
             .map(|replica| spawn_target(&shared, replica, &settings, None))
@@ -142,7 +157,7 @@ impl Backend {
         // The gate counts for all of them together: with several, a policy could pick the same one each time.
         let room = match targets.len() {
             1 => usize::MAX,
-            _ => self.settings.load().max_in_flight,
+            _ => room(&self.settings.load(), self.shared.owner.is_some()),
         };
         let in_flight = |target: &Target| target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed);
         targets
@@ -256,7 +271,7 @@ impl Backend {
     pub async fn reconfigure(&self, settings: config::Backend, respawn: bool) {
         let settings = Arc::new(settings);
         self.shared.gate.set_limits(&settings.gate);
-        self.shared.set_room(settings.max_in_flight);
+        self.shared.set_room(room(&settings, self.shared.owner.is_some()));
         let old = self.targets.load_full();
         let wanted = usize::try_from(settings.replicas).unwrap_or(usize::MAX);
         let level = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
@@ -308,6 +323,14 @@ impl Backend {
     }
 }
 
+/// Calls in flight at one target at most. One at a time, where that is how the owner of a request is known.
+fn room(settings: &config::Backend, owned: bool) -> usize {
+    match settings.server_requests {
+        config::ServerRequests::Serialize if !owned => 1,
+        _ => settings.max_in_flight,
+    }
+}
+
 fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backend>, level: Option<u8>) -> Running {
     let seat = shared.join();
     let stderr = StderrRing::new(settings.stderr_bytes);
@@ -336,6 +359,7 @@ fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backe
         pending: pending::Pending::default(),
         shake: None,
         listing: listing::Listing::default(),
+        asking: asking::Asking::default(),
         facts: None,
         remembered: None,
         incarnation: 0,

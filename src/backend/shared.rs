@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::face::{Face, Owner};
 use super::gate::Gate;
 use super::handshake::{Facts, Introduced};
 use super::lists::Lists;
 use super::queue::Ticket;
 use crate::call::AgentKey;
+use crate::config;
 use crate::error::CallError;
 use crate::process::Spawner;
 
@@ -29,6 +31,8 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) gate: Gate,
     pub(super) spawner: Arc<dyn Spawner>,
+    /// The agent whose alone the backend is, where it is one agent's.
+    pub(super) owner: Option<Owner>,
     conditions: Mutex<Conditions>,
     pub(super) lists: Lists,
     introduced: Mutex<Option<Arc<Introduced>>>,
@@ -44,7 +48,13 @@ struct Conditions {
 }
 
 impl Shared {
-    pub(super) fn new(name: Arc<str>, gate: Gate, spawner: Arc<dyn Spawner>, room: usize) -> Self {
+    pub(super) fn new(
+        name: Arc<str>,
+        gate: Gate,
+        spawner: Arc<dyn Spawner>,
+        room: usize,
+        owner: Option<Owner>,
+    ) -> Self {
         let conditions = Mutex::new(Conditions {
             by_seat: BTreeMap::new(),
             last_seat: 0,
@@ -54,10 +64,19 @@ impl Shared {
             name,
             gate,
             spawner,
+            owner,
             conditions,
             lists: Lists::default(),
             introduced: Mutex::default(),
             changed: watch::Sender::new(0),
+        }
+    }
+
+    /// Who its targets are told that they serve.
+    pub(super) fn face(&self, settings: &config::Backend) -> Face {
+        match &self.owner {
+            Some(owner) => owner.face.clone(),
+            None => Face::own(settings.server_requests),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Gate, Listen, Names, Pipeline, Plugin, Policies,
-    Router, Sessions, Source, StateKind, Stop,
+    Router, Scope, ServerRequests, Sessions, Source, StateKind, Stop,
 };
 
 /// The embedded components that are there without being asked for, with the hook that asks them.
@@ -69,6 +69,7 @@ impl Default for Sessions {
             capacity: 10_000,
             idle: secs(24 * 3600),
             max_requests: 256,
+            answer_wait: secs(10 * 60),
         }
     }
 }
@@ -84,6 +85,10 @@ impl Default for Backend {
             trusted: false,
             era: EraChoice::Auto,
             state: StateKind::None,
+            scope: Scope::Shared,
+            session_targets: 64,
+            session_idle: secs(30 * 60),
+            server_requests: ServerRequests::Off,
             max_in_flight: 256,
             call_timeout: None,
             start_timeout: secs(30),

@@ -12,7 +12,7 @@ pub struct Changes {
     pub backends_added: Vec<String>,
     /// Backends that are gone.
     pub backends_removed: Vec<String>,
-    /// Backends whose program changed (command, args, env, cwd, era): their children must be restarted.
+    /// Backends whose program changed (command, args, env, cwd, era, and whom it is told that it serves): their children must be restarted.
     pub backends_respawn: Vec<String>,
     /// Backends of which only limits changed: no restart.
     pub backends_retuned: Vec<String>,
@@ -93,7 +93,10 @@ fn backend(changes: &mut Changes, name: String, before: &Backend, after: &Backen
 
 /// What a running child cannot take on.
 fn program(backend: &Backend) -> impl PartialEq + '_ {
-    (&backend.command, &backend.args, &backend.env, &backend.cwd, backend.era)
+    (
+        (&backend.command, &backend.args, &backend.env, &backend.cwd),
+        (backend.era, backend.scope, backend.server_requests),
+    )
 }
 
 /// The names that are in one map only, or have different values.

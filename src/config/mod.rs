@@ -106,6 +106,8 @@ pub struct Sessions {
     pub idle: Duration,
     /// Requests of one session in flight at most.
     pub max_requests: usize,
+    /// How long an agent may take to answer what a server asks it.
+    pub answer_wait: Duration,
 }
 
 /// Which era a backend is spoken to in.
@@ -128,6 +130,24 @@ pub enum StateKind {
     Volatile,
 }
 
+/// Who shares a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All agents.
+    Shared,
+    /// Nobody: every legacy session has a target of its own. Modern agents, which have no sessions, share one.
+    Session,
+}
+
+/// Whether requests of a server to its client, in the middle of a call, find their agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerRequests {
+    /// Not at a target that agents share: it is not told of clients that can be asked.
+    Off,
+    /// They do: one call at a time runs at a shared target, so that its agent is known.
+    Serialize,
+}
+
 /// `[backends.NAME]`: one upstream server over stdio.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
@@ -147,6 +167,14 @@ pub struct Backend {
     pub era: EraChoice,
     /// What it keeps in memory.
     pub state: StateKind,
+    /// Whether agents share its targets.
+    pub scope: Scope,
+    /// With [`Scope::Session`]: sessions that have a target of their own at most; the longest unused makes room.
+    pub session_targets: usize,
+    /// With [`Scope::Session`]: a session's target unused for so long is stopped.
+    pub session_idle: Duration,
+    /// Whether what its targets ask in the middle of a call finds the agent.
+    pub server_requests: ServerRequests,
     /// Calls in flight at one target at most.
     pub max_in_flight: usize,
     /// A call in flight longer than this fails with 7004; `None` never.

@@ -149,6 +149,7 @@ fn sessions(t: &mut Table<'_>, into: &mut Sessions) {
     t.read("capacity", &mut into.capacity, Item::capacity);
     t.read("idle", &mut into.idle, duration(TICK, LONG));
     t.read("max-requests", &mut into.max_requests, Item::capacity);
+    t.read("answer-wait", &mut into.answer_wait, duration(TICK, LONG));
 }
 
 fn policies(t: &mut Table<'_>, into: &mut Policies) {
@@ -174,6 +175,10 @@ fn settings(t: &mut Table<'_>, into: &mut Backend) {
     t.read("trusted", &mut into.trusted, Item::flag);
     t.read("era", &mut into.era, Item::word);
     t.read("state", &mut into.state, Item::word);
+    t.read("scope", &mut into.scope, Item::word);
+    t.read("session-targets", &mut into.session_targets, Item::capacity);
+    t.read("session-idle", &mut into.session_idle, duration(TICK, LONG));
+    t.read("server-requests", &mut into.server_requests, Item::word);
     t.read("max-in-flight", &mut into.max_in_flight, Item::capacity);
     t.read("call-timeout", &mut into.call_timeout, |item| match item.value {
         toml::de::DeValue::String(text) if text == "never" => Some(None),

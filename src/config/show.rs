@@ -188,11 +188,13 @@ impl Printer {
             capacity,
             idle,
             max_requests,
+            answer_wait,
         } = sessions;
         self.table("sessions");
         self.line("capacity", capacity);
         self.time("idle", *idle);
         self.line("max-requests", max_requests);
+        self.time("answer-wait", *answer_wait);
     }
 
     fn policies(&mut self, policies: &Policies) {

@@ -14,8 +14,9 @@ use super::store::Session;
 use super::{Agents, accepted, accepts_events, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
 use crate::transport::{HttpReply, HttpRequest, Replying};
+use crate::wire::message::Response as Answered;
 use crate::wire::message::{text, write_response};
-use crate::wire::{Era, Kind, Message, Notification, Object, Request, RequestId, Version, codes, method};
+use crate::wire::{Era, Kind, Message, Notification, Object, RawJson, Request, RequestId, Version, codes, method};
 
 /// Messages of one batch at most.
 const MAX_BATCH: usize = 1000;
@@ -50,11 +51,13 @@ impl Agents {
                 events::reply(response, notes, true, streams, &self.listen)
             }
             Message::Notification(notification) => {
-                legacy_notification(&session, &notification);
+                legacy_notification(&session, body, &notification);
                 at_once(accepted())
             }
-            // The router asks legacy agents nothing, so nothing waits for an answer.
-            Message::Response(_) => at_once(accepted()),
+            Message::Response(response) => {
+                legacy_response(&session, body, &response);
+                at_once(accepted())
+            }
         }
     }
 
@@ -98,8 +101,8 @@ impl Agents {
                             .0,
                     );
                 }
-                Ok(Message::Notification(notification)) => legacy_notification(&session, &notification),
-                Ok(Message::Response(_)) => {}
+                Ok(Message::Notification(notification)) => legacy_notification(&session, &body, &notification),
+                Ok(Message::Response(response)) => legacy_response(&session, &body, &response),
                 Err(error) => {
                     let HttpReply::Json { body, .. } = unparsable(&error) else {
                         continue;
@@ -206,15 +209,25 @@ pub(super) async fn want_level(endpoint: &Endpoint, rank: u8) {
     }
 }
 
-fn legacy_notification(session: &Session, notification: &Notification<'_>) {
-    if notification.method != method::CANCELLED {
-        // `initialized` says nothing that the router waits for; the others are not relayed yet.
-        return;
+/// An answer of the agent to a request of a server.
+fn legacy_response(session: &Session, body: &ByteString, response: &Answered<'_>) {
+    if let Some(id) = &response.id {
+        let raw = |text| RawJson::slice_of(body, text);
+        session.asking.answered(id, response.outcome.map(raw).map_err(raw));
     }
-    let Some(params) = notification.params.and_then(|p| Object::parse(p).ok()) else {
-        return;
-    };
-    if let Some(id) = params.get("requestId").and_then(RequestId::from_raw) {
-        session.cancel(&id);
+}
+
+fn legacy_notification(session: &Session, body: &ByteString, notification: &Notification<'_>) {
+    let Some(params) = notification.params else { return };
+    match notification.method.as_ref() {
+        method::CANCELLED => {
+            let params = Object::parse(params).unwrap_or_default();
+            if let Some(id) = params.get("requestId").and_then(RequestId::from_raw) {
+                session.cancel(&id);
+            }
+        }
+        method::PROGRESS => session.asking.progressed(&RawJson::slice_of(body, params)),
+        // `initialized` says nothing that the router waits for.
+        _ => {}
     }
 }

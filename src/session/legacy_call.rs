@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use http::HeaderMap;
 
 use super::events::Response;
-use super::listener::CallListener;
+use super::listener::{Asks, CallListener};
 use super::notes::{self, Notes};
 use super::store::Session;
 use super::{Agents, answer, method_name, params_of, progress_token};
@@ -61,16 +61,17 @@ impl Agents {
             Ok(running) => running,
             Err(refused) => return failed(Reason::InvalidParams(refused.to_string()).into()),
         };
-        let (listener, notes): (Arc<dyn Listener>, _) = match &token {
-            Some(token) if streams => {
-                let (sender, receiver) = notes::channel(self.listen.stream_capacity);
-                let level = Some(session.level.load(Ordering::Relaxed));
-                (
-                    Arc::new(CallListener::new(sender, Some(token.clone()), level)),
-                    Some(receiver),
-                )
-            }
-            _ => (Arc::clone(session) as Arc<dyn Listener>, None),
+        let progress = streams && token.is_some();
+        let (listener, notes): (Arc<dyn Listener>, _) = if progress || (streams && session.can_be_asked) {
+            let (sender, receiver) = notes::channel(self.listen.stream_capacity);
+            let level = Some(session.level.load(Ordering::Relaxed));
+            let asks = Asks::Session(Arc::clone(session));
+            (
+                Arc::new(CallListener::new(Some(sender), token, level, asks)),
+                Some(receiver),
+            )
+        } else {
+            (Arc::clone(session) as Arc<dyn Listener>, None)
         };
         let level_asked = session.level_asked.load(Ordering::Relaxed);
         let level = method::LOG_LEVELS
@@ -91,7 +92,7 @@ impl Agents {
         let incoming = Incoming {
             call: Arc::new(call),
             endpoint: Arc::clone(endpoint),
-            progress: notes.is_some(),
+            progress,
             listener: Some(listener),
             log_level: level.filter(|_| level_asked),
             handed_over: false.into(),

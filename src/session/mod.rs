@@ -1,6 +1,7 @@
 //! Agents: which era a request is in, legacy sessions, and how answers go back.
 
 mod answer;
+mod asking;
 mod envelope;
 mod events;
 mod legacy;

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::envelope::{Envelope, arguments_mirrored};
 use super::legacy::want_level;
-use super::listener::CallListener;
+use super::listener::{Asks, CallListener};
 use super::{Agents, accepts_events, answer, at_once, events, json_reply, method_name, notes, params_of};
 use crate::call::{AgentKey, Call};
 use crate::catalog::Endpoint;
@@ -52,7 +52,12 @@ impl Agents {
         let (listener, notes): (Option<Arc<dyn Listener>>, _) = if streams && (token.is_some() || rank.is_some()) {
             let (sender, receiver) = notes::channel(self.listen.stream_capacity);
             (
-                Some(Arc::new(CallListener::new(sender, token.clone(), rank))),
+                Some(Arc::new(CallListener::new(
+                    Some(sender),
+                    token.clone(),
+                    rank,
+                    Asks::Refused,
+                ))),
                 Some(receiver),
             )
         } else {

@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::asking::{self, Asking};
 use super::lists::versions;
 use super::notes::{self, NoteSender, Notes};
+use crate::backend::{Ask, refusal};
 use crate::call::{AgentKey, Introduction};
 use crate::catalog::Endpoint;
 use crate::config;
-use crate::wire::{RequestId, Version};
+use crate::wire::{RawJson, RequestId, Version};
 
 /// The default severity: what an agent that never asked gets.
 pub const DEFAULT_LEVEL: u8 = 1;
@@ -35,6 +38,11 @@ pub struct Session {
     pub level_asked: AtomicBool,
     /// The versions of the lists, by topic, that the agent knows or was told of.
     pub known_lists: [AtomicU64; 3],
+    /// Requests of servers that are out to the agent.
+    pub(super) asking: Arc<Asking>,
+    answer_wait: Duration,
+    /// Whether the agent declared anything that a server could ask it.
+    pub(super) can_be_asked: bool,
     running: Mutex<HashMap<RequestId, oneshot::Sender<()>>>,
     stream: Mutex<Option<NoteSender>>,
     used: Mutex<Instant>,
@@ -103,12 +111,25 @@ impl Session {
         lock(&self.stream).as_ref().is_some_and(|s| s.send(event))
     }
 
+    /// Puts a request of a server to the agent, on the stream of its call or on its own.
+    pub(super) fn put(&self, ask: Ask, stream: Option<NoteSender>) {
+        let capabilities = self.introduction.capabilities.as_ref().map(RawJson::as_str);
+        if let Err(why) = asking::can_be_asked(capabilities, &ask) {
+            let _ = ask.reply.send(Err(refusal(&why)));
+            return;
+        }
+        let stream = stream.filter(|s| !s.is_closed()).or_else(|| lock(&self.stream).clone());
+        self.asking.ask(ask, stream, self.answer_wait);
+    }
+
     fn touch(&self, now: Instant) {
         *lock(&self.used) = now;
     }
 
     fn idle_since(&self) -> Option<Instant> {
-        let busy = !lock(&self.running).is_empty() || lock(&self.stream).as_ref().is_some_and(|s| !s.is_closed());
+        let busy = !lock(&self.running).is_empty()
+            || self.asking.is_waiting()
+            || lock(&self.stream).as_ref().is_some_and(|s| !s.is_closed());
         (!busy).then(|| *lock(&self.used))
     }
 }
@@ -163,10 +184,13 @@ impl Store {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             version,
             endpoint: Arc::clone(&endpoint.name),
+            can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
             introduction: Arc::new(introduction),
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
             known_lists,
+            asking: Arc::default(),
+            answer_wait: self.limits.answer_wait,
             running: Mutex::default(),
             stream: Mutex::default(),
             used: Mutex::new(Instant::now()),
@@ -212,6 +236,7 @@ impl Store {
         let ended = lock(&self.sessions).remove(id);
         ended.is_some_and(|session| {
             lock(&session.stream).take();
+            session.asking.end();
             true
         })
     }
@@ -223,8 +248,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn store(capacity: usize) -> Store {
@@ -232,6 +255,7 @@ mod tests {
             capacity,
             idle: Duration::from_secs(60),
             max_requests: 2,
+            answer_wait: Duration::from_secs(60),
         })
     }
 

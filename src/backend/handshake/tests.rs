@@ -1,6 +1,7 @@
 //! Conversations with servers of both eras, as tables: what was said, what follows.
 
 use super::*;
+use crate::config::ServerRequests;
 use crate::wire::RequestId;
 
 /// A handshake and what was said in it.
@@ -11,7 +12,7 @@ struct Talk {
 
 impl Talk {
     fn begin(choice: EraChoice, remembered: Option<Era>) -> Self {
-        let (shake, step) = Handshake::begin(choice, remembered);
+        let (shake, step) = Handshake::begin(choice, remembered, Face::own(ServerRequests::Off));
         let mut talk = Self {
             shake,
             told: String::new(),
@@ -320,7 +321,7 @@ fn a_cursor_that_never_ends_is_given_up() {
 
 #[test]
 fn the_modern_requests_carry_the_whole_envelope_and_cursors_their_bytes() {
-    let (mut shake, step) = Handshake::begin(EraChoice::Modern, None);
+    let (mut shake, step) = Handshake::begin(EraChoice::Modern, None, Face::own(ServerRequests::Off));
     let Step::Send(lines) = step else { panic!("{step:?}") };
     let probe: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
     assert_eq!(probe["params"]["_meta"], modern_meta());
