@@ -44,14 +44,48 @@ pub const HTTP: Way = Way {
 
 /// Ways that the configuration has no words for yet, with a part of what it says to them. The test that finds one
 /// accepted fails: then it is to be taken out here.
-pub const NOT_YET: &[(&str, &str)] = &[
-    ("stdio shared", "server-requests"),
-    ("stdio per session", "scope"),
-    ("HTTP", "backends over HTTP are not supported yet"),
+pub const NOT_YET: &[(&str, &str)] = &[("HTTP", "backends over HTTP are not supported yet")];
+
+/// Differences that stay, and why: revision, scenario, reason.
+pub const BY_CHOICE: &[(&str, &str, &str)] = &[
+    (
+        "2025-11-25",
+        "server-sse-multiple-streams",
+        "the router answers with JSON while the answer comes soon, which the suite notes as INFO",
+    ),
+    (
+        "2025-11-25",
+        "server-sse-polling",
+        "not scored; a server that closes the stream of a call closes it to the router, and the agent's stays open",
+    ),
 ];
 
-/// Scenarios that differ from the fixture alone: way, revision, scenario. As strict as the list above.
-pub const DIFFERENT: &[(&str, &str, &str)] = &[];
+/// Scenarios that still differ from the fixture alone, and are to be mended: way, revision, scenario. The test that
+/// finds one equal fails: then it is to be taken out here.
+pub const DIFFERENT: &[(&str, &str, &str)] = &[
+    ("stdio shared", "2025-11-25", "elicitation-sep1034-defaults"),
+    ("stdio shared", "2025-11-25", "elicitation-sep1330-enums"),
+    ("stdio shared", "2025-11-25", "resources-subscribe"),
+    ("stdio shared", "2025-11-25", "resources-unsubscribe"),
+    ("stdio shared", "2025-11-25", "tools-call-elicitation"),
+    ("stdio shared", "2025-11-25", "tools-call-sampling"),
+    ("stdio shared", "2026-07-28", "http-custom-header-server-validation"),
+    ("stdio shared", "2026-07-28", "server-stateless"),
+    ("stdio shared", "2026-07-28", "tasks-dispatch-and-envelope"),
+    ("stdio per session", "2025-11-25", "elicitation-sep1034-defaults"),
+    ("stdio per session", "2025-11-25", "elicitation-sep1330-enums"),
+    ("stdio per session", "2025-11-25", "resources-subscribe"),
+    ("stdio per session", "2025-11-25", "resources-unsubscribe"),
+    ("stdio per session", "2025-11-25", "tools-call-elicitation"),
+    ("stdio per session", "2025-11-25", "tools-call-sampling"),
+    (
+        "stdio per session",
+        "2026-07-28",
+        "http-custom-header-server-validation",
+    ),
+    ("stdio per session", "2026-07-28", "server-stateless"),
+    ("stdio per session", "2026-07-28", "tasks-dispatch-and-envelope"),
+];
 
 impl Way {
     /// The router's configuration, and the fixture that it dials if there is one.
