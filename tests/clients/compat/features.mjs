@@ -13,6 +13,8 @@ export const FORM = { action: 'accept', content: { word: 'semaphore' } };
 export const ROOTS = { roots: [{ uri: 'file:///siding', name: 'siding' }] };
 
 const COUNTER = 'test://counter';
+/** The tool that is added: one client to a server. */
+const ADDED = 'added';
 
 /** The answer came and is not what it must be. */
 class Mismatch extends Error {}
@@ -74,13 +76,13 @@ const FEATURES = {
     });
     expect(city.completion.values, ['berlin', 'bonn', 'bremen']);
   },
-  async 'list change'(c, o) {
+  async 'list change'(c) {
     const changed = heard(c, 'notifications/tools/list_changed', () => true);
     await c.watch();
-    said(await c.call({ name: 'add_tool', arguments: { name: o.tool } }));
+    said(await c.call({ name: 'add_tool', arguments: { name: ADDED } }));
     await changed;
     const names = (await c.list()).map((tool) => tool.name);
-    if (!names.includes(o.tool)) throw new Mismatch(`${o.tool} is not in the list after the change`);
+    if (!names.includes(ADDED)) throw new Mismatch(`${ADDED} is not in the list after the change`);
   },
   async cancel(c) {
     const count = async () => JSON.parse(said(await c.call({ name: 'cancelled_count', arguments: {} }))).cancelled;
@@ -128,13 +130,11 @@ export async function main(connect) {
     allowPositionals: true,
     options: {
       mode: { type: 'string' },
-      /** The tool that is added: its name must be new to the server. */
-      tool: { type: 'string', default: 'added' },
       /** Seconds for each feature. */
       deadline: { type: 'string', default: '10' },
     },
   });
-  const o = { url: new URL(positionals[0]), mode: values.mode, tool: values.tool };
+  const o = { url: new URL(positionals[0]), mode: values.mode };
   const seconds = Number(values.deadline);
   let c;
   try {
@@ -145,7 +145,7 @@ export async function main(connect) {
   }
   for (const [feature, run] of Object.entries(FEATURES)) {
     try {
-      await within(seconds, run(c, o));
+      await within(seconds, run(c));
       print({ feature, ok: true });
     } catch (e) {
       print({ feature, ok: false, ...told(e) });

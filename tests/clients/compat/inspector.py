@@ -86,7 +86,6 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("url", metavar="URL")
     p.add_argument("--mode", default="legacy", choices=["legacy", "auto", "modern"])
-    p.add_argument("--tool", help="unused: it cannot be told of changes")
     p.add_argument("--deadline", type=float, default=10, metavar="SECONDS", help="for each feature")
     o = p.parse_args()
     with tempfile.TemporaryDirectory() as home:

@@ -13,6 +13,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 MODERN = "2026-07-28"
 COUNTER = "test://counter"
+# The tool that is added: one client to a server.
+ADDED = "added"
 MODEL = types.CreateMessageResult(
     role="assistant", model="siding", content=types.TextContent(type="text", text="all aboard"), stop_reason="endTurn"
 )
@@ -44,8 +46,8 @@ def said(result):
 class Connected:
     """One connected client, and what its hooks see."""
 
-    def __init__(self, client, tool):
-        self.client, self.tool, self.modern = client, tool, False
+    def __init__(self):
+        self.client, self.modern = None, False
         self.stream_open, self.heard = anyio.Event(), {}
 
     async def on_response(self, response):
@@ -116,12 +118,12 @@ class Connected:
 
     async def list_change(self):
         async def act():
-            await self.call("add_tool", name=self.tool)
+            await self.call("add_tool", name=ADDED)
 
         await self.told_of(types.ToolListChangedNotification, {"tools_list_changed": True}, act)
         names = [tool.name for tool in (await self.client.list_tools(cache_mode="bypass")).tools]
-        if self.tool not in names:
-            raise Told("wrong", f"{self.tool} is not in the list after the change")
+        if ADDED not in names:
+            raise Told("wrong", f"{ADDED} is not in the list after the change")
 
     async def count(self):
         return json.loads(await self.call("cancelled_count"))["cancelled"]
@@ -170,7 +172,7 @@ def say(feature, failure=None):
 
 
 async def run(o, left):
-    connected = Connected(None, o.tool)
+    connected = Connected()
 
     async def answer(what):
         return what
@@ -201,7 +203,6 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("url", metavar="URL")
     p.add_argument("--mode", default="auto", choices=["auto", "legacy", MODERN])
-    p.add_argument("--tool", default="added", help="the tool that is added: its name must be new to the server")
     p.add_argument("--deadline", type=float, default=10, metavar="SECONDS", help="for each feature")
     o = p.parse_args()
     left = list(FEATURES)
