@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 
+use crate::wire::json::quote;
 use crate::wire::method;
-use crate::wire::{Era, Index, Kind, Malformed, Object, RawJson};
+use crate::wire::{Era, Index, Kind, Malformed, Object, RawJson, Version};
 
 /// Who a call is from, for fairness, order and ownership.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -110,6 +111,23 @@ pub struct Introduction {
     pub capabilities: Option<RawJson>,
 }
 
+impl Introduction {
+    /// What a modern request of this agent says of it in its `_meta`: version, client and capabilities.
+    pub fn modern_meta(&self) -> [(&'static str, Cow<'_, str>); 3] {
+        fn or<'a>(said: &'a Option<RawJson>, nothing: &'a str) -> Cow<'a, str> {
+            Cow::Borrowed(said.as_ref().map_or(nothing, RawJson::as_str))
+        }
+        [
+            (method::META_VERSION, quote(Version::NEWEST_MODERN.as_str()).into()),
+            (
+                method::META_CLIENT,
+                or(&self.client, "{\"name\":\"unknown\",\"version\":\"0\"}"),
+            ),
+            (method::META_CAPABILITIES, or(&self.capabilities, "{}")),
+        ]
+    }
+}
+
 /// The params of a call, and an index of them that is made at the first use and shared by every hook.
 #[derive(Debug)]
 pub struct Params {
@@ -175,6 +193,11 @@ impl Call {
         let called =
             |s: &&Subject| matches!(&*self.method, method::TOOLS_CALL | method::PROMPTS_GET) && s.kind.is_named();
         self.subject.as_ref().filter(called).map(|s| s.key.as_str())
+    }
+
+    /// The authenticated principal that it is from; empty where agents are not told apart.
+    pub fn principal(&self) -> &str {
+        ""
     }
 
     /// The index of the params. An error where arguments hold a key twice: a policy and a target could read

@@ -69,6 +69,10 @@ pub enum Reason {
     CrashLoop(String),
     /// Meant for the state of an earlier incarnation.
     StateLost,
+    /// The call that this one goes on with, after its server had asked for input, is gone.
+    InputLost(String),
+    /// The server asked its client for something and got no answer.
+    InputRefused(String),
     /// A policy said no; its own words.
     Denied {
         /// The policy's code for it.
@@ -139,7 +143,10 @@ impl CallError {
     pub fn delivery(&self) -> Delivery {
         match self.reason {
             _ if self.answered => Delivery::Unknown,
-            Reason::OutcomeUnknown(_) | Reason::Cancelled { sent: true } => Delivery::Unknown,
+            Reason::OutcomeUnknown(_)
+            | Reason::InputLost(_)
+            | Reason::InputRefused(_)
+            | Reason::Cancelled { sent: true } => Delivery::Unknown,
             Reason::Denied { .. }
             | Reason::Unknown(..)
             | Reason::InvalidParams(_)
@@ -157,7 +164,8 @@ impl CallError {
             Reason::HoldDeadline => codes::HOLD_DEADLINE,
             Reason::OutcomeUnknown(_) => codes::OUTCOME_UNKNOWN,
             Reason::CrashLoop(_) => codes::CRASH_LOOP,
-            Reason::StateLost => codes::STATE_LOST,
+            Reason::StateLost | Reason::InputLost(_) => codes::STATE_LOST,
+            Reason::InputRefused(_) => codes::INTERNAL_ERROR,
             Reason::Denied { .. } => codes::DENIED,
             Reason::Ambiguous(_) => codes::AMBIGUOUS,
             Reason::PolicyFault(_) => codes::POLICY_FAULT,
@@ -189,6 +197,12 @@ impl CallError {
             Reason::StateLost => format!(
                 "{backend} was restarted and its earlier state is gone. The call was not sent; rebuild the state first."
             ),
+            Reason::InputLost(why) => format!(
+                "the call that waited for this input is gone: {why} What it had begun may or may not have taken effect; call again from the beginning."
+            ),
+            Reason::InputRefused(why) => {
+                format!("{backend} asked the client for input in the middle of the call, and got none: {why}")
+            }
             Reason::Denied { message, .. } => format!("denied by policy: {message}"),
             Reason::Ambiguous(backends) => format!(
                 "several backends could take this call ({}) and no policy chose one; name it with the header X-Pointsman-Backend or the path /mcp/BACKEND",

@@ -167,6 +167,13 @@ impl Backend {
             .collect()
     }
 
+    /// Whether that incarnation of that replica takes calls.
+    pub fn is_running(&self, replica: u32, incarnation: u64) -> bool {
+        let same =
+            |r: &Running| r.target.replica == replica && r.target.live().is_some_and(|l| l.incarnation == incarnation);
+        self.targets.load().iter().any(same)
+    }
+
     /// A live target as a policy sees it.
     pub fn view(&self, target: &Target, live: &Live) -> TargetView {
         use std::sync::atomic::Ordering::Relaxed;

@@ -69,6 +69,7 @@ impl Default for Sessions {
             capacity: 10_000,
             idle: secs(24 * 3600),
             max_requests: 256,
+            parked: 256,
             answer_wait: secs(10 * 60),
         }
     }

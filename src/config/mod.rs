@@ -106,6 +106,8 @@ pub struct Sessions {
     pub idle: Duration,
     /// Requests of one session in flight at most.
     pub max_requests: usize,
+    /// Calls of modern agents that wait for input at most.
+    pub parked: usize,
     /// How long an agent may take to answer what a server asks it.
     pub answer_wait: Duration,
 }

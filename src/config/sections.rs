@@ -149,6 +149,7 @@ fn sessions(t: &mut Table<'_>, into: &mut Sessions) {
     t.read("capacity", &mut into.capacity, Item::capacity);
     t.read("idle", &mut into.idle, duration(TICK, LONG));
     t.read("max-requests", &mut into.max_requests, Item::capacity);
+    t.read("parked", &mut into.parked, Item::capacity);
     t.read("answer-wait", &mut into.answer_wait, duration(TICK, LONG));
 }
 

@@ -188,12 +188,14 @@ impl Printer {
             capacity,
             idle,
             max_requests,
+            parked,
             answer_wait,
         } = sessions;
         self.table("sessions");
         self.line("capacity", capacity);
         self.time("idle", *idle);
         self.line("max-requests", max_requests);
+        self.line("parked", parked);
         self.time("answer-wait", *answer_wait);
     }
 

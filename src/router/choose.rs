@@ -45,6 +45,15 @@ impl Router {
             let offering = candidates.iter().enumerate().filter(|(_, c)| alone || c.offers);
             offering.map(|(at, _)| at).collect()
         };
+        if let Some(pinned) = &incoming.pinned {
+            // Policies were asked, for they may deny it; but only one target knows what it goes on from.
+            let backend = view.backends.iter().find(|b| *b.name() == pinned.backend);
+            let backend = backend.ok_or_else(|| CallError::from(Reason::StateLost).at(&pinned.backend))?;
+            return Ok(Routed::To(Destination {
+                backend: Arc::clone(backend),
+                name: asked.map(|n| view.name_at(kind, backend.name(), n)),
+            }));
+        }
         let mut chosen = among.iter().filter_map(|at| view.backends.get(*at));
         match (chosen.next(), chosen.next()) {
             (Some(only), None) => {
@@ -79,6 +88,19 @@ impl Router {
         to: &Destination,
     ) -> Result<Selected, CallError> {
         let mut live = to.backend.live();
+        if let Some(pinned) = &incoming.pinned {
+            let same = |(target, live): &(Arc<Target>, Live)| {
+                target.replica == pinned.replica && live.incarnation == pinned.incarnation
+            };
+            return match live.into_iter().find(same) {
+                Some((target, live)) => Ok(Selected::Target(target, live)),
+                None if to.backend.is_running(pinned.replica, pinned.incarnation) => {
+                    // Another call took its last place in this moment.
+                    Ok(Selected::Hold(Duration::from_millis(1)))
+                }
+                None => Err(CallError::from(Reason::StateLost).at(to.backend.name())),
+            };
+        }
         if live.is_empty() {
             // It died or was filled between the gate and here: the gate is closed by now.
             return Ok(Selected::Hold(Duration::ZERO));

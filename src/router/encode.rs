@@ -1,29 +1,11 @@
 //! A call as it is written to a target: the id, the name, the progress token and the era's `_meta` are the
 //! router's, everything else stays the bytes it was.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::LazyLock;
 
-use crate::backend::handshake::modern_meta;
-use crate::call::Call;
+use crate::call::{Call, Introduction};
 use crate::wire::json::{push_quoted, quote};
 use crate::wire::{Era, Object, method};
-
-/// What the router says of itself in the `_meta` of a modern request, made once.
-static OWN_META: LazyLock<[(&str, String); 3]> = LazyLock::new(|| {
-    let own = modern_meta();
-    [method::META_VERSION, method::META_CLIENT, method::META_CAPABILITIES].map(|key| (key, own[key].to_string()))
-});
-
-/// The same as the whole `_meta` of a call that brings none of its own.
-static ONLY_OWN_META: LazyLock<String> = LazyLock::new(|| {
-    let mut meta = Object::default();
-    for (key, value) in OWN_META.iter() {
-        meta.set(key, value.as_str());
-    }
-    meta.to_text()
-});
 
 /// What a target needs to be told besides the params.
 pub(super) struct Shape<'a> {
@@ -61,7 +43,7 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
         }
         let meta = meta(call, object.get("_meta"), shape)?;
         match meta {
-            Some(meta) => object.set("_meta", meta.into_owned()),
+            Some(meta) => object.set("_meta", meta),
             None => object.remove("_meta"),
         }
         object.write(&mut out);
@@ -116,12 +98,32 @@ fn one_line(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Cow<'static, str>>, String> {
+/// A legacy agent said in `initialize` what a modern request says each time.
+fn introduce<'a>(meta: &mut Object<'a>, call: &'a Call) {
+    match &call.initialize {
+        Some(introduction) => {
+            for (key, value) in introduction.modern_meta() {
+                meta.set(key, value);
+            }
+        }
+        None => {
+            for (key, value) in Introduction::default().modern_meta() {
+                meta.set(key, value.into_owned());
+            }
+        }
+    }
+}
+
+fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<String>, String> {
     let plain = raw.is_none() && !shape.progress && (shape.log_level.is_none() || shape.era == Era::Legacy);
     if plain {
-        // The usual call: nothing to add, or always the same.
+        // The usual call: nothing to add, or what its agent always says.
         let bridged = call.era == Era::Legacy && shape.era == Era::Modern;
-        return Ok(bridged.then(|| Cow::Borrowed(ONLY_OWN_META.as_str())));
+        return Ok(bridged.then(|| {
+            let mut meta = Object::default();
+            introduce(&mut meta, call);
+            meta.to_text()
+        }));
     }
     let mut meta = match raw {
         Some(raw) => Object::parse(raw).map_err(|e| format!("_meta: {e}"))?,
@@ -146,16 +148,14 @@ fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Cow<
             }
         }
         (Era::Legacy, Era::Modern) => {
-            for (key, value) in OWN_META.iter() {
-                meta.set(key, value.as_str());
-            }
+            introduce(&mut meta, call);
             if let Some(level) = shape.log_level {
                 meta.set(method::META_LOG_LEVEL, quote(level));
             }
         }
         (Era::Modern, Era::Modern) => {}
     }
-    Ok((!meta.is_empty()).then(|| meta.to_text().into()))
+    Ok((!meta.is_empty()).then(|| meta.to_text()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
-use super::{Answer, Destination, Incoming, Router, Sent, encode, fault};
+use super::{Answer, Destination, Incoming, Pinned, Router, Sent, encode, fault};
 use crate::backend::{Live, Permit, Settled, Sink, Submit, Target};
 use crate::call::Call;
 use crate::config::StateKind;
@@ -90,7 +90,16 @@ impl Router {
                     .transform_response(policy, call, body)
                     .await
                     .map_err(|f| f.at(to.backend.name()))?;
-                Ok(Sent::Answered(Answer { body, era: live.era }))
+                let from = Some(Pinned {
+                    backend: Arc::clone(to.backend.name()),
+                    replica: target.replica,
+                    incarnation: live.incarnation,
+                });
+                Ok(Sent::Answered(Answer {
+                    body,
+                    era: live.era,
+                    from,
+                }))
             }
             Settled::Returned { replayed } => {
                 if may_replay && !replayed {

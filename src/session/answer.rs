@@ -15,7 +15,9 @@ use crate::wire::{Era, Kind, Object, codes, method};
 /// The response to a call, in the era of the agent that made it.
 pub(super) fn respond(id: &str, agent: Era, method: &str, errors: Errors, outcome: Result<Answer, CallError>) -> Body {
     let text = match outcome {
-        Ok(Answer { body: Ok(result), era }) => response(id, result.as_str(), era, agent),
+        Ok(Answer {
+            body: Ok(result), era, ..
+        }) => response(id, method, result.as_str(), era, agent),
         Ok(Answer { body: Err(error), .. }) => return refused(id, error.as_str(), agent),
         Err(error) => {
             let as_result = errors == Errors::Result
@@ -24,7 +26,7 @@ pub(super) fn respond(id: &str, agent: Era, method: &str, errors: Errors, outcom
             if !as_result {
                 return refused(id, &error.to_wire(), agent);
             }
-            response(id, &error.to_tool_result(), Era::Legacy, agent)
+            response(id, method, &error.to_tool_result(), Era::Legacy, agent)
         }
     };
     text.into()
@@ -59,9 +61,9 @@ fn refused(id: &str, error: &str, agent: Era) -> Body {
 }
 
 /// The response with a result of one era for an agent of that or the other.
-fn response(id: &str, result: &str, from: Era, to: Era) -> String {
+fn response(id: &str, method: &str, result: &str, from: Era, to: Era) -> String {
     match (from, to) {
-        (Era::Legacy, Era::Modern) => completed(id, result),
+        (Era::Legacy, Era::Modern) => completed(id, method, result),
         (Era::Modern, Era::Legacy) => plain(id, result),
         _ => write_response(id, Ok(result)),
     }
@@ -90,8 +92,8 @@ fn plain(id: &str, result: &str) -> String {
     out
 }
 
-/// A legacy result with the `resultType` that modern clients require.
-fn completed(id: &str, result: &str) -> String {
+/// A legacy result with what modern clients require: `resultType`, and for a resource how long it may be kept.
+fn completed(id: &str, method: &str, result: &str) -> String {
     let mentions = memchr::memmem::find(result.as_bytes(), b"\"resultType\"").is_some();
     if mentions
         && let Ok(object) = Object::parse(result)
@@ -101,8 +103,12 @@ fn completed(id: &str, result: &str) -> String {
     }
     let rest = result.trim_start().strip_prefix('{').unwrap_or("}").trim_start();
     let comma = if rest.starts_with('}') { "" } else { "," };
-    let mut out = begin_response(id, rest.len() + 32);
-    for part in ["{\"resultType\":\"complete\"", comma, rest, "}"] {
+    let mut out = begin_response(id, rest.len() + 80);
+    let kept = match method {
+        method::RESOURCES_READ => ",\"ttlMs\":0,\"cacheScope\":\"private\"",
+        _ => "",
+    };
+    for part in ["{\"resultType\":\"complete\"", kept, comma, rest, "}"] {
         out.push_str(part);
     }
     out
@@ -173,9 +179,12 @@ mod tests {
             ),
             (legacy, legacy, "{}", "{}"),
         ] {
-            assert_eq!(response("7", result, from, to), write_response("7", Ok(given)));
+            assert_eq!(
+                response("7", "tools/call", result, from, to),
+                write_response("7", Ok(given))
+            );
         }
-        let refused = response("7", r#"{"resultType":"input_required"}"#, modern, legacy);
+        let refused = response("7", "tools/call", r#"{"resultType":"input_required"}"#, modern, legacy);
         assert!(
             refused.contains("\"error\"") && refused.contains("input_required"),
             "{refused}"

@@ -1,8 +1,10 @@
 //! What a modern request says of itself: its envelope, and the headers that must say the same.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
-use super::{error_object, progress_token};
+use super::{error_object, input, progress_token};
 use crate::call::Subject;
 use crate::transport::HttpRequest;
 use crate::wire::{Era, Index, Object, Request, Version, codes, header, method};
@@ -15,6 +17,10 @@ pub(super) struct Envelope<'a> {
     pub(super) meta: &'a str,
     pub(super) token: Option<String>,
     pub(super) log_level: Option<&'static str>,
+    /// What the client can do.
+    pub(super) capabilities: &'a str,
+    /// What it brings back of a call that it makes again.
+    pub(super) state: Option<String>,
 }
 
 /// Checks the envelope and the headers that mirror it. An error is the response's `error`, for status 400.
@@ -37,12 +43,15 @@ pub(super) fn envelope<'a>(request: &HttpRequest, message: &Request<'a>) -> Resu
     let Some(version) = meta.get_str(method::META_VERSION) else {
         return Err(invalid(&format!("_meta[\"{}\"] is missing", method::META_VERSION)));
     };
-    if !meta.get(method::META_CAPABILITIES).is_some_and(|c| c.starts_with('{')) {
+    let Some(capabilities) = meta
+        .get_borrowed(method::META_CAPABILITIES)
+        .filter(|c| c.starts_with('{'))
+    else {
         return Err(invalid(&format!(
             "_meta[\"{}\"] is missing or no object",
             method::META_CAPABILITIES
         )));
-    }
+    };
     mirrored(request, header::VERSION, &version)?;
     if !Version::parse(&version).is_some_and(|v| v.era() == Era::Modern) {
         let data = json!({ "supported": [Version::NEWEST_MODERN.as_str()], "requested": version });
@@ -74,6 +83,8 @@ pub(super) fn envelope<'a>(request: &HttpRequest, message: &Request<'a>) -> Resu
         meta: raw_meta,
         token: progress_token(&meta).map_err(|why| invalid(&why))?,
         log_level,
+        capabilities,
+        state: params.get_str(input::STATE).map(Cow::into_owned),
     })
 }
 

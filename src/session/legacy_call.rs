@@ -5,18 +5,24 @@ use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
 use http::HeaderMap;
+use tokio::sync::{mpsc, oneshot};
 
 use super::events::Response;
+use super::input::{self, Required};
 use super::listener::{Asks, CallListener};
 use super::notes::{self, Notes};
 use super::store::Session;
 use super::{Agents, answer, method_name, params_of, progress_token};
+use crate::backend::Ask;
 use crate::call::{Call, Subject};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
-use crate::router::{Incoming, Listener};
+use crate::router::{Answer, Incoming, Listener, Pinned};
 use crate::wire::message::write_response;
 use crate::wire::{Era, Object, Request, method};
+
+/// How often a server may ask in the course of one call.
+const MAX_ROUNDS: usize = 32;
 
 impl Agents {
     /// A request that goes to a backend: its response as it becomes ready, and the notifications before it.
@@ -95,6 +101,7 @@ impl Agents {
             progress,
             listener: Some(listener),
             log_level: level.filter(|_| level_asked),
+            pinned: None,
             handed_over: false.into(),
         };
         let agents = Arc::clone(self);
@@ -102,11 +109,80 @@ impl Agents {
             let outcome = tokio::select! {
                 biased;
                 Ok(()) = &mut running.cancelled => Err(incoming.cancelled()),
-                outcome = agents.router.call(&incoming) => outcome,
+                outcome = agents.call_to_the_end(&incoming) => outcome,
             };
             let errors = incoming.endpoint.view().settings.errors;
             answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
         };
         (Box::pin(response), notes)
+    }
+
+    /// Carries a call to its last result. What a modern server asks by a result on the way, the agent is asked by
+    /// requests, as its era has it.
+    async fn call_to_the_end(&self, incoming: &Incoming) -> Result<Answer, CallError> {
+        let mut answer = self.router.call(incoming).await?;
+        for _ in 0..MAX_ROUNDS {
+            let required = match &answer.body {
+                Ok(result) if answer.era == Era::Modern => input::required(result.as_str()),
+                _ => return Ok(answer),
+            };
+            let required = match required {
+                Ok(Some(required)) => required,
+                Ok(None) => return Ok(answer),
+                Err(why) => return Err(Reason::InputRefused(why).into()),
+            };
+            // Boxed: few calls are asked.
+            answer = Box::pin(self.call_again(incoming, required, answer.from)).await?;
+        }
+        let why = format!("it asked {MAX_ROUNDS} times and was not content");
+        Err(Reason::InputRefused(why).into())
+    }
+
+    async fn call_again(
+        &self,
+        incoming: &Incoming,
+        required: Required,
+        from: Option<Pinned>,
+    ) -> Result<Answer, CallError> {
+        let Some(listener) = &incoming.listener else {
+            return Err(Reason::InputRefused("nobody listens".to_owned()).into());
+        };
+        let answers = required.questions.into_iter().map(|question| {
+            let (reply, answer) = oneshot::channel();
+            // A modern server has no token to say progress under.
+            let (progress, _) = mpsc::channel(1);
+            listener.ask(Ask {
+                method: question.method,
+                params: question.params,
+                reply,
+                progress,
+            });
+            async move { (question.key, answer.await) }
+        });
+        let mut brought = Vec::new();
+        for (key, answer) in futures_util::future::join_all(answers).await {
+            match answer {
+                Ok(Ok(answer)) => brought.push((key, answer)),
+                Ok(Err(error)) => return Err(Reason::InputRefused(error.as_str().to_owned()).into()),
+                Err(_) => return Err(Reason::InputRefused("the client went away".to_owned()).into()),
+            }
+        }
+        let call = &incoming.call;
+        let answers = brought.iter().map(|(key, answer)| (key.as_str(), answer));
+        let params = input::again(call.params.as_str(), answers, required.state.as_deref());
+        let again = Incoming {
+            call: Arc::new(Call {
+                params: call.params.edited(params.map_err(Reason::InvalidParams)?.into()),
+                ..(**call).clone()
+            }),
+            endpoint: Arc::clone(&incoming.endpoint),
+            listener: incoming.listener.clone(),
+            progress: incoming.progress,
+            log_level: incoming.log_level,
+            // Without a state the server relies on nothing that it said before.
+            pinned: from.filter(|_| required.state.is_some()),
+            handed_over: false.into(),
+        };
+        self.router.call(&again).await
     }
 }

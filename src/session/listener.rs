@@ -95,6 +95,15 @@ impl CallListener {
         };
     }
 
+    /// The stream and the token of this request are those of the call that `other` listens to.
+    pub(super) fn hand_over(&self, other: &Self) {
+        let (events, token) = {
+            let mut out = self.out();
+            (out.events.take(), out.token.take())
+        };
+        other.attach(events, token);
+    }
+
     fn out(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,8 +2,10 @@
 
 mod answer;
 mod asking;
+mod conversation;
 mod envelope;
 mod events;
+mod input;
 mod legacy;
 mod legacy_call;
 mod lifecycle;
@@ -13,6 +15,8 @@ mod lists;
 mod modern;
 mod modern_call;
 mod notes;
+mod parking;
+mod states;
 mod store;
 
 use std::borrow::Cow;
@@ -24,6 +28,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 
+use self::parking::Parking;
 use self::store::Store;
 use crate::call::Params;
 use crate::config;
@@ -47,6 +52,8 @@ pub struct Agents {
     calls: AtomicU64,
     running: watch::Sender<bool>,
     sealer: Sealer,
+    parking: Arc<Parking>,
+    answer_wait: std::time::Duration,
 }
 
 impl Agents {
@@ -60,6 +67,8 @@ impl Agents {
             calls: AtomicU64::new(1),
             running: watch::Sender::new(true),
             sealer,
+            parking: Parking::new(config.sessions.parked),
+            answer_wait: config.sessions.answer_wait,
         })
     }
 

@@ -255,6 +255,7 @@ mod tests {
             capacity,
             idle: Duration::from_secs(60),
             max_requests: 2,
+            parked: 2,
             answer_wait: Duration::from_secs(60),
         })
     }

@@ -174,6 +174,7 @@ impl Dice {
                 capacity: self.count(),
                 idle: self.time(),
                 max_requests: self.count(),
+                parked: self.count(),
                 answer_wait: self.time(),
             },
             endpoints: (0..self.below(3)).map(|n| (format!("e{n}"), endpoint(self))).collect(),
