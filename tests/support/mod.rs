@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "several test binaries share it, and none uses all of it")]
 
 pub mod agent;
+pub mod fixture;
 pub mod http;
 
 use std::fs::{self, File};
@@ -19,6 +20,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[allow(unused_imports, reason = "not every test binary calls as an agent")]
 pub use agent::Agent;
 
 /// How long anything may take: far above what it needs on a busy machine.

@@ -1,0 +1,79 @@
+//! Published clients against the fixture server, alone and through the router: nine features each, as a table that
+//! is kept in `docs/compatibility.md`. `POINTSMAN_WRITE_TABLE=1` writes it anew.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "tests start processes, measure real time, print it, and fail by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod places;
+mod rust_client;
+mod table;
+
+use std::path::Path;
+
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+
+use clients::{CLIENTS, Client};
+use places::{PLACES, Place};
+use table::{Cell, Table};
+
+/// Clients at a time. Each has a router and a server of its own, so that what is announced there was caused by the
+/// client that hears it.
+const AT_A_TIME: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_table_is_as_written() {
+    let mut tables: Vec<Table> = PLACES.iter().map(Table::new).collect();
+    let open = PLACES
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| tables[*at].refused.is_none());
+    let pairs: Vec<_> = open
+        .flat_map(|(at, place)| CLIENTS.iter().map(move |c| (at, place, c)))
+        .collect();
+    let run = async |(at, place, client): (usize, &Place, &'static Client)| {
+        let up = place.start().await;
+        (at, client.name, client.run(up.url()).await)
+    };
+    let rows: Vec<_> = iter(pairs).map(run).buffered(AT_A_TIME).collect().await;
+    for (at, client, cells) in rows {
+        tables[at].rows.push((client, cells));
+    }
+    let text = table::document(&tables);
+    println!("{text}");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compatibility.md");
+    if std::env::var_os("POINTSMAN_WRITE_TABLE").is_some_and(|v| v == "1") {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &text).unwrap();
+    }
+    let direct = tables.iter().find(|t| t.place.backend.is_none()).unwrap();
+    for (client, cells) in &direct.rows {
+        for (feature, cell) in cells {
+            assert!(
+                !matches!(cell, Cell::Failed { .. }),
+                "{client} without the router, {feature}: {cell:?}"
+            );
+        }
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (old, new) = (lines(&written), lines(&text));
+    let gone = old.iter().filter(|l| !new.contains(l)).map(|l| format!("- {l}\n"));
+    let come = new.iter().filter(|l| !old.contains(l)).map(|l| format!("+ {l}\n"));
+    let differs: String = gone.chain(come).collect();
+    assert!(
+        written == text,
+        "docs/compatibility.md says something else (POINTSMAN_WRITE_TABLE=1 writes it anew):\n{differs}"
+    );
+}

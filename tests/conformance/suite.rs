@@ -1,0 +1,132 @@
+//! The official conformance suite: runs it, and reads what it wrote check by check.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::fixture::{node, tool};
+
+/// Far above the 12 s that a run takes: a broken one waits for its own deadlines, one after the other.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// A check as it must be the same in every run: id, name, status.
+pub type Check = (String, String, String);
+
+/// What one run of the suite said: the checks of each scenario, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report(pub BTreeMap<String, Vec<Check>>);
+
+/// A run of the suite with these arguments. It ends by itself; its exit code only repeats what the checks say.
+pub async fn run(args: &[&str]) -> String {
+    let output = tokio::process::Command::new(node())
+        .arg(tool("tests/clients/node_modules/.bin/conformance"))
+        .args(args)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(DEADLINE, output).await;
+    let output = output.unwrap_or_else(|_| panic!("the suite is not done after {DEADLINE:?}: {args:?}"));
+    let output = output.expect("the suite starts");
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// What the suite says of the server at this address.
+pub async fn server(url: &str, revision: &str) -> Report {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().to_str().expect("the path is text");
+    let said = run(&["server", "--url", url, "--requirements", revision, "-o", out]).await;
+    let report = Report::read(folder.path(), "server-");
+    assert!(!report.0.is_empty(), "the suite wrote no results:\n{said}");
+    report
+}
+
+/// The scenarios that a revision requires of `whom`: `Server` or `Client`.
+pub async fn required(revision: &str, whom: &str) -> BTreeSet<String> {
+    let said = run(&["list", "--requirements", revision]).await;
+    let (_, list) = said
+        .split_once(&format!("{whom} scenarios"))
+        .unwrap_or_else(|| panic!("the suite lists nothing for {whom}:\n{said}"));
+    let names = list.lines().skip(1).map_while(|line| line.trim().strip_prefix("- "));
+    names.map(str::to_owned).collect()
+}
+
+impl Report {
+    /// Reads `PREFIX<scenario>-<time>/checks.json` for each scenario that ran.
+    pub fn read(folder: &Path, prefix: &str) -> Report {
+        let mut report = Report::default();
+        for entry in std::fs::read_dir(folder).expect("the results can be read") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(scenario) = without_time(&name) else {
+                continue;
+            };
+            let scenario = scenario.strip_prefix(prefix).unwrap_or(scenario).to_owned();
+            let text = std::fs::read_to_string(entry.path().join("checks.json")).expect("each scenario has checks");
+            let checks: Vec<Value> = serde_json::from_str(&text).expect("checks are JSON");
+            let part = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+            let checks = checks
+                .iter()
+                .map(|c| (part(c, "id"), part(c, "name"), part(c, "status")));
+            report.0.insert(scenario, checks.collect());
+        }
+        report
+    }
+
+    /// Whether a scenario ran, and nothing in it failed.
+    pub fn passes(&self, scenario: &str) -> bool {
+        let fine = |(_, _, status): &Check| !["FAILURE", "WARNING"].contains(&status.as_str());
+        self.0
+            .get(scenario)
+            .is_some_and(|checks| !checks.is_empty() && checks.iter().all(fine))
+    }
+
+    /// The scenarios that are not the same in both, each with the checks that differ in words.
+    pub fn difference(&self, other: &Report) -> BTreeMap<String, String> {
+        let names: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        let mut different = BTreeMap::new();
+        for name in names {
+            let empty = Vec::new();
+            let (ours, theirs) = (self.0.get(name).unwrap_or(&empty), other.0.get(name).unwrap_or(&empty));
+            if ours == theirs {
+                continue;
+            }
+            let mut words = String::new();
+            for (sign, here, there) in [('-', ours, theirs), ('+', theirs, ours)] {
+                for (id, what, status) in here.iter().filter(|c| !there.contains(c)) {
+                    let _ = writeln!(words, "    {sign} {status} {id} {what}");
+                }
+            }
+            if words.is_empty() {
+                words.push_str("    the same checks in another order or number\n");
+            }
+            different.insert(name.clone(), words);
+        }
+        different
+    }
+}
+
+/// `tools-list-2026-11-20T15-57-42-487Z` without the time.
+fn without_time(name: &str) -> Option<&str> {
+    let (at, _) = name.rmatch_indices("-20").find(|(at, _)| {
+        let time = &name[at + 1..];
+        time.len() == 24 && time.ends_with('Z') && time.as_bytes()[10] == b'T'
+    })?;
+    Some(&name[..at])
+}
+
+#[test]
+fn names_of_results_lose_their_time() {
+    assert_eq!(
+        without_time("server-json-schema-2020-12-2026-11-20T15-57-43-827Z"),
+        Some("server-json-schema-2020-12")
+    );
+    assert_eq!(without_time("server-json-schema-2020-12"), None);
+}
