@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{join, join_all};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
@@ -80,7 +81,7 @@ impl App {
             error,
         };
         let bound = transport::bind(&config.listen).await.map_err(listen_error)?;
-        let address = bound.local_addr();
+        let address = bound.local_addr().unwrap_or(config.listen.address);
         if !address.ip().to_canonical().is_loopback() {
             let own = if address.ip().is_unspecified() {
                 "localhost".to_owned()
@@ -148,6 +149,10 @@ impl App {
                 agents.end_streams();
             }
         };
+        let stop_local = {
+            let signals = shutdown.subscribe();
+            async move { signals.draining().await }
+        };
         let grace = config.router.grace;
         let deadline = {
             let signals = shutdown.subscribe();
@@ -173,7 +178,18 @@ impl App {
                 tokio::time::sleep(LAST_WORDS).await;
             }
         };
-        transport::serve(bound, config.listen.clone(), door, stop, deadline).await;
+        // Whichever of the two is first to wait for it begins it, and both end by it.
+        let deadline = deadline.shared();
+        let socket = mcp_socket(&config.router, address.port());
+        let beside = serve_local(
+            socket,
+            config.listen.clone(),
+            Arc::clone(&door),
+            stop_local,
+            deadline.clone(),
+        );
+        let tcp = transport::serve(bound, config.listen.clone(), door, stop, deadline);
+        join(tcp, beside).await;
         reloading.abort();
         administration.abort();
         stop_backends(&router, shutdown).await;
@@ -201,6 +217,39 @@ async fn stop_backends(router: &Router, shutdown: &Shutdown) {
         shutdown.subscribe().phase() >= Phase::Draining,
         "backends stop only with the router"
     );
+}
+
+/// Where a router of this configuration that listens on TCP `port` serves MCP locally.
+pub fn mcp_socket(router: &config::Router, port: u16) -> std::io::Result<PathBuf> {
+    match (&router.mcp_socket, &router.admin_socket) {
+        (Some(path), _) => Ok(path.clone()),
+        (None, Some(admin)) => Ok(local::mcp_path(admin)),
+        (None, None) => local::default_path(port).map(|admin| local::mcp_path(&admin)),
+    }
+}
+
+/// Serves MCP on the socket for `pointsman connect`. Without one the router still does its job.
+async fn serve_local(
+    path: std::io::Result<PathBuf>,
+    listen: config::Listen,
+    door: Arc<Door>,
+    stop: impl Future<Output = ()>,
+    deadline: impl Future<Output = ()>,
+) {
+    let bound = match path {
+        Ok(path) => local::LocalListener::bind(&path)
+            .await
+            .map_err(|e| format!("{}: {e}", path.display())),
+        Err(error) => Err(error.to_string()),
+    };
+    match bound {
+        Ok(listener) => {
+            info!("MCP socket {}", listener.path().display());
+            let bound = transport::Bound::local(listener);
+            transport::serve(bound, listen, Arc::new(local::Prompt(door)), stop, deadline).await;
+        }
+        Err(error) => warn!("no MCP socket, so `pointsman connect` cannot reach this router: {error}"),
+    }
 }
 
 /// Serves the admin socket. Without one the router still does its job.

@@ -57,6 +57,7 @@ impl Default for Router {
             workers: 0,
             grace: secs(10),
             admin_socket: None,
+            mcp_socket: None,
             list_wait: secs(5),
         }
     }

@@ -91,6 +91,8 @@ pub struct Router {
     pub grace: Duration,
     /// The admin socket; `None` means a private one in the runtime directory.
     pub admin_socket: Option<PathBuf>,
+    /// The socket for `pointsman connect`; `None` means beside the admin socket.
+    pub mcp_socket: Option<PathBuf>,
     /// How long `tools/list` waits for backends that are starting for the first time.
     pub list_wait: Duration,
 }

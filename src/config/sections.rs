@@ -141,6 +141,7 @@ fn router(t: &mut Table<'_>, into: &mut Router) {
     t.read("workers", &mut into.workers, |item| item.number(0, 1024));
     t.read("grace", &mut into.grace, duration(NONE, HOUR));
     t.read("admin-socket", &mut into.admin_socket, |item| item.path().map(Some));
+    t.read("mcp-socket", &mut into.mcp_socket, |item| item.path().map(Some));
     t.read("list-wait", &mut into.list_wait, duration(NONE, HOUR));
 }
 

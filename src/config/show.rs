@@ -172,12 +172,14 @@ impl Printer {
             workers,
             grace,
             admin_socket,
+            mcp_socket,
             list_wait,
         } = router;
         self.table("router");
         self.line("workers", workers);
         self.time("grace", *grace);
         self.path("admin-socket", admin_socket.as_deref());
+        self.path("mcp-socket", mcp_socket.as_deref());
         self.time("list-wait", *list_wait);
     }
 

@@ -162,6 +162,7 @@ impl Dice {
                 workers: self.count(),
                 grace: self.time(),
                 admin_socket: self.flag().then(|| self.path()),
+                mcp_socket: self.flag().then(|| self.path()),
                 list_wait: self.time(),
             },
             sessions: Sessions {

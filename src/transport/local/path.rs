@@ -13,6 +13,13 @@ pub fn default_path(port: u16) -> io::Result<PathBuf> {
     path_in(runtime.as_deref(), &std::env::temp_dir(), port)
 }
 
+/// The socket behind which MCP is served, for a router whose admin socket is at `admin`: beside it.
+pub fn mcp_path(admin: &Path) -> PathBuf {
+    let mut name = admin.file_stem().unwrap_or_default().to_owned();
+    name.push("-mcp.sock");
+    admin.with_file_name(name)
+}
+
 pub(super) fn path_in(runtime: Option<&Path>, temp: &Path, port: u16) -> io::Result<PathBuf> {
     let directory = match runtime {
         // The XDG specification says to ignore relative paths.
@@ -27,7 +34,7 @@ pub(super) fn path_in(runtime: Option<&Path>, temp: &Path, port: u16) -> io::Res
 }
 
 /// Makes the directory if there is none, for us alone, and refuses one in which others could replace the socket.
-pub(super) fn prepare_directory(directory: &Path) -> io::Result<()> {
+pub fn prepare_directory(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().recursive(true).mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -61,7 +68,7 @@ pub(super) fn own_uid() -> u32 {
 }
 
 fn denied(directory: &Path, why: &str) -> io::Error {
-    let message = format!("{} cannot hold the admin socket: {why}", directory.display());
+    let message = format!("{} cannot hold a private socket: {why}", directory.display());
     io::Error::new(io::ErrorKind::PermissionDenied, message)
 }
 
@@ -79,6 +86,7 @@ mod tests {
         assert_eq!(path, runtime.path().join("pointsman/7400.sock"));
         let other = temp.path().join(format!("pointsman-{}/7401.sock", own_uid()));
         assert_eq!(path_in(None, temp.path(), 7401).unwrap(), other);
+        assert_eq!(mcp_path(&path), runtime.path().join("pointsman/7400-mcp.sock"));
         assert_eq!(path_in(Some(Path::new("run")), temp.path(), 7401).unwrap(), other);
     }
 
