@@ -11,7 +11,17 @@ const FLOORS: [&[&str]; 5] = [
     &["error", "call", "policy", "config"],
     &["transport", "process", "plugin", "watch"],
     &["backend", "catalog", "router", "session", "reload"],
-    &["telemetry", "shutdown", "admin", "demo", "app", "cli", "main", "lib"],
+    &[
+        "telemetry",
+        "shutdown",
+        "admin",
+        "demo",
+        "app",
+        "connect",
+        "cli",
+        "main",
+        "lib",
+    ],
 ];
 
 const MOST_LINES: usize = 400;

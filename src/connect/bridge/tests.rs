@@ -1,0 +1,1 @@
+//! Tables: what is said and what happens, and what follows.
