@@ -1,15 +1,23 @@
 //! One request to the router's socket, from connecting to the end of its reply, told as events.
 //!
-//! Each request has a connection of its own: one that was kept could have died unnoticed, and then nobody could say
-//! whether the request left.
+//! Each request has a connection of its own: one that was kept could have died unnoticed. And its body leaves only when
+//! the router has said that it is there to read it (`100 Continue`), for a router that dies still has a queue of
+//! connections that it never saw. So what fails before that provably never reached it.
 
+use std::convert::Infallible;
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::join;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use futures_util::task::AtomicWaker;
+use http::header::{ACCEPT, CONTENT_TYPE, EXPECT, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -24,7 +32,51 @@ use crate::wire::header;
 const MAX_MESSAGE: usize = 256 << 20;
 
 /// A request that can be sent.
-pub(super) type Call = Request<Full<Bytes>>;
+pub(super) type Call = Request<Withheld>;
+
+/// A body that waits until it is asked for.
+pub(super) struct Withheld {
+    bytes: Bytes,
+    wanted: Arc<Wanted>,
+}
+
+/// Whether the router wants the body, and who waits for that.
+#[derive(Default)]
+struct Wanted {
+    yes: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Withheld {
+    fn new(bytes: Bytes) -> Self {
+        let wanted = Arc::default();
+        Self { bytes, wanted }
+    }
+}
+
+impl Body for Withheld {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        self.wanted.waker.register(cx.waker());
+        if self.wanted.yes.load(Ordering::Acquire) {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.bytes.len()).unwrap_or(u64::MAX))
+    }
+}
 
 /// What all requests of a client have in common.
 #[derive(Clone, Debug)]
@@ -41,6 +93,7 @@ impl Shape {
         let mut call = self.call(Method::POST, post.body.into_bytes(), post.session.as_deref());
         let headers = call.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         if let Some(mirror) = &post.mirror {
             set(headers, header::VERSION, &mirror.version);
             set(headers, header::METHOD, &mirror.method);
@@ -60,7 +113,7 @@ impl Shape {
     }
 
     fn call(&self, method: Method, body: Bytes, session: Option<&Session>) -> Call {
-        let mut call = Request::new(Full::new(body));
+        let mut call = Request::new(Withheld::new(body));
         // Checked when the command line was read.
         *call.uri_mut() = self.path.parse().unwrap_or_default();
         let accept = match method {
@@ -94,7 +147,13 @@ pub(super) async fn exchange(socket: &Path, call: Call, number: u64, events: mps
     let _ = events.send(end).await;
 }
 
-async fn converse(socket: &Path, call: Call, number: u64, events: &mpsc::Sender<Event>) -> Event {
+async fn converse(socket: &Path, mut call: Call, number: u64, events: &mpsc::Sender<Event>) -> Event {
+    let wanted = Arc::clone(&call.body().wanted);
+    let told = Arc::clone(&wanted);
+    hyper::ext::on_informational(&mut call, move |_| {
+        told.yes.store(true, Ordering::Release);
+        told.waker.wake();
+    });
     let Ok(stream) = UnixStream::connect(socket).await else {
         return Event::Refused(number);
     };
@@ -102,15 +161,10 @@ async fn converse(socket: &Path, call: Call, number: u64, events: &mpsc::Sender<
         return Event::Refused(number);
     };
     let conversation = async move {
-        let reply = match sender.try_send_request(call).await {
+        let reply = match sender.send_request(call).await {
             Ok(reply) => reply,
-            // It comes back only if nothing of it was written.
-            Err(mut error) => {
-                return match error.take_message() {
-                    Some(_) => Event::Refused(number),
-                    None => Event::Cut(number),
-                };
-            }
+            Err(_) if wanted.yes.load(Ordering::Acquire) => return Event::Cut(number),
+            Err(_) => return Event::Refused(number),
         };
         match read(reply, number, events).await {
             Some(()) => Event::Ended(number),

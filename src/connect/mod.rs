@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::bridge::{Bridge, Effect, Event, Limits, Session};
 use self::exchange::{Call, Shape, exchange};
 pub use self::start::Finder;
-use crate::shutdown::{Phase, Shutdown};
+use crate::shutdown::Shutdown;
 
 /// Replies that wait to be looked at; more wait in their sockets.
 const EVENTS: usize = 64;
@@ -112,7 +112,7 @@ pub async fn run(options: Options, finder: Finder, shutdown: &Shutdown) {
                     let sent = tokio::select! {
                         sent = out.send(line) => sent.is_ok(),
                         // A client that does not read cannot keep us.
-                        () = signals.draining() => signals.phase() < Phase::Draining,
+                        () = signals.now() => false,
                     };
                     if !sent {
                         return;

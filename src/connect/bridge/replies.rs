@@ -147,10 +147,13 @@ impl Bridge {
 
     /// The request never left: there is no router.
     pub(super) fn refused(&mut self, number: u64, now: Instant) {
-        if self.is_stream(number) {
-            return self.stream_ended(now);
-        }
         self.down();
+        // Somebody may listen there who takes nothing: that must not be found out again and again.
+        self.pause(now);
+        if let Some(legacy) = self.legacy.as_mut().filter(|l| l.stream == Some(number)) {
+            legacy.stream = None;
+            return;
+        }
         self.hold_flight(number, now);
     }
 

@@ -149,10 +149,12 @@ fn a_router_that_was_never_reached_costs_nothing() {
     let mut world = World::legacy(json!({}));
     world.say(call(1));
     assert_eq!(world.refused("tools/call#1"), ["start"], "it never left");
-    assert_eq!(world.on(Event::Reached), ["post tools/call#1 @s1/2025-11-25"]);
+    assert_eq!(world.on(Event::Reached), NOTHING);
+    assert_eq!(world.wait_for_pause(), ["post tools/call#1 @s1/2025-11-25"]);
     world.head("tools/call#1", 200);
     // The stream alone starts no router.
     assert_eq!(world.end("stream"), ["look"]);
+    assert_eq!(world.refused("stream"), NOTHING, "it is gone already");
     assert_eq!(world.say(request(2, "ping", json!({}))), ["start"]);
 }
 

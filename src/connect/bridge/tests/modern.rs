@@ -108,7 +108,7 @@ fn a_listener_is_opened_again_under_its_id_and_acknowledged_once() {
                 ["start"]
             );
         }
-        assert_eq!(world.on(Event::Reached), [sent.clone()]);
+        assert_eq!(world.on(Event::Reached), std::slice::from_ref(&sent));
         world.head(name, 200);
         assert_eq!(
             world.hear(name, acknowledged.clone()),
