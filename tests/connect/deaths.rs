@@ -85,13 +85,54 @@ async fn killed_again_and_again(modern: bool, starter: Starter) {
         };
         *ends.entry(words).or_default() += 1;
     }
-    println!("{rounds} rounds of two kills each, modern: {modern}: {ends:?}");
+    for round in 0..rounds {
+        in_the_middle(&mut shim, &mut place, starter, round, &mut ends).await;
+    }
+    println!("{rounds} rounds of three kills each, modern: {modern}: {ends:?}");
     let between = place.lines().iter().filter(|l| l.starts_with("between")).count();
     assert_eq!(between, rounds, "each was done once");
     let allowed = |note: &Value| !modern && note["method"] == "notifications/tools/list_changed";
     assert!(shim.notes.iter().all(allowed), "{:?}", shim.notes);
     let (rest, status) = shim.close().await;
     assert!(rest.iter().all(allowed) && status.success(), "{rest:?} {status}");
+}
+
+/// Calls that are sent without waiting, and a kill at a moment of its own: each is answered, and the answer is true.
+async fn in_the_middle(
+    shim: &mut Shim,
+    place: &mut Place,
+    starter: Starter,
+    round: usize,
+    ends: &mut BTreeMap<&str, usize>,
+) {
+    let mut calls = Vec::new();
+    for n in 0..20 {
+        let id = format!("middle-{round}-{n}");
+        calls.push((shim.call("append", json!({ "id": id })).await, id));
+        if n == round % 20 {
+            place.kill().await;
+        }
+    }
+    if starter == Starter::Test {
+        place.run().await;
+    }
+    for (call, id) in calls {
+        let end = shim.answer(call).await;
+        let times = place.lines().into_iter().filter(|line| *line == id).count();
+        let words = match end["error"]["code"].as_i64() {
+            None => {
+                assert_eq!((text(&end), times), (format!("appended {id}").as_str(), 1));
+                "appended in the middle"
+            }
+            Some(7004) => {
+                assert_eq!(end["error"]["data"]["delivery"], "unknown");
+                assert!(times <= 1, "{id} was done {times} times");
+                "unknown in the middle"
+            }
+            Some(_) => panic!("{end}"),
+        };
+        *ends.entry(words).or_default() += 1;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
