@@ -1,7 +1,7 @@
 //! The router put together: built from the bottom up, bound early, served late, stopped in reverse order.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,19 +236,39 @@ async fn serve_local(
     stop: impl Future<Output = ()>,
     deadline: impl Future<Output = ()>,
 ) {
-    let bound = match path {
-        Ok(path) => local::LocalListener::bind(&path)
-            .await
-            .map_err(|e| format!("{}: {e}", path.display())),
-        Err(error) => Err(error.to_string()),
-    };
-    match bound {
-        Ok(listener) => {
-            info!("MCP socket {}", listener.path().display());
-            let bound = transport::Bound::local(listener);
-            transport::serve(bound, listen, Arc::new(local::Prompt(door)), stop, deadline).await;
+    let path = match path {
+        Ok(path) => path,
+        Err(error) => {
+            warn!("no MCP socket, so `pointsman connect` cannot reach this router: {error}");
+            return;
         }
-        Err(error) => warn!("no MCP socket, so `pointsman connect` cannot reach this router: {error}"),
+    };
+    let mut stop = std::pin::pin!(stop);
+    let listener = tokio::select! {
+        listener = bind_local(&path, "MCP") => listener,
+        () = &mut stop => return,
+    };
+    let bound = transport::Bound::local(listener);
+    transport::serve(bound, listen, Arc::new(local::Prompt(door)), stop, deadline).await;
+}
+
+/// The pause between two tries to have a socket that another process has.
+const TAKEN: Duration = Duration::from_millis(500);
+
+/// Binds a local socket, as soon as that can be: the router that was here before may still be draining.
+async fn bind_local(path: &Path, what: &str) -> local::LocalListener {
+    let mut told = false;
+    loop {
+        match local::LocalListener::bind(path).await {
+            Ok(listener) => {
+                info!("{what} socket {}", path.display());
+                return listener;
+            }
+            Err(error) if told => tracing::debug!("no {what} socket at {}: {error}", path.display()),
+            Err(error) => warn!("no {what} socket at {} yet: {error}", path.display()),
+        }
+        told = true;
+        tokio::time::sleep(TAKEN).await;
     }
 }
 
@@ -261,17 +281,11 @@ async fn administrate(path: Option<PathBuf>, port: u16, admin: Arc<Admin>) {
             return;
         }
     };
-    match local::LocalListener::bind(&path).await {
-        Ok(listener) => {
-            info!("admin socket {}", path.display());
-            let answer = move |command| {
-                let admin = Arc::clone(&admin);
-                async move { admin.command(command).await }
-            };
-            listener.serve(answer).await;
-        }
-        Err(error) => warn!("no admin socket at {}: {error}", path.display()),
-    }
+    let answer = move |command| {
+        let admin = Arc::clone(&admin);
+        async move { admin.command(command).await }
+    };
+    bind_local(&path, "admin").await.serve(answer).await;
 }
 
 /// Worker threads for `configured`: with none given one for every two cores, since waking another thread costs

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::place::{CONFIG, Place};
 use crate::shim::{Shim, text};
-use crate::support::count;
+use crate::support::{count, until};
 
 /// Who starts the next router.
 #[derive(Clone, Copy, PartialEq)]
@@ -153,4 +154,67 @@ async fn a_legacy_client_of_a_router_that_others_start() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_modern_client_of_a_router_that_others_start() {
     killed_again_and_again(true, Starter::Test).await;
+}
+
+#[tokio::test]
+async fn a_router_that_is_told_to_end_answers_and_the_next_one_takes_over() {
+    let place = Place::new(CONFIG);
+    for modern in [false, true] {
+        let mut shim = Shim::open(&place, modern, &[]).await;
+        let listen = match modern {
+            true => Some(shim.send("subscriptions/listen", json!({ "notifications": {} })).await),
+            false => None,
+        };
+        let params =
+            json!({ "name": "progress", "arguments": { "steps": 20, "ms": 20 }, "_meta": { "progressToken": 1 } });
+        let call = shim.send("tools/call", params).await;
+        while shim.heard().await["method"] != "notifications/progress" {}
+        let old = place.routers();
+        assert_eq!(old.len(), 1);
+        kill_process(old[0], Signal::TERM).unwrap();
+        // While the old one drains, another one is started for what comes.
+        assert_eq!(
+            text(&shim.ask_tool("append", json!({ "id": "next" })).await),
+            "appended next"
+        );
+        assert_eq!(text(&shim.answer(call).await), "done after 20 steps");
+        assert!(
+            shim.notes
+                .iter()
+                .all(|n| n["method"] != "notifications/subscriptions/acknowledged")
+        );
+        until("the end of the old one", || {
+            (!place.routers().contains(&old[0])).then_some(())
+        })
+        .await;
+        let status = place.status().await;
+        assert_ne!(
+            status["pid"],
+            json!(old[0].as_raw_nonzero().get()),
+            "the new one has the admin socket"
+        );
+        let (rest, status) = shim.close().await;
+        assert!(status.success());
+        assert!(
+            listen.is_none() || rest.iter().all(|m| m["id"] != json!(listen)),
+            "{rest:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nobody_starts_a_router_for_a_client_that_wants_nothing() {
+    let mut place = Place::new(CONFIG);
+    let mut shim = Shim::open(&place, false, &[]).await;
+    place.kill().await;
+    // Started by hand, it is found, and the client hears only that lists may have changed.
+    place.run().await;
+    assert_eq!(shim.heard().await["method"], "notifications/tools/list_changed");
+    assert_eq!(
+        place.log().matches("policies active").count(),
+        1,
+        "the shim started one router, at first"
+    );
+    let (rest, status) = shim.close().await;
+    assert!(rest.is_empty() && status.success());
 }

@@ -315,10 +315,11 @@ impl Bridge {
         self.pause = Some(now + pause);
     }
 
-    /// A router is started only for a message; for a session's stream it is enough to look whether one is there.
+    /// A router is started only for a request; for all else it is enough to look whether one is there.
     fn look_for_a_router(&mut self, out: &mut Vec<Effect>) {
         let Link::Down { reaching } = self.link else { return };
-        let start = self.may_start && !self.held.is_empty();
+        let wants_an_answer = |m: &Message| matches!(m.kind, Kind::Request(_));
+        let start = self.may_start && self.held.values().any(wants_an_answer);
         let wanted =
             !self.held.is_empty() || (self.closing.is_none() && self.legacy.as_ref().is_some_and(|l| l.initialized));
         if wanted && (reaching.is_none() || (start && reaching == Some(false))) {
