@@ -69,7 +69,7 @@ fn path(endpoint: Option<&str>) -> Result<String, String> {
     let Some(name) = endpoint else {
         return Ok("/mcp".to_owned());
     };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if name.is_empty() || !name.chars().all(plain) {
         return Err(format!("{name:?} is no name of an endpoint"));
     }
@@ -107,7 +107,8 @@ impl Connect {
 
     fn finder(&self) -> Result<Finder, String> {
         let program = program()?;
-        let (mut reader, _) = self.source.reader(program.clone());
+        let (mut reader, name) = self.source.reader(program.clone());
+        tracing::info!("configuration: {name}");
         let mut arguments: Vec<OsString> = vec!["run".into()];
         let mut named = |option: &str, path: &Path| -> Result<(), String> {
             let path = std::path::absolute(path).map_err(|e| e.to_string())?;
@@ -149,7 +150,7 @@ mod tests {
         for bad in ["x", "a b: c", "Mcp-Session-Id: 7", "host: x", "x: a\nb"] {
             assert!(one_header(bad).is_err(), "{bad}");
         }
-        assert_eq!(path(Some("git.2")).unwrap(), "/mcp/git.2");
+        assert_eq!(path(Some("git-2")).unwrap(), "/mcp/git-2");
         assert!(path(Some("a/b")).is_err() && path(Some("")).is_err());
     }
 }

@@ -21,11 +21,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::bridge::{Event, Post, Session};
 use super::events::EventReader;
+use crate::transport::local;
 use crate::wire::header;
 
 /// Bytes of one message of the router at most: it reads none that are longer from its backends, unless it is told to.
@@ -154,7 +154,7 @@ async fn converse(socket: &Path, mut call: Call, number: u64, events: &mpsc::Sen
         told.yes.store(true, Ordering::Release);
         told.waker.wake();
     });
-    let Ok(stream) = UnixStream::connect(socket).await else {
+    let Ok(stream) = local::connect(socket).await else {
         return Event::Refused(number);
     };
     let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await else {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::bridge::{Bridge, Effect, Event, Limits, Session};
 use self::exchange::{Call, Shape, exchange};
@@ -103,19 +103,17 @@ pub async fn run(options: Options, finder: Finder, shutdown: &Shutdown) {
                 Event::Eof
             }
             () = signals.now() => Event::Eof,
-            () = out.closed() => return,
+            // Nobody reads any more: that is the end as well, and a second time it does not wait.
+            () = out.closed() => Event::Eof,
             () = async { match due { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => Event::Tick,
         };
         for effect in bridge.step(event, Instant::now()) {
             match effect {
                 Effect::Write(line) => {
-                    let sent = tokio::select! {
-                        sent = out.send(line) => sent.is_ok(),
-                        // A client that does not read cannot keep us.
-                        () = signals.now() => false,
-                    };
-                    if !sent {
-                        return;
+                    tokio::select! {
+                        // That nobody reads is seen above.
+                        _ = out.send(line) => {}
+                        () = async { signals.draining().await; sleep(FAREWELL).await } => return,
                     }
                 }
                 Effect::End(session) => {

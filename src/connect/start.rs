@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
 use crate::app;
@@ -150,12 +150,13 @@ impl Finder {
 }
 
 async fn listens(path: &Path) -> bool {
-    UnixStream::connect(path).await.is_ok()
+    local::connect(path).await.is_ok()
 }
 
-/// Opens a file that is made for its owner alone.
+/// Opens a file that is made for its owner alone, and no link of others to something else.
 fn own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    options.create(true).mode(0o600).open(path)
+    let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+    options.create(true).mode(0o600).custom_flags(no_link).open(path)
 }
 
 /// The log of the router that is about to be started, and how long it is already.
@@ -207,6 +208,9 @@ mod tests {
         let file = File::create(&log).unwrap();
         file.set_len(MAX_LOG + 1).unwrap();
         assert_eq!(open_log(&log).unwrap().1, 0);
+        let link = folder.path().join("y.log");
+        std::os::unix::fs::symlink(&log, &link).unwrap();
+        assert!(open_log(&link).is_err(), "a link is not followed");
         assert_eq!(
             std::fs::metadata(folder.path().join("x.log.old")).unwrap().len(),
             MAX_LOG + 1

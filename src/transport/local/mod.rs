@@ -18,7 +18,7 @@ pub use self::prompt::Prompt;
 pub use self::unsupported::{LocalListener, LocalStream, ask, default_path, mcp_path};
 #[cfg(unix)]
 pub use self::{
-    client::ask,
+    client::{ask, connect},
     listener::{LocalListener, LocalStream},
     path::{default_path, mcp_path, prepare_directory},
 };
