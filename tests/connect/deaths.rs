@@ -187,6 +187,8 @@ async fn a_router_that_is_told_to_end_answers_and_the_next_one_takes_over() {
             (!place.routers().contains(&old[0])).then_some(())
         })
         .await;
+        // The signal may have been slower than the call.
+        assert_eq!(text(&shim.ask_tool("echo", json!({ "text": "x" })).await), "x");
         let status = place.status().await;
         assert_ne!(
             status["pid"],

@@ -28,7 +28,7 @@ async fn a_message_that_is_too_long_is_answered_and_the_next_one_served() {
     let mut shim = Shim::open(&place, false, &[]).await;
     for size in [100_000, 2_000_000] {
         let id = shim.call("echo", json!({ "text": "x".repeat(size) })).await;
-        let refused = shim.heard().await;
+        let refused = shim.response().await;
         assert_eq!(refused["error"]["code"], -32600, "{refused}");
         // Of one that is out of all proportion not even the id is kept.
         let expected = if size < 1_000_000 { json!(id) } else { json!(null) };
@@ -42,7 +42,7 @@ async fn a_message_that_is_too_long_is_answered_and_the_next_one_served() {
     assert_eq!(text(&shim.ask_tool("echo", json!({ "text": long })).await), long);
     for (line, code) in [("{", -32700), ("7", -32600), ("[]", -32600)] {
         shim.line(line).await;
-        assert_eq!(shim.heard().await["error"]["code"], code, "{line}");
+        assert_eq!(shim.response().await["error"]["code"], code, "{line}");
     }
 }
 

@@ -126,6 +126,16 @@ impl Shim {
         heard.unwrap_or_else(|| panic!("the shim ended: {}", self.log()))
     }
 
+    /// The next response, whatever it answers. A list that changes while servers start is told of before.
+    pub async fn response(&mut self) -> Value {
+        loop {
+            let heard = self.heard().await;
+            if heard["method"] != "notifications/tools/list_changed" {
+                return heard;
+            }
+        }
+    }
+
     /// The response to a request; what comes before it is in `notes`, or kept for those who wait for it.
     pub async fn answer(&mut self, id: i64) -> Value {
         loop {
