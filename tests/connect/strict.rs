@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use crate::place::{CONFIG, Place};
 use crate::shim::{Shim, text};
-use crate::support::Agent;
+use crate::support::{Agent, Switch, until_async};
+
+/// A server that is not ready before a switch is on.
+const SWITCHED: &str = "[backends.work]\ncommand = \"/bin/sh\"\nargs = [\"@dir/work.sh\"]\n";
 
 /// A ping, or what stands for it, whose answer must be what comes next: nothing came unasked.
 async fn nothing_more(shim: &mut Shim, modern: bool) {
@@ -21,13 +24,25 @@ async fn other(place: &Place) -> Agent {
     Agent::modern(status["address"].as_str().unwrap())
 }
 
+/// Waits until the server is ready, and its tools are known.
+async fn ready(place: &Place) {
+    until_async("the server", async || {
+        let status = place.status().await;
+        (status["backends"][0]["targets"][0]["state"] == "ready").then_some(())
+    })
+    .await;
+}
+
 fn methods(messages: &[Value]) -> Vec<&str> {
     messages.iter().map(|m| m["method"].as_str().unwrap_or("-")).collect()
 }
 
 #[tokio::test]
 async fn a_legacy_client_hears_what_it_was_promised() {
-    let mut place = Place::new(CONFIG);
+    let mut place = Place::new(SWITCHED);
+    let switch = Switch::new(place.path(), "work", "");
+    place.run().await;
+    ready(&place).await;
     let mut shim = Shim::start(&place, false, &[]);
     let params =
         json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } });
@@ -43,12 +58,11 @@ async fn a_legacy_client_hears_what_it_was_promised() {
     nothing_more(&mut shim, false).await;
     shim.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
         .await;
+    // Now it hears of what changed since it was told of the session.
+    assert_eq!(methods(&[shim.heard().await]), ["notifications/tools/list_changed"]);
+    nothing_more(&mut shim, false).await;
     let list = shim.send("tools/list", json!({})).await;
-    let mut heard = vec![shim.heard().await];
-    if heard[0]["method"] == "notifications/tools/list_changed" {
-        heard.push(shim.heard().await);
-    }
-    assert_eq!(heard.last().unwrap()["id"], list, "{heard:?}");
+    assert_eq!(shim.heard().await["id"], list);
     nothing_more(&mut shim, false).await;
 
     // Progress before its result, in its order, and no word after that.
@@ -75,11 +89,16 @@ async fn a_legacy_client_hears_what_it_was_promised() {
     );
     assert_eq!(methods(&[shim.heard().await]), ["notifications/tools/list_changed"]);
     nothing_more(&mut shim, false).await;
+    // The server there has no tools yet: that they come is another change.
+    switch.off();
     place.kill().await;
     let ping = shim.send("ping", json!({})).await;
     let heard = [shim.heard().await, shim.heard().await];
     assert_eq!(methods(&heard), ["notifications/tools/list_changed", "-"], "{heard:?}");
     assert_eq!(heard[1]["id"], ping);
+    nothing_more(&mut shim, false).await;
+    switch.on();
+    assert_eq!(methods(&[shim.heard().await]), ["notifications/tools/list_changed"]);
     nothing_more(&mut shim, false).await;
 
     let (rest, status) = shim.close().await;
@@ -88,7 +107,8 @@ async fn a_legacy_client_hears_what_it_was_promised() {
 
 #[tokio::test]
 async fn a_modern_client_hears_nothing_unless_it_listens() {
-    let mut place = Place::new(CONFIG);
+    let mut place = Place::new(SWITCHED);
+    let switch = Switch::new(place.path(), "work", "");
     let mut shim = Shim::open(&place, true, &[]).await;
     let agent = other(&place).await;
     assert!(agent.call("add_tool", json!({ "name": "new" })).await.text().is_some());
@@ -113,14 +133,21 @@ async fn a_modern_client_hears_nothing_unless_it_listens() {
         (changed["method"].as_str(), tag(&changed)),
         (Some("notifications/tools/list_changed"), json!(listen))
     );
-    // It is listened to again without another word of acknowledgement.
+    // It is listened to again without another word of acknowledgement; the list may have changed, and then its tools
+    // come.
+    switch.off();
     place.kill().await;
-    let mut heard = shim.heard().await;
-    assert_eq!(
-        (heard["method"].as_str(), tag(&heard)),
-        (Some("notifications/tools/list_changed"), json!(listen))
-    );
-    nothing_more(&mut shim, true).await;
+    for on in [false, true] {
+        if on {
+            switch.on();
+        }
+        let heard = shim.heard().await;
+        assert_eq!(
+            (heard["method"].as_str(), tag(&heard)),
+            (Some("notifications/tools/list_changed"), json!(listen))
+        );
+        nothing_more(&mut shim, true).await;
+    }
     // Taken back, it is silent, and what changes is not told.
     let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": listen } });
     shim.say(&cancel).await;
@@ -141,7 +168,7 @@ async fn a_modern_client_hears_nothing_unless_it_listens() {
         .await;
     nothing_more(&mut shim, true).await;
     let call = shim.call("echo", json!({ "text": "x" })).await;
-    heard = shim.heard().await;
+    let heard = shim.heard().await;
     assert_eq!((&heard["id"], text(&heard)), (&json!(call), "x"));
     let (rest, status) = shim.close().await;
     assert_eq!((rest.len(), status.code()), (0, Some(0)), "{rest:?}");
@@ -149,7 +176,9 @@ async fn a_modern_client_hears_nothing_unless_it_listens() {
 
 #[tokio::test]
 async fn calls_that_are_sent_without_waiting_keep_their_order() {
-    let place = Place::new(CONFIG);
+    let mut place = Place::new(CONFIG);
+    place.run().await;
+    ready(&place).await;
     for modern in [false, true] {
         let mut shim = Shim::open(&place, modern, &[]).await;
         let ids: Vec<String> = (0..100).map(|n| format!("{modern}-{n}")).collect();
@@ -177,8 +206,11 @@ async fn calls_that_are_sent_without_waiting_keep_their_order() {
             .await;
         }
         nothing_more(&mut shim, modern).await;
-        let status = place.status().await;
-        crate::support::until("the cancelled calls to be gone", || Some(())).await;
-        assert!(status["backends"][0]["targets"][0]["in_flight"].is_number());
+        // One that had overtaken its request would have left it there for ever.
+        until_async("the cancelled calls to be gone", async || {
+            let status = place.status().await;
+            (status["backends"][0]["targets"][0]["in_flight"] == 0).then_some(())
+        })
+        .await;
     }
 }
