@@ -115,6 +115,7 @@ async fn a_modern_client_hears_nothing_unless_it_listens() {
     nothing_more(&mut shim, true).await;
     place.kill().await;
     nothing_more(&mut shim, true).await;
+    ready(&place).await;
 
     let listen = shim
         .send(
