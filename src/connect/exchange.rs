@@ -6,13 +6,13 @@
 
 use std::convert::Infallible;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join;
 use futures_util::task::AtomicWaker;
 use http::header::{ACCEPT, CONTENT_TYPE, EXPECT, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::bridge::{Event, Post, Session};
 use super::events::EventReader;
@@ -81,6 +82,8 @@ impl Body for Withheld {
 /// What all requests of a client have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
+    /// How long the router may take to ask for a body, or to answer without. It does so at once unless it hangs.
+    pub(super) patience: Duration,
     /// `/mcp`, or `/mcp/NAME`.
     pub(super) path: String,
     /// The headers that were asked for on the command line.
@@ -141,13 +144,19 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 /// Sends a request and tells how it fares. Dropping this closes the connection.
-pub(super) async fn exchange(socket: &Path, call: Call, number: u64, events: mpsc::Sender<Event>) {
-    let end = converse(socket, call, number, &events).await;
+pub(super) async fn exchange(socket: &Path, call: Call, patience: Duration, number: u64, events: mpsc::Sender<Event>) {
+    let end = converse(socket, call, patience, number, &events).await;
     // Nobody listens any more when the program ends.
     let _ = events.send(end).await;
 }
 
-async fn converse(socket: &Path, mut call: Call, number: u64, events: &mpsc::Sender<Event>) -> Event {
+async fn converse(
+    socket: &Path,
+    mut call: Call,
+    patience: Duration,
+    number: u64,
+    events: &mpsc::Sender<Event>,
+) -> Event {
     let wanted = Arc::clone(&call.body().wanted);
     let told = Arc::clone(&wanted);
     hyper::ext::on_informational(&mut call, move |_| {
@@ -157,22 +166,40 @@ async fn converse(socket: &Path, mut call: Call, number: u64, events: &mpsc::Sen
     let Ok(stream) = local::connect(socket).await else {
         return Event::Refused(number);
     };
-    let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await else {
+    let Ok((mut sender, mut connection)) = http1::handshake(TokioIo::new(stream)).await else {
         return Event::Refused(number);
     };
     let conversation = async move {
-        let reply = match sender.send_request(call).await {
-            Ok(reply) => reply,
-            Err(_) if wanted.yes.load(Ordering::Acquire) => return Event::Cut(number),
-            Err(_) => return Event::Refused(number),
+        let has_it = || wanted.yes.load(Ordering::Acquire);
+        let hangs = async {
+            sleep(patience).await;
+            if has_it() {
+                std::future::pending().await
+            }
         };
-        match read(reply, number, events).await {
-            Some(()) => Event::Ended(number),
-            None => Event::Cut(number),
+        let reply = tokio::select! {
+            reply = sender.send_request(call) => reply,
+            () = hangs => return Event::Refused(number),
+        };
+        match reply {
+            Ok(reply) => match read(reply, number, events).await {
+                Some(()) => Event::Ended(number),
+                None => Event::Cut(number),
+            },
+            Err(_) if has_it() => Event::Cut(number),
+            Err(_) => Event::Refused(number),
         }
     };
-    // How the connection ends is seen by those who talk over it.
-    join(connection, conversation).await.1
+    let mut conversation = pin!(conversation);
+    let mut open = true;
+    loop {
+        tokio::select! {
+            biased;
+            end = &mut conversation => return end,
+            // How it ends is seen by those who talk over it.
+            _ = &mut connection, if open => open = false,
+        }
+    }
 }
 
 /// Tells what a reply says; `None` if it breaks off.
@@ -208,4 +235,99 @@ async fn read(reply: Response<Incoming>, number: u64, events: &mpsc::Sender<Even
         events.send(Event::Said(number, said)).await.ok()?;
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    fn ping() -> Call {
+        let shape = Shape {
+            patience: Duration::from_secs(1),
+            path: "/mcp".to_owned(),
+            headers: HeaderMap::new(),
+        };
+        let body = "{\"ping\":1}".into();
+        shape.post(Post {
+            number: 7,
+            session: None,
+            mirror: None,
+            body,
+        })
+    }
+
+    /// What is told of an exchange with a router that does what `router` does with its connection.
+    async fn told<F>(router: impl FnOnce(UnixStream) -> F + Send + 'static) -> Vec<String>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let path: PathBuf = folder.path().join("x.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move { router(listener.accept().await.unwrap().0).await });
+        let (events, mut happened) = mpsc::channel(9);
+        exchange(&path, ping(), Duration::from_secs(1), 7, events).await;
+        let mut all = Vec::new();
+        while let Some(event) = happened.recv().await {
+            all.push(format!("{event:?}"));
+        }
+        all
+    }
+
+    /// Reads until `text` has come.
+    async fn until(stream: &mut UnixStream, text: &str) {
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(text) {
+            assert!(stream.read_buf(&mut read).await.unwrap() > 0, "{read:?}");
+            assert!(text.contains("ping") || !String::from_utf8_lossy(&read).contains("ping"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_broke_before_the_body_left_is_refused_and_else_cut() {
+        let (nobody, mut happened) = mpsc::channel(1);
+        exchange(Path::new("/nowhere"), ping(), Duration::from_secs(1), 7, nobody).await;
+        assert!(matches!(happened.recv().await, Some(Event::Refused(7))));
+        assert_eq!(told(|stream| async move { drop(stream) }).await, ["Refused(7)"]);
+        let head_alone = |mut stream: UnixStream| async move { until(&mut stream, "\r\n\r\n").await };
+        assert_eq!(told(head_alone).await, ["Refused(7)"]);
+        let body = |mut stream: UnixStream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+            until(&mut stream, "ping").await;
+        };
+        assert_eq!(told(body).await, ["Cut(7)"]);
+        let half = |mut stream: UnixStream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+            until(&mut stream, "ping").await;
+            let reply = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
+                0d\r\n: x\n\ndata: 1\n\r\n08\r\n\ndata: 2\r\n";
+            stream.write_all(reply).await.unwrap();
+        };
+        let head = "Head { number: 7, status: 200, session: None }";
+        assert_eq!(told(half).await, [head, "Said(7, \"1\")", "Cut(7)"]);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_needs_no_body_and_a_router_that_hangs_gets_none() {
+        let refusal = |mut stream: UnixStream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            let reply = b"HTTP/1.1 413 X\r\nmcp-session-id: s\r\ncontent-length: 2\r\n\r\n{}";
+            stream.write_all(reply).await.unwrap();
+        };
+        let head = "Head { number: 7, status: 413, session: Some(\"s\") }";
+        assert_eq!(told(refusal).await, [head, "Said(7, \"{}\")", "Ended(7)"]);
+        let hangs = |mut stream: UnixStream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            // Until the other side gives up.
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        };
+        assert_eq!(told(hangs).await, ["Refused(7)"]);
+    }
 }

@@ -36,6 +36,8 @@ const BYTES: usize = 64 << 20;
 const GRACE: Duration = Duration::from_secs(5);
 /// Time for the router to hear of the end, and for the client to take the last lines.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the router may take to take a message, before it is tried again.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a read is sent again that the router died of, as it seems.
 const REPEATS: u32 = 10;
 
@@ -80,6 +82,7 @@ pub async fn run(options: Options, finder: Finder, shutdown: &Shutdown) {
     let mut shim = Shim {
         finder: Arc::new(finder),
         shape: Shape {
+            patience: PATIENCE.min(options.wait),
             path: options.path,
             headers: options.headers,
         },
@@ -152,8 +155,8 @@ impl Shim {
     }
 
     fn send(&mut self, number: u64, call: Call) {
-        let (socket, events) = (self.at(), self.events.clone());
-        let task = tokio::spawn(async move { exchange(&socket, call, number, events).await });
+        let (socket, patience, events) = (self.at(), self.shape.patience, self.events.clone());
+        let task = tokio::spawn(async move { exchange(&socket, call, patience, number, events).await });
         self.exchanges.retain(|_, exchange| !exchange.is_finished());
         self.exchanges.insert(number, task.abort_handle());
     }
@@ -188,7 +191,7 @@ impl Shim {
         if let Some(session) = session {
             let (events, mut happened) = mpsc::channel(EVENTS);
             let socket = self.at();
-            let ended = exchange(&socket, self.shape.delete(session), 0, events);
+            let ended = exchange(&socket, self.shape.delete(session), FAREWELL, 0, events);
             let heard = async { while happened.recv().await.is_some() {} };
             let _ = timeout(FAREWELL, futures_util::future::join(ended, heard)).await;
         }

@@ -1,5 +1,6 @@
 //! The bounds that a client can meet, and what the command line can say.
 
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use crate::place::{CONFIG, Place};
@@ -18,6 +19,24 @@ async fn without_a_router_that_may_be_started_requests_are_held_for_so_long() {
     assert!(place.routers().is_empty(), "none was started");
     let (rest, status) = shim.close().await;
     assert!(rest.is_empty() && status.success());
+}
+
+#[tokio::test]
+async fn a_router_that_hangs_is_given_nothing_and_goes_on_later() {
+    let place = Place::new(CONFIG);
+    for modern in [false, true] {
+        let mut shim = Shim::open(&place, modern, &["--wait", "1"]).await;
+        let router = place.routers()[0];
+        kill_process(router, Signal::STOP).unwrap();
+        let answer = shim.ask_tool("append", json!({ "id": "held" })).await;
+        assert_eq!(answer["error"]["code"], 7003, "{answer}");
+        assert_eq!(answer["error"]["data"]["delivery"], "not_sent");
+        kill_process(router, Signal::CONT).unwrap();
+        let answer = shim.ask_tool("append", json!({ "id": "sent" })).await;
+        assert_eq!(text(&answer), "appended sent");
+        assert!(shim.close().await.1.success());
+    }
+    assert_eq!(place.lines(), ["sent", "sent"], "what was not sent is not done");
 }
 
 #[tokio::test]
