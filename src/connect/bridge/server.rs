@@ -96,7 +96,7 @@ impl Bridge {
             Message::Request(request) if self.may_be_asked(request) => {
                 out.push(Effect::Write(words::one_line(text)));
                 if let Some(legacy) = &mut self.legacy {
-                    legacy.asked.push(request.id.clone());
+                    legacy.was_asked(request.id.clone());
                 }
             }
             Message::Notification(notification) => {

@@ -12,6 +12,9 @@ use crate::wire::{Object, RawJson, RequestId, Version, method};
 pub(super) const SUBSCRIBE: &str = "resources/subscribe";
 pub(super) const UNSUBSCRIBE: &str = "resources/unsubscribe";
 
+/// Subscriptions that are remembered, and questions of the router that wait for the client, at most.
+const MOST: usize = 1000;
+
 /// The lists of which a client can be told that they changed.
 const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 
@@ -164,6 +167,14 @@ impl Legacy {
         self.initialized && list.is_none_or(|list| self.promised.contains(&list))
     }
 
+    /// The router asked it something. Of questions that nobody answers the oldest is given up.
+    pub(super) fn was_asked(&mut self, id: RequestId) {
+        if self.asked.len() >= MOST {
+            self.asked.remove(0);
+        }
+        self.asked.push(id);
+    }
+
     /// A request was answered well: what of it has to be said again to another router.
     pub(super) fn remember(&mut self, method: &str, body: &ByteString) {
         let Ok(message) = Object::parse(body) else { return };
@@ -174,7 +185,7 @@ impl Legacy {
         match method {
             method::SET_LEVEL => self.level = Some(RawJson::slice_of(body, params)),
             SUBSCRIBE => {
-                if let Some(uri) = uri() {
+                if let Some(uri) = uri().filter(|_| self.subscriptions.len() < MOST) {
                     self.subscriptions.insert(uri, RawJson::slice_of(body, params));
                 }
             }

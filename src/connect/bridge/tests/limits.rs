@@ -153,3 +153,34 @@ fn the_end_waits_for_answers_but_not_for_ever() {
     assert_eq!(world.on(Event::Eof), ["end s1"], "asked twice, it ends now");
     assert_eq!(World::new().on(Event::Eof), ["end -"]);
 }
+
+#[test]
+fn questions_that_nobody_answers_and_subscriptions_have_a_bound() {
+    let mut world = World::legacy(json!({ "roots": {} }));
+    for id in 0..1001 {
+        assert_eq!(world.hear("stream", request(id, "roots/list", json!({}))).len(), 1);
+    }
+    let answer = |id: i64| json!({ "jsonrpc": "2.0", "id": id, "result": {} });
+    assert_eq!(world.say(answer(0)), NOTHING, "the oldest was given up");
+    assert_eq!(world.say(answer(1)).len(), 1);
+    world.head("answer#1", 202);
+    world.end("answer#1");
+    for id in 0..1001 {
+        let name = format!("resources/subscribe#{id}");
+        world.say(request(id, "resources/subscribe", json!({ "uri": format!("u:{id}") })));
+        world.head(&name, 200);
+        world.answer(&name, json!(id), json!({}));
+    }
+    world.say(call("last"));
+    world.head("tools/call#\"last\"", 404);
+    world.open("own initialize", "s2", json!("own"));
+    world.head("notifications/initialized", 202);
+    let mut next = world.end("notifications/initialized");
+    let mut again = 0;
+    while next.iter().any(|e| e.starts_with("post own resources/subscribe")) {
+        again += 1;
+        world.head("own resources/subscribe", 200);
+        next = world.answer("own resources/subscribe", json!("own"), json!({}));
+    }
+    assert_eq!(again, 1000);
+}
