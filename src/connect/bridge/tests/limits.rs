@@ -180,7 +180,8 @@ fn questions_that_nobody_answers_and_subscriptions_have_a_bound() {
     while next.iter().any(|e| e.starts_with("post own resources/subscribe")) {
         again += 1;
         world.head("own resources/subscribe", 200);
-        next = world.answer("own resources/subscribe", json!("own"), json!({}));
+        let made = json!({ "jsonrpc": "2.0", "id": "own", "result": {} });
+        next = world.hear("own resources/subscribe", made);
     }
     assert_eq!(again, 1000);
 }
