@@ -1,11 +1,12 @@
 //! The router put together: built from the bottom up, bound early, served late, stopped in reverse order.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{join, join_all};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
@@ -82,7 +83,7 @@ impl App {
             error,
         };
         let bound = transport::bind(&config.listen).await.map_err(listen_error)?;
-        let address = bound.local_addr();
+        let address = bound.local_addr().unwrap_or(config.listen.address);
         if !address.ip().to_canonical().is_loopback() {
             let own = if address.ip().is_unspecified() {
                 "localhost".to_owned()
@@ -155,6 +156,10 @@ impl App {
                 agents.end_streams();
             }
         };
+        let stop_local = {
+            let signals = shutdown.subscribe();
+            async move { signals.draining().await }
+        };
         let grace = config.router.grace;
         let deadline = {
             let signals = shutdown.subscribe();
@@ -181,7 +186,18 @@ impl App {
                 tokio::time::sleep(LAST_WORDS).await;
             }
         };
-        transport::serve(bound, config.listen.clone(), door, stop, deadline).await;
+        // Whichever of the two is first to wait for it begins it, and both end by it.
+        let deadline = deadline.shared();
+        let socket = mcp_socket(&config.router, address.port());
+        let beside = serve_local(
+            socket,
+            config.listen.clone(),
+            Arc::clone(&door),
+            stop_local,
+            deadline.clone(),
+        );
+        let tcp = transport::serve(bound, config.listen.clone(), door, stop, deadline);
+        join(tcp, beside).await;
         reloading.abort();
         administration.abort();
         stop_backends(&all_backends(&router, &agents), shutdown).await;
@@ -217,6 +233,59 @@ async fn stop_backends(backends: &[Arc<Backend>], shutdown: &Shutdown) {
     );
 }
 
+/// Where a router of this configuration that listens on TCP `port` serves MCP locally.
+pub fn mcp_socket(router: &config::Router, port: u16) -> std::io::Result<PathBuf> {
+    match (&router.mcp_socket, &router.admin_socket) {
+        (Some(path), _) => Ok(path.clone()),
+        (None, Some(admin)) => Ok(local::mcp_path(admin)),
+        (None, None) => local::default_path(port).map(|admin| local::mcp_path(&admin)),
+    }
+}
+
+/// Serves MCP on the socket for `pointsman connect`. Without one the router still does its job.
+async fn serve_local(
+    path: std::io::Result<PathBuf>,
+    listen: config::Listen,
+    door: Arc<Door>,
+    stop: impl Future<Output = ()>,
+    deadline: impl Future<Output = ()>,
+) {
+    let path = match path {
+        Ok(path) => path,
+        Err(error) => {
+            warn!("no MCP socket, so `pointsman connect` cannot reach this router: {error}");
+            return;
+        }
+    };
+    let mut stop = std::pin::pin!(stop);
+    let listener = tokio::select! {
+        listener = bind_local(&path, "MCP") => listener,
+        () = &mut stop => return,
+    };
+    let bound = transport::Bound::local(listener);
+    transport::serve(bound, listen, Arc::new(local::Prompt(door)), stop, deadline).await;
+}
+
+/// The pause between two tries to have a socket that another process has.
+const TAKEN: Duration = Duration::from_millis(500);
+
+/// Binds a local socket, as soon as that can be: the router that was here before may still be draining.
+async fn bind_local(path: &Path, what: &str) -> local::LocalListener {
+    let mut told = false;
+    loop {
+        match local::LocalListener::bind(path).await {
+            Ok(listener) => {
+                info!("{what} socket {}", path.display());
+                return listener;
+            }
+            Err(error) if told => tracing::debug!("no {what} socket at {}: {error}", path.display()),
+            Err(error) => warn!("no {what} socket at {} yet: {error}", path.display()),
+        }
+        told = true;
+        tokio::time::sleep(TAKEN).await;
+    }
+}
+
 /// Serves the admin socket. Without one the router still does its job.
 async fn administrate(path: Option<PathBuf>, port: u16, admin: Arc<Admin>) {
     let path = match path.map_or_else(|| local::default_path(port), Ok) {
@@ -226,17 +295,11 @@ async fn administrate(path: Option<PathBuf>, port: u16, admin: Arc<Admin>) {
             return;
         }
     };
-    match local::LocalListener::bind(&path).await {
-        Ok(listener) => {
-            info!("admin socket {}", path.display());
-            let answer = move |command| {
-                let admin = Arc::clone(&admin);
-                async move { admin.command(command).await }
-            };
-            listener.serve(answer).await;
-        }
-        Err(error) => warn!("no admin socket at {}: {error}", path.display()),
-    }
+    let answer = move |command| {
+        let admin = Arc::clone(&admin);
+        async move { admin.command(command).await }
+    };
+    bind_local(&path, "admin").await.serve(answer).await;
 }
 
 /// Worker threads for `configured`: with none given one for every two cores, since waking another thread costs

@@ -32,6 +32,8 @@ pub mod session;
 pub mod admin;
 pub mod app;
 pub mod cli;
+#[cfg(unix)]
+pub mod connect;
 pub mod demo;
 pub mod keys;
 pub mod shutdown;

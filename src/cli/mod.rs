@@ -1,10 +1,13 @@
 //! The command line.
 
 mod ask;
+#[cfg(unix)]
+mod connect;
 mod run;
 mod show;
 mod welcome;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +22,7 @@ use crate::plugin::{COMPILE_COMMAND, compile_main};
   pointsman run                          two demo backends, to see how it works
   pointsman run --config pointsman.toml
   pointsman run --mcp-servers mcp.json   the servers of a desktop client's file
+  pointsman connect                      for clients that speak stdio only
   pointsman status                       what a running router is doing")]
 struct Cli {
     #[command(subcommand)]
@@ -48,6 +52,37 @@ Ctrl-C or SIGTERM lets calls finish for `router.grace`; a second one ends everyt
 
 Exit status: 0 when all is well, 1 when something is wrong. All problems are reported at once.")]
     Check(run::Check),
+    /// Serve one client over stdin and stdout, for those that speak nothing else; the router is started if none runs.
+    #[cfg(unix)]
+    #[command(after_help = "Examples:
+  pointsman connect
+  pointsman connect --config /home/me/pointsman.toml
+  pointsman connect --endpoint git
+  pointsman connect --no-start --port 7401
+  pointsman connect --header 'X-Pointsman-Backend: git'
+
+In the configuration of Claude Desktop and others of its kind:
+  {\"mcpServers\": {\"pointsman\": {\"command\": \"pointsman\",
+    \"args\": [\"connect\", \"--config\", \"/home/me/pointsman.toml\"]}}}
+
+The router outlives its clients; all that are told the same configuration share one. It may be stopped, killed and
+started again: requests wait for it, reads that were in flight are sent again, other calls get error 7004, and the
+session is opened again behind the client's back. Its log is beside its socket, in $XDG_RUNTIME_DIR/pointsman or
+/tmp/pointsman-UID. Exit status: 0 when the client has ended.")]
+    Connect(connect::Connect),
+    /// Starts the program in a session of its own (`connect` calls this).
+    #[cfg(unix)]
+    #[command(name = crate::process::DETACH_COMMAND, hide = true, disable_help_flag = true)]
+    Detach {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// Not supported here: it needs Unix sockets.
+    #[cfg(not(unix))]
+    Connect {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<String>,
+    },
     /// Show what a running router is doing: backends, process ids, held calls, policies, refusals.
     #[command(after_help = "Examples:
   pointsman status
@@ -107,6 +142,18 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(run) => run.main(),
         Command::Check(check) => check.main(),
+        #[cfg(unix)]
+        Command::Connect(connect) => connect.main(),
+        #[cfg(unix)]
+        Command::Detach { arguments } => {
+            let detached = run::program()
+                .and_then(|program| crate::process::detach_main(&program, &arguments).map_err(|e| e.to_string()));
+            ended(detached)
+        }
+        #[cfg(not(unix))]
+        Command::Connect { .. } => ended(Err(
+            "`connect` needs Unix sockets, which this system has not: connect to http://127.0.0.1:7400/mcp".to_owned(),
+        )),
         Command::Status(status) => status.main(),
         Command::Restart(restart) => restart.main(),
         Command::Reload(reload) => reload.main(),
@@ -142,8 +189,7 @@ fn tell(words: &str) {
     eprintln!("{words}");
 }
 
-/// What was asked for.
-#[expect(clippy::print_stdout, reason = "this is where the program speaks to a person")]
+/// What was asked for. Nobody may be there to read it: a router goes on without whoever started it.
 fn print(text: &str) {
-    println!("{}", text.trim_end());
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }

@@ -18,7 +18,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Format};
 
 /// The file that is taken where none is named.
-const USUAL_FILE: &str = "pointsman.toml";
+pub(super) const USUAL_FILE: &str = "pointsman.toml";
 
 /// `pointsman run`.
 #[derive(Args, Debug)]
@@ -47,7 +47,7 @@ enum LogFormat {
 
 impl Source {
     /// How the configuration is read, and what it is called.
-    fn reader(&self, program: PathBuf) -> (Reader, String) {
+    pub(super) fn reader(&self, program: PathBuf) -> (Reader, String) {
         let usual = PathBuf::from(USUAL_FILE);
         match (&self.config, &self.mcp_servers) {
             (Some(path), _) => file(path.clone()),
@@ -78,7 +78,7 @@ fn file(path: PathBuf) -> (Reader, String) {
 }
 
 /// `reader` with another address: the word on the command line goes before the file's.
-fn listening_at(address: SocketAddr, reader: Reader) -> Reader {
+pub(super) fn listening_at(address: SocketAddr, reader: Reader) -> Reader {
     Arc::new(move || {
         reader().map(|mut loaded| {
             loaded.config.listen.address = address;
@@ -87,7 +87,7 @@ fn listening_at(address: SocketAddr, reader: Reader) -> Reader {
     })
 }
 
-fn program() -> Result<PathBuf, String> {
+pub(super) fn program() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|e| format!("the path of this program cannot be found: {e}"))
 }
 

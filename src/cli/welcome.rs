@@ -40,6 +40,29 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     shown
 }
 
+/// This program, as a client is to start it: without the variables of a shell it would not be found by its name.
+fn program() -> serde_json::Value {
+    std::env::current_exe().map_or("pointsman".into(), |path| path.to_string_lossy().into())
+}
+
+/// The arguments with which a client that speaks stdio reaches this router, or starts one like it.
+fn connect(port: u16, config: &Config, source: &str) -> Vec<String> {
+    let mut words = vec!["connect".to_owned()];
+    if !source.starts_with("embedded") {
+        let option = if source.ends_with(".json") {
+            "--mcp-servers"
+        } else {
+            "--config"
+        };
+        let path = std::path::absolute(source).unwrap_or_else(|_| source.into());
+        words.extend([option.to_owned(), path.to_string_lossy().into_owned()]);
+    }
+    if port != config.listen.address.port() || (source.starts_with("embedded") && port != usual_port()) {
+        words.extend(["--port".to_owned(), port.to_string()]);
+    }
+    words
+}
+
 /// The words, for a router that listens at `address` with this configuration, which came from `source`.
 pub(super) fn welcome(address: SocketAddr, config: &Config, source: &str) -> String {
     let url = format!("http://{}/mcp", reachable(address));
@@ -70,6 +93,12 @@ pub(super) fn welcome(address: SocketAddr, config: &Config, source: &str) -> Str
     let _ = writeln!(
         out,
         "  VS Code        code --add-mcp '{{\"name\":\"pointsman\",\"type\":\"http\",\"url\":\"{url}\"}}'"
+    );
+    let _ = writeln!(
+        out,
+        "  over stdio     {{\"mcpServers\":{{\"pointsman\":{{\"command\":{},\"args\":{}}}}}}}",
+        program(),
+        serde_json::json!(connect(address.port(), config, source))
     );
     let (method, name, params) = match names.first() {
         Some(first) if source.starts_with("embedded") => {
@@ -114,6 +143,24 @@ mod tests {
             "{socket}"
         );
         assert_eq!(options(Some(Path::new("/run/x.sock")), 7400), " --socket /run/x.sock");
+    }
+
+    #[test]
+    fn clients_that_speak_stdio_are_told_how_to_reach_it() {
+        let mut config = Config::default();
+        assert_eq!(connect(7400, &config, "embedded default"), ["connect"]);
+        assert_eq!(
+            connect(7401, &config, "embedded default"),
+            ["connect", "--port", "7401"]
+        );
+        assert_eq!(
+            connect(7400, &config, "/a/p.toml"),
+            ["connect", "--config", "/a/p.toml"]
+        );
+        config.listen.address.set_port(0);
+        let words = ["connect", "--mcp-servers", "/a/mcp.json", "--port", "9"];
+        assert_eq!(connect(9, &config, "/a/mcp.json"), words);
+        assert!(said("127.0.0.1:7400", None).contains(r#""args":["connect","--config","#));
     }
 
     #[test]

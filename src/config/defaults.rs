@@ -58,6 +58,7 @@ impl Default for Router {
             grace: secs(10),
             admin_socket: None,
             key_file: None,
+            mcp_socket: None,
             list_wait: secs(5),
         }
     }

@@ -47,6 +47,12 @@ pub(super) fn read(doc: &Doc<'_>, general: &Backend, own: SocketAddr, into: &mut
     }
 }
 
+/// Whether a client's server is the router itself, over stdio: as its own backend it would call itself for ever.
+fn is_this_router(backend: &Backend) -> bool {
+    let program = std::path::Path::new(&backend.command).file_stem();
+    program.is_some_and(|stem| stem == "pointsman") && backend.args.first().is_some_and(|first| first == "connect")
+}
+
 /// A file whose comments were blanked out: every value is a slice of it, so it has a place.
 struct File<'f> {
     doc: &'f Doc<'f>,
@@ -112,6 +118,11 @@ impl File<'_> {
                 None => return,
             },
             None => self.program(name, at, &entry, &mut backend),
+        }
+        if is_this_router(&backend) {
+            let message = format!("the server `{name}` is left out: it is this router, as the client starts it");
+            doc.notes.warn(doc.place(at), message, None);
+            return;
         }
         if let Some(name) = self.name(name, at) {
             doc.claim(at, "backend", &name, into.contains_key(&name));

@@ -95,6 +95,8 @@ pub struct Router {
     pub admin_socket: Option<PathBuf>,
     /// Where the key that seals request states and cursors is kept; `None` means the user's state directory.
     pub key_file: Option<PathBuf>,
+    /// The socket for `pointsman connect`; `None` means beside the admin socket.
+    pub mcp_socket: Option<PathBuf>,
     /// How long `tools/list` waits for backends that are starting for the first time.
     pub list_wait: Duration,
 }

@@ -152,6 +152,7 @@ fn router(t: &mut Table<'_>, into: &mut Router) {
     t.read("grace", &mut into.grace, duration(NONE, HOUR));
     t.read("admin-socket", &mut into.admin_socket, |item| item.path().map(Some));
     t.read("key-file", &mut into.key_file, |item| item.path().map(Some));
+    t.read("mcp-socket", &mut into.mcp_socket, |item| item.path().map(Some));
     t.read("list-wait", &mut into.list_wait, duration(NONE, HOUR));
 }
 

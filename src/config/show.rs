@@ -189,6 +189,7 @@ impl Printer {
             grace,
             admin_socket,
             key_file,
+            mcp_socket,
             list_wait,
         } = router;
         self.table("router");
@@ -196,6 +197,7 @@ impl Printer {
         self.time("grace", *grace);
         self.path("admin-socket", admin_socket.as_deref());
         self.path("key-file", key_file.as_deref());
+        self.path("mcp-socket", mcp_socket.as_deref());
         self.time("list-wait", *list_wait);
     }
 

@@ -10,6 +10,8 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+#[cfg(unix)]
+mod detached;
 mod error;
 #[doc(hidden)]
 pub mod mock;
@@ -21,6 +23,8 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(unix)]
+pub use detached::{DETACH_COMMAND, detach, detach_main};
 pub use error::SpawnError;
 pub use stderr::{MAX_LINE, StderrRing, pump};
 

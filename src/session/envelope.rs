@@ -90,6 +90,9 @@ pub(super) fn envelope<'a>(request: &HttpRequest, message: &Request<'a>) -> Resu
 
 /// A header must say what the body says (SEP-2243): whoever routes by the one must not be told another story.
 fn mirrored(request: &HttpRequest, name: &str, body: &str) -> Result<(), String> {
+    if request.local {
+        return Ok(());
+    }
     let raw = request.headers.get(name).map(|h| h.to_str().unwrap_or_default());
     match raw {
         Some(raw) if header::value(raw).as_deref() == Some(body) => Ok(()),

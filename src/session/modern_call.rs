@@ -41,6 +41,7 @@ impl Agents {
         let tool = envelope.subject.as_ref().filter(|s| s.kind == Kind::Tools);
         let mirrored = tool.map_or(&[][..], |tool| view.mirrored(&tool.key));
         if !mirrored.is_empty()
+            && !request.local
             && let Err(error) = arguments_mirrored(&request, message.params, mirrored)
         {
             let refused = write_response(id.as_raw(), Err(&error));

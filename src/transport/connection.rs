@@ -11,7 +11,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::watch::Receiver;
 
 use super::reply::Sent;
@@ -33,8 +32,8 @@ pub(super) enum End {
 }
 
 /// Serves one connection until it ends. When `stop` becomes true, the request at work is the last one.
-pub(super) async fn drive(
-    stream: TcpStream,
+pub(super) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     number: u64,
     shared: Arc<Shared>,
     limits: Limits,
@@ -95,19 +94,19 @@ async fn stopped(mut stop: Receiver<bool>) {
 }
 
 /// A socket that leaves marks.
-struct Socket {
-    stream: TcpStream,
+struct Socket<S> {
+    stream: S,
     watch: Arc<Watch>,
 }
 
-impl Socket {
+impl<S> Socket<S> {
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.watch.wrote(written.is_ready());
         written
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.watch.read();
@@ -115,7 +114,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(written)

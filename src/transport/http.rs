@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 
 use super::Front;
 use super::connection::{End, drive};
 use super::hosts::Hosts;
+use super::local::{LocalListener, LocalStream};
 use super::reply::Refusal;
 use super::request::Shared;
 use super::watch::{LINGER, Limits};
@@ -32,20 +33,58 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// A peer that is silent for so long is asked whether it is still there.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 
+/// The numbers of connections that are processes' ids: above all that are counted.
+const PROCESSES: u64 = 1 << 63;
+
 /// Numbers the connections of all listeners, from 1.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 /// A listener that is bound and does not accept yet: clients queue until [`serve`].
 #[derive(Debug)]
-pub struct Bound {
-    listener: TcpListener,
-    address: SocketAddr,
+pub struct Bound(Listener);
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener, SocketAddr),
+    Local(LocalListener),
+}
+
+/// A client that came in.
+enum Guest {
+    Tcp(TcpStream),
+    Local(LocalStream),
 }
 
 impl Bound {
-    /// Where it listens, with the port that was taken if the configuration says 0.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    /// The same front behind a socket that only its owner can open. There no web page can ask, so `Host` and `Origin`
+    /// are not looked at, and requests say that they are local.
+    pub fn local(listener: LocalListener) -> Self {
+        Self(Listener::Local(listener))
+    }
+
+    /// Where it listens, with the port that was taken if the configuration says 0; `None` for a local one.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self.0 {
+            Listener::Tcp(_, address) => Some(address),
+            Listener::Local(_) => None,
+        }
+    }
+
+    /// The next client, and how its connection is numbered: over a local socket all connections of one process are
+    /// one, for there a client has one for each request.
+    async fn accept(&self, listen: &Listen) -> io::Result<(Guest, u64)> {
+        match &self.0 {
+            Listener::Tcp(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                tune(&stream, listen);
+                Ok((Guest::Tcp(stream), CONNECTIONS.fetch_add(1, Relaxed)))
+            }
+            Listener::Local(listener) => {
+                let (stream, process) = listener.accept().await?;
+                let number = process.map_or_else(|| CONNECTIONS.fetch_add(1, Relaxed), |id| PROCESSES | u64::from(id));
+                Ok((Guest::Local(stream), number))
+            }
+        }
     }
 }
 
@@ -53,7 +92,7 @@ impl Bound {
 pub async fn bind(listen: &Listen) -> io::Result<Bound> {
     let listener = TcpListener::bind(listen.address).await?;
     let address = listener.local_addr()?;
-    Ok(Bound { listener, address })
+    Ok(Bound(Listener::Tcp(listener, address)))
 }
 
 /// Accepts and serves until `stop`; then finishes the requests at work until `deadline`, which is polled only
@@ -68,7 +107,7 @@ pub async fn serve(
     let limits = Limits::new(&listen);
     let shared = Arc::new(Shared {
         front,
-        hosts: Hosts::new(bound.address, &listen),
+        hosts: bound.local_addr().map(|address| Hosts::new(address, &listen)),
         max_body: listen.max_body,
     });
     let (tell, told) = tokio::sync::watch::channel(false);
@@ -80,14 +119,19 @@ pub async fn serve(
             () = &mut stop => break,
             Some(ended) = connections.join_next() => ended_with(ended),
             Some(_) = refusals.join_next() => {}
-            accepted = bound.listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < listen.max_connections => {
-                    tune(&stream, &listen);
-                    let number = CONNECTIONS.fetch_add(1, Relaxed);
-                    connections.spawn(drive(stream, number, Arc::clone(&shared), limits, told.clone()));
+            accepted = bound.accept(&listen) => match accepted {
+                Ok((guest, number)) if connections.len() < listen.max_connections => {
+                    let (shared, told) = (Arc::clone(&shared), told.clone());
+                    match guest {
+                        Guest::Tcp(stream) => connections.spawn(drive(stream, number, shared, limits, told)),
+                        Guest::Local(stream) => connections.spawn(drive(stream, number, shared, limits, told)),
+                    };
                 }
-                Ok((stream, _)) if refusals.len() < REFUSALS => {
-                    refusals.spawn(tokio::time::timeout(LINGER, refuse(stream)));
+                Ok((guest, _)) if refusals.len() < REFUSALS => {
+                    match guest {
+                        Guest::Tcp(stream) => refusals.spawn(tokio::time::timeout(LINGER, refuse(stream))),
+                        Guest::Local(stream) => refusals.spawn(tokio::time::timeout(LINGER, refuse(stream))),
+                    };
                 }
                 Ok(_) => {}
                 Err(error) if is_the_clients(&error) => {}
@@ -146,7 +190,7 @@ fn tune(stream: &TcpStream, listen: &Listen) {
 }
 
 /// Says 503, and reads on until the client hangs up (see [`LINGER`]).
-async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     let (status, body) = Refusal::Crowded.parts();
     let reply = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",

@@ -2,7 +2,7 @@
 //!
 //! `http` accepts and stops, `connection` drives one socket against its deadlines (`watch` says what the socket
 //! is doing), `request` turns HTTP requests into [`HttpRequest`]s, `hosts` keeps other sites' pages out,
-//! `reply` and `sse` make the bytes that go back. `local` is the other door: the admin socket's mechanics.
+//! `reply` and `sse` make the bytes that go back. `local` has the other doors: sockets that only their owner can open.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,8 +35,11 @@ pub struct HttpRequest {
     pub headers: HeaderMap,
     /// The whole body, at most `max_body` bytes.
     pub body: Bytes,
-    /// Unique per accepted connection.
+    /// Unique per accepted connection; over a local socket, per process.
     pub connection: u64,
+    /// It came over a socket that only the router's owner can open. Nobody between the two routes by headers, and a
+    /// client that speaks stdio has none: they need not mirror the body.
+    pub local: bool,
 }
 
 /// Bytes of an event stream as they become ready, made by [`sse`].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -17,8 +17,15 @@ use super::{Front, HttpRequest};
 /// What all requests share.
 pub(super) struct Shared {
     pub(super) front: Arc<dyn Front>,
-    pub(super) hosts: Hosts,
+    /// `None` behind a local socket.
+    pub(super) hosts: Option<Hosts>,
     pub(super) max_body: usize,
+}
+
+impl Shared {
+    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.hosts.as_ref().map_or(Ok(()), |hosts| hosts.check(uri, headers))
+    }
 }
 
 /// One request, by its path. `/healthz` and `/readyz` are asked by load balancers under whatever name or address,
@@ -27,7 +34,7 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, watch: &
     let path = request.uri().path();
     match path {
         "/status" | "/healthz" | "/readyz" if !matches!(*request.method(), Method::GET | Method::HEAD) => not_allowed(),
-        "/status" => match shared.hosts.check(request.uri(), request.headers()) {
+        "/status" => match shared.check(request.uri(), request.headers()) {
             Ok(()) => page(shared, &request, watch),
             Err(refusal) => refuse(refusal, request.body(), watch),
         },
@@ -49,7 +56,7 @@ fn endpoint(path: &str) -> Option<&str> {
 
 async fn call(shared: &Shared, request: Request<Incoming>, watch: &Watch) -> Response<Content> {
     let (parts, mut body) = request.into_parts();
-    let read = match shared.hosts.check(&parts.uri, &parts.headers) {
+    let read = match shared.check(&parts.uri, &parts.headers) {
         Ok(()) => read(&mut body, shared.max_body, watch).await,
         Err(refusal) => Err(refusal),
     };
@@ -64,6 +71,7 @@ async fn call(shared: &Shared, request: Request<Incoming>, watch: &Watch) -> Res
         headers: parts.headers,
         body: bytes,
         connection: watch.number(),
+        local: shared.hosts.is_none(),
     };
     Arc::clone(&shared.front).serve(request).await.into_response()
 }

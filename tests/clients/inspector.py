@@ -8,21 +8,31 @@ import sys
 import tempfile
 import time
 
-from steps import Mismatch, check_result, check_tools, fail, parse, parser, say
+from steps import Mismatch, check_result, check_tools, command, fail, parse, parser, say
 
 HERE = pathlib.Path(__file__).resolve().parent
 NODE = HERE / "node_modules/.bin/node"
 CLI = HERE / "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"
 
 
+def target(o, home):
+    """The options that say which server: for one over stdio, a file as desktop clients have it."""
+    words = command(o)
+    if not words:
+        return ["--transport", "http", "--server-url", o.url]
+    config = pathlib.Path(home, "claude_desktop_config.json")
+    config.write_text(json.dumps({"mcpServers": {"pointsman": {"command": words[0], "args": words[1:]}}}))
+    return ["--config", config, "--server", "pointsman"]
+
+
 def inspect(o, home, ends, method, *more):
     """Runs one method and returns its result."""
-    command = [NODE, CLI, "--cli", "--format", "json", "--quiet", "--protocol-era", o.mode]
-    command += ["--transport", "http", "--server-url", o.url, "--method", method, *more]
+    line = [NODE, CLI, "--cli", "--format", "json", "--quiet", "--protocol-era", o.mode]
+    line += [*target(o, home), "--method", method, *more]
     # The Inspector keeps a catalogue and secrets in the home directory: give it one to throw away.
     env = {"PATH": os.environ["PATH"], "HOME": home}
     left = max(ends - time.monotonic(), 0.1)
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=left)
+    done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=left)
     if done.returncode != 0:
         raise Mismatch(f"{method} exited with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     try:

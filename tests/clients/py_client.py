@@ -6,10 +6,10 @@ import warnings
 import anyio
 import httpx2
 import mcp_types as types
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from steps import Mismatch, check_protocol, check_result, check_tools, fail, parse, parser, say
+from steps import Mismatch, check_progress, check_protocol, check_result, check_tools, command, fail, parse, parser, say
 
 MODERN = "2026-07-28"
 
@@ -51,10 +51,14 @@ class Seen:
 
     def __init__(self):
         self.stream_open, self.changed = anyio.Event(), anyio.Event()
+        self.progress = 0
 
     async def on_response(self, response):
         if response.request.method == "GET" and response.status_code == 200:
             self.stream_open.set()
+
+    async def on_progress(self, progress, total, message):
+        self.progress += 1
 
     async def on_message(self, message):
         if isinstance(message, types.ToolListChangedNotification):
@@ -66,7 +70,11 @@ async def run(o):
     hooks = {"response": [seen.on_response]}
     timeout = httpx2.Timeout(o.deadline)
     async with httpx2.AsyncClient(timeout=timeout, event_hooks=hooks) as http:
-        transport = streamable_http_client(o.url, http_client=http)
+        words = command(o)
+        if words:
+            transport = StdioServerParameters(command=words[0], args=words[1:])
+        else:
+            transport = streamable_http_client(o.url, http_client=http)
         async with Client(transport, mode=o.mode, message_handler=seen.on_message) as client:
             version = client.protocol_version
             info = client.server_info
@@ -76,10 +84,11 @@ async def run(o):
             say("list", pages=pages, tools=names)
             check_tools(names, o.expect_tools)
             for name, arguments, wanted in o.calls:
-                result = await client.call_tool(name, arguments)
+                result = await client.call_tool(name, arguments, progress_callback=seen.on_progress)
                 result = result.model_dump(mode="json", by_alias=True, exclude_none=True)
                 check_result(name, result, wanted)
                 say("call", name=name, result=result)
+            check_progress(seen.progress, o.expect_progress)
             if o.watch_list_changed:
                 if version == MODERN:
                     await wait_modern(client)

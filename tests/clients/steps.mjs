@@ -1,11 +1,18 @@
 // What the Node clients share: the command line, one JSON line per step, one FAIL line at most.
 import { parseArgs } from 'node:util';
 
-const USAGE = `URL [--expect-tools A,B] [--expect-protocol VERSION] [--deadline SECONDS]
+const USAGE = `URL|stdio:[COMMAND...] [--expect-tools A,B] [--expect-protocol VERSION] [--expect-progress N] [--deadline SECONDS]
        (--call NAME --args JSON --expect TEXT)...`;
 
 /** The server answered, but not what the command line expects. */
 export class Mismatch extends Error {}
+
+/** A URL, or a command that speaks MCP over stdio. */
+function target(text) {
+  if (!text.startsWith('stdio:')) return { url: new URL(text) };
+  const [command, ...args] = JSON.parse(text.slice('stdio:'.length));
+  return { stdio: { command, args } };
+}
 
 function parse(modes) {
   const { values, positionals } = parseArgs({
@@ -14,6 +21,7 @@ function parse(modes) {
       mode: { type: 'string', default: modes[0] },
       'expect-tools': { type: 'string', default: '' },
       'expect-protocol': { type: 'string' },
+      'expect-progress': { type: 'string', default: '0' },
       deadline: { type: 'string', default: '60' },
       call: { type: 'string', multiple: true, default: [] },
       args: { type: 'string', multiple: true, default: [] },
@@ -27,10 +35,11 @@ function parse(modes) {
     throw new Error('every --call needs one --args and one --expect');
   }
   return {
-    url: new URL(positionals[0]),
+    ...target(positionals[0]),
     mode: values.mode,
     deadline: Number(values.deadline),
     protocol: values['expect-protocol'],
+    progress: Number(values['expect-progress']),
     tools: values['expect-tools'].split(',').filter(Boolean),
     calls: call.map((name, i) => ({ name, arguments: JSON.parse(args[i]), wanted: expect[i] })),
   };
@@ -80,11 +89,13 @@ export async function main(modes, connect) {
     const names = (await client.list()).map((tool) => tool.name);
     say('list', { tools: names });
     checkTools(names, o.tools);
+    let progress = 0;
     for (const { name, arguments: args, wanted } of o.calls) {
-      const result = await client.call({ name, arguments: args });
+      const result = await client.call({ name, arguments: args }, { onprogress: () => (progress += 1) });
       checkResult(name, result, wanted);
       say('call', { name, result });
     }
+    if (progress < o.progress) throw new Mismatch(`${progress} progress notifications came, expected ${o.progress}`);
     await client.close();
     say('done');
   } catch (e) {

@@ -11,12 +11,13 @@ class Mismatch(Exception):
 
 def parser(description):
     p = argparse.ArgumentParser(description=description)
-    p.add_argument("url", metavar="URL")
+    p.add_argument("url", metavar="URL", help="or stdio: and a JSON array, a command that speaks MCP over stdio")
     p.add_argument("--expect-tools", default="", metavar="A,B", help="names that the tool list must contain")
     p.add_argument("--expect-protocol", metavar="VERSION", help="protocol version that must be negotiated")
     p.add_argument("--call", action="append", default=[], metavar="NAME", help="tool to call; repeatable")
     p.add_argument("--args", action="append", default=[], metavar="JSON", help="its arguments, one for each --call")
     p.add_argument("--expect", action="append", default=[], metavar="TEXT", help="what its result must contain")
+    p.add_argument("--expect-progress", type=int, default=0, metavar="N", help="notifications that the calls must bring")
     p.add_argument("--deadline", type=float, default=60, metavar="SECONDS", help="for everything together")
     return p
 
@@ -32,6 +33,17 @@ def parse(p):
         p.error(f"--args is not JSON: {e}")
     o.expect_tools = [name for name in o.expect_tools.split(",") if name]
     return o
+
+
+def command(o):
+    """The command and its arguments, if it is to be stdio."""
+    scheme, _, words = o.url.partition(":")
+    return json.loads(words) if scheme == "stdio" else None
+
+
+def check_progress(got, wanted):
+    if got < wanted:
+        raise Mismatch(f"{got} progress notifications came, expected {wanted}")
 
 
 def say(step, **fields):

@@ -1,11 +1,12 @@
 // The TypeScript SDK, version 1, as an outside client: the legacy era only, as most clients in use today.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { main, Mismatch } from './steps.mjs';
 
 await main(['legacy'], async (o) => {
   const client = new Client({ name: 'interop-ts-v1', version: '1.0.0' });
-  const transport = new StreamableHTTPClientTransport(o.url);
+  const transport = o.stdio ? new StdioClientTransport(o.stdio) : new StreamableHTTPClientTransport(o.url);
   await client.connect(transport);
 
   async function list() {
@@ -21,12 +22,13 @@ await main(['legacy'], async (o) => {
   }
 
   return {
-    protocol: transport.protocolVersion,
+    // Over stdio the transport does not know it; of this SDK there is one era only.
+    protocol: transport.protocolVersion ?? '2025-11-25',
     server: client.getServerVersion()?.name,
     list,
-    call: (params) => client.callTool(params),
+    call: (params, options) => client.callTool(params, undefined, options),
     close: async () => {
-      await transport.terminateSession();
+      await transport.terminateSession?.();
       await client.close();
     },
   };

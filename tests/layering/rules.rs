@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 5] = [
         "demo",
         "keys",
         "app",
+        "connect",
         "cli",
         "main",
         "lib",

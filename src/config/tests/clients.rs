@@ -37,6 +37,21 @@ fn a_file_of_claude_desktop_or_cursor_gives_its_backends() {
 }
 
 #[test]
+fn the_router_is_no_backend_of_itself() {
+    let loaded = client(
+        r#"{ "mcpServers": {
+    "pointsman": { "command": "/usr/bin/pointsman", "args": ["connect", "--config", "x"] },
+    "demo": { "command": "pointsman", "args": ["demo-server"] } } }"#,
+    );
+    assert_eq!(loaded.config.backends.keys().collect::<Vec<_>>(), ["demo"]);
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        warnings[0].contains("`pointsman` is left out: it is this router"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn a_file_of_vs_code_may_hold_comments_and_trailing_commas() {
     let loaded = client(
         "\u{feff}{\n  // ours\n  \"servers\": {\n    /* \"x\": {} */\n    \"a\": { \"command\": \"x//y\", \"args\": [\"/*\", \"\\\"//\",], },\n  },\n}",

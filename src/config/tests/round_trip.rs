@@ -209,6 +209,7 @@ impl Dice {
                 grace: self.time(),
                 admin_socket: self.flag().then(|| self.path()),
                 key_file: self.flag().then(|| self.path()),
+                mcp_socket: self.flag().then(|| self.path()),
                 list_wait: self.time(),
             },
             sessions: Sessions {

@@ -9,6 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::path::own_uid;
+
 /// Time for connecting and for sending the question.
 const SEND: Duration = Duration::from_secs(10);
 /// Time for the answer: some questions, such as a restart, are answered when it is done.
@@ -16,12 +18,23 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Bytes of an answer at most.
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 
+/// Connects to the socket of a router that is ours: in a directory that others can write to it may be anybody's.
+pub async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(path).await?;
+    let owner = stream.peer_cred()?.uid();
+    if owner != own_uid() && owner != 0 {
+        let why = format!("{} belongs to another user", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    Ok(stream)
+}
+
 /// Asks the listener at `path` one question.
 pub async fn ask(path: impl AsRef<Path>, question: Value) -> io::Result<Value> {
     let mut line = serde_json::to_vec(&question)?;
     line.push(b'\n');
     let sent = timeout(SEND, async {
-        let mut stream = UnixStream::connect(path).await?;
+        let mut stream = connect(path.as_ref()).await?;
         stream.write_all(&line).await?;
         io::Result::Ok(stream)
     });

@@ -10,7 +10,22 @@ use std::path::{Path, PathBuf};
 /// write to, is an error: whoever owns it could pose as the router.
 pub fn default_path(port: u16) -> io::Result<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.or_else(|| usual_runtime(Path::new("/run/user")));
     path_in(runtime.as_deref(), &std::env::temp_dir(), port)
+}
+
+/// What `XDG_RUNTIME_DIR` says on most systems, for those who were not told: MCP clients start their servers with few
+/// variables, and `connect` has to find the router of a shell that has them all.
+fn usual_runtime(all: &Path) -> Option<PathBuf> {
+    let directory = all.join(own_uid().to_string());
+    check_private(&directory).is_ok().then_some(directory)
+}
+
+/// The socket behind which MCP is served, for a router whose admin socket is at `admin`: beside it.
+pub fn mcp_path(admin: &Path) -> PathBuf {
+    let mut name = admin.file_stem().unwrap_or_default().to_owned();
+    name.push("-mcp.sock");
+    admin.with_file_name(name)
 }
 
 pub(super) fn path_in(runtime: Option<&Path>, temp: &Path, port: u16) -> io::Result<PathBuf> {
@@ -27,7 +42,7 @@ pub(super) fn path_in(runtime: Option<&Path>, temp: &Path, port: u16) -> io::Res
 }
 
 /// Makes the directory if there is none, for us alone, and refuses one in which others could replace the socket.
-pub(super) fn prepare_directory(directory: &Path) -> io::Result<()> {
+pub fn prepare_directory(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().recursive(true).mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -61,7 +76,7 @@ pub(super) fn own_uid() -> u32 {
 }
 
 fn denied(directory: &Path, why: &str) -> io::Error {
-    let message = format!("{} cannot hold the admin socket: {why}", directory.display());
+    let message = format!("{} cannot hold a private socket: {why}", directory.display());
     io::Error::new(io::ErrorKind::PermissionDenied, message)
 }
 
@@ -79,7 +94,20 @@ mod tests {
         assert_eq!(path, runtime.path().join("pointsman/7400.sock"));
         let other = temp.path().join(format!("pointsman-{}/7401.sock", own_uid()));
         assert_eq!(path_in(None, temp.path(), 7401).unwrap(), other);
+        assert_eq!(mcp_path(&path), runtime.path().join("pointsman/7400-mcp.sock"));
         assert_eq!(path_in(Some(Path::new("run")), temp.path(), 7401).unwrap(), other);
+    }
+
+    #[test]
+    fn the_usual_runtime_directory_is_taken_if_it_is_ours_alone() {
+        let all = tempfile::tempdir().unwrap();
+        assert_eq!(usual_runtime(all.path()), None);
+        let own = all.path().join(own_uid().to_string());
+        create_dir(&own).unwrap();
+        set_permissions(&own, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(usual_runtime(all.path()), None);
+        set_permissions(&own, Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(usual_runtime(all.path()), Some(own));
     }
 
     #[test]

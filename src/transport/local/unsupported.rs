@@ -8,7 +8,7 @@ use serde_json::Value;
 fn unsupported<T>() -> io::Result<T> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
-        "the admin socket needs Unix sockets, which this system has not",
+        "private sockets need Unix sockets, which this system has not",
     ))
 }
 
@@ -28,6 +28,11 @@ impl LocalListener {
     }
 
     /// Never called here.
+    pub async fn accept(&self) -> io::Result<(LocalStream, Option<u32>)> {
+        match self.0 {}
+    }
+
+    /// Never called here.
     pub async fn serve<H, F>(self, _handler: H)
     where
         H: Fn(Value) -> F + Send + Sync + 'static,
@@ -37,6 +42,9 @@ impl LocalListener {
     }
 }
 
+/// Cannot be made here.
+pub type LocalStream = tokio::io::DuplexStream;
+
 /// Always an error here.
 pub async fn ask(_path: impl AsRef<Path>, _question: Value) -> io::Result<Value> {
     unsupported()
@@ -45,4 +53,9 @@ pub async fn ask(_path: impl AsRef<Path>, _question: Value) -> io::Result<Value>
 /// Always an error here.
 pub fn default_path(_port: u16) -> io::Result<PathBuf> {
     unsupported()
+}
+
+/// Where it would be.
+pub fn mcp_path(admin: &Path) -> PathBuf {
+    admin.with_extension("mcp")
 }

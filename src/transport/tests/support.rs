@@ -143,7 +143,7 @@ impl Server {
         };
         change(&mut listen);
         let bound = bind(&listen).await.unwrap();
-        let address = bound.local_addr();
+        let address = bound.local_addr().unwrap();
         let (tell, seen) = mpsc::channel(1000);
         let (stop, stopped) = oneshot::channel();
         let (deadline, passed) = oneshot::channel();
