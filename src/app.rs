@@ -10,8 +10,10 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Door};
+use crate::backend::Backend;
 use crate::config;
 use crate::error::Reason;
+use crate::keys;
 use crate::plugin::{Compiler, Host};
 use crate::policy::NoPolicy;
 use crate::process::{Native, Spawner};
@@ -95,10 +97,15 @@ impl App {
         let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| Fatal::Policies(e.to_string()))?;
         let router = Arc::new(Router::new(Policies::new(Arc::new(NoPolicy))));
         let spawner: Arc<dyn Spawner> = Arc::new(Native);
-        let (reload, reloader) = Reloader::start(reader, loaded, host, Arc::clone(&router), spawner)
+        let (reload, reloader) = Reloader::start(reader, loaded, host, Arc::clone(&router), Arc::clone(&spawner))
             .await
             .map_err(Fatal::Plugin)?;
-        let agents = Agents::new(Arc::clone(&router), &config);
+        let agents = Agents::new(
+            Arc::clone(&router),
+            &config,
+            keys::sealer(config.router.key_file.as_deref()),
+            spawner,
+        );
         let admin = Admin::new(Arc::clone(&router), Arc::clone(&agents), reload, address);
         Ok(Self {
             address,
@@ -151,8 +158,9 @@ impl App {
         let grace = config.router.grace;
         let deadline = {
             let signals = shutdown.subscribe();
-            let (router, changes) = (
+            let (router, agents, changes) = (
                 Arc::clone(&router),
+                Arc::clone(&agents),
                 [reloading.abort_handle(), administration.abort_handle()],
             );
             async move {
@@ -162,38 +170,44 @@ impl App {
                 }
                 // The backends end while their callers are still there: each hears what is known of its call.
                 changes.iter().for_each(AbortHandle::abort);
-                for backend in router.backends().values() {
+                for backend in all_backends(&router, &agents) {
                     backend.refuse(Reason::ShuttingDown);
                     let mut settings = (*backend.settings()).clone();
                     // The grace was all the time that calls have.
                     settings.stop.drain = Duration::ZERO;
                     backend.reconfigure(settings, false).await;
                 }
-                stop_backends(&router, shutdown).await;
+                stop_backends(&all_backends(&router, &agents), shutdown).await;
                 tokio::time::sleep(LAST_WORDS).await;
             }
         };
         transport::serve(bound, config.listen.clone(), door, stop, deadline).await;
         reloading.abort();
         administration.abort();
-        stop_backends(&router, shutdown).await;
+        stop_backends(&all_backends(&router, &agents), shutdown).await;
         info!("stopped");
     }
 }
 
+/// The backends that all agents share, and those of single sessions.
+fn all_backends(router: &Router, agents: &Agents) -> Vec<Arc<Backend>> {
+    let mut all: Vec<_> = router.backends().values().cloned().collect();
+    all.extend(agents.private_backends());
+    all
+}
+
 /// Stops every backend by its ladder, all at once; a second signal skips the rest of it. Those that have stopped
 /// already stay so.
-async fn stop_backends(router: &Router, shutdown: &Shutdown) {
-    let backends = router.backends();
-    for backend in backends.values() {
+async fn stop_backends(backends: &[Arc<Backend>], shutdown: &Shutdown) {
+    for backend in backends {
         backend.refuse(Reason::ShuttingDown);
     }
     let signals = shutdown.subscribe();
-    let ladder = join_all(backends.values().map(|b| b.stop(Reason::ShuttingDown)));
+    let ladder = join_all(backends.iter().map(|b| b.stop(Reason::ShuttingDown)));
     tokio::select! {
         biased;
         () = signals.now() => {
-            join_all(backends.values().map(|b| b.kill())).await;
+            join_all(backends.iter().map(|b| b.kill())).await;
         }
         _ = ladder => {}
     }

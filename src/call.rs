@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 
-use crate::wire::{Era, Index, Malformed, Object, RawJson};
+use crate::wire::json::quote;
+use crate::wire::method;
+use crate::wire::{Era, Index, Kind, Malformed, Object, RawJson, Version};
 
 /// Who a call is from, for fairness, order and ownership.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,8 +41,8 @@ pub struct Call {
     pub id: u64,
     /// The JSON-RPC method.
     pub method: Cow<'static, str>,
-    /// `params.name`, as the agent wrote it, where the method has one.
-    pub name: Option<String>,
+    /// What it is about, where its method is about one thing that servers list.
+    pub subject: Option<Subject>,
     /// The endpoint: empty for `/mcp`, else the last part of the path.
     pub endpoint: Arc<str>,
     /// The backend that the path names, where it names one.
@@ -58,6 +60,44 @@ pub struct Call {
     pub params: Params,
 }
 
+/// The thing that a call is about, as its agent knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// Its name or URI.
+    pub key: String,
+}
+
+impl Subject {
+    /// Of a call of `method` with these params; an error where it must name something and does not.
+    pub fn of(method: &str, params: &Object<'_>) -> Result<Option<Self>, String> {
+        let named = |kind, object: &Object<'_>, key: &str| match object.get_str(key) {
+            Some(name) => Ok(Some(Self {
+                kind,
+                key: name.into_owned(),
+            })),
+            None => Err(format!("{key} is missing")),
+        };
+        match method {
+            method::TOOLS_CALL => named(Kind::Tools, params, "name"),
+            method::PROMPTS_GET => named(Kind::Prompts, params, "name"),
+            method::RESOURCES_READ | method::SUBSCRIBE | method::UNSUBSCRIBE => named(Kind::Resources, params, "uri"),
+            method::COMPLETE => {
+                let whose = params.get("ref").and_then(|r| Object::parse(r).ok());
+                let whose = whose.ok_or("ref is missing")?;
+                match whose.get_str("type").as_deref() {
+                    Some("ref/prompt") => named(Kind::Prompts, &whose, "name"),
+                    Some("ref/resource") => named(Kind::Templates, &whose, "uri"),
+                    // Whoever knows that type may take it.
+                    _ => Ok(None),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
 /// What a legacy agent said once, when its session began.
 #[derive(Debug, Default)]
 pub struct Introduction {
@@ -67,6 +107,25 @@ pub struct Introduction {
     pub meta: Option<RawJson>,
     /// `clientInfo`, as JSON text.
     pub client: Option<RawJson>,
+    /// What the client can do, as JSON text.
+    pub capabilities: Option<RawJson>,
+}
+
+impl Introduction {
+    /// What a modern request of this agent says of it in its `_meta`: version, client and capabilities.
+    pub fn modern_meta(&self) -> [(&'static str, Cow<'_, str>); 3] {
+        fn or<'a>(said: &'a Option<RawJson>, nothing: &'a str) -> Cow<'a, str> {
+            Cow::Borrowed(said.as_ref().map_or(nothing, RawJson::as_str))
+        }
+        [
+            (method::META_VERSION, quote(Version::NEWEST_MODERN.as_str()).into()),
+            (
+                method::META_CLIENT,
+                or(&self.client, "{\"name\":\"unknown\",\"version\":\"0\"}"),
+            ),
+            (method::META_CAPABILITIES, or(&self.capabilities, "{}")),
+        ]
+    }
 }
 
 /// The params of a call, and an index of them that is made at the first use and shared by every hook.
@@ -129,6 +188,18 @@ impl Clone for Params {
 }
 
 impl Call {
+    /// The tool or the prompt that it is a call of, as the agent wrote it.
+    pub fn name(&self) -> Option<&str> {
+        let called =
+            |s: &&Subject| matches!(&*self.method, method::TOOLS_CALL | method::PROMPTS_GET) && s.kind.is_named();
+        self.subject.as_ref().filter(called).map(|s| s.key.as_str())
+    }
+
+    /// The authenticated principal that it is from; empty where agents are not told apart.
+    pub fn principal(&self) -> &str {
+        ""
+    }
+
     /// The index of the params. An error where arguments hold a key twice: a policy and a target could read
     /// different values.
     pub fn index(&self) -> Result<&Index, &str> {
@@ -176,7 +247,7 @@ mod tests {
             let call = Call {
                 id: 1,
                 method: "tools/call".into(),
-                name: None,
+                subject: None,
                 endpoint: Arc::from(""),
                 path_backend: None,
                 agent: AgentKey::Connection(1),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::wire::codes;
+use crate::wire::{Kind, codes};
 
 /// What is known about the call when it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub enum Bound {
     AgentCount,
     /// Too many bytes of this agent.
     AgentBytes,
+    /// Too many sessions have a target of their own.
+    Sessions,
 }
 
 impl Bound {
@@ -50,6 +52,7 @@ impl Bound {
             Self::Bytes => "bytes",
             Self::AgentCount => "agent-count",
             Self::AgentBytes => "agent-bytes",
+            Self::Sessions => "session-targets",
         }
     }
 }
@@ -71,6 +74,10 @@ pub enum Reason {
     CrashLoop(String),
     /// Meant for the state of an earlier incarnation.
     StateLost,
+    /// The call that this one goes on with, after its server had asked for input, is gone.
+    InputLost(String),
+    /// The server asked its client for something and got no answer.
+    InputRefused(String),
     /// A policy said no; its own words.
     Denied {
         /// The policy's code for it.
@@ -87,8 +94,8 @@ pub enum Reason {
         /// A target had it by then.
         sent: bool,
     },
-    /// No backend of the endpoint offers the name.
-    UnknownTool(String),
+    /// No backend of the endpoint offers it.
+    Unknown(Kind, String),
     /// The request is wrong.
     InvalidParams(String),
     /// The method is not offered here.
@@ -141,10 +148,13 @@ impl CallError {
     pub fn delivery(&self) -> Delivery {
         match self.reason {
             _ if self.answered => Delivery::Unknown,
-            Reason::OutcomeUnknown(_) | Reason::Cancelled { sent: true } => Delivery::Unknown,
+            Reason::OutcomeUnknown(_)
+            | Reason::InputLost(_)
+            | Reason::InputRefused(_)
+            | Reason::Cancelled { sent: true } => Delivery::Unknown,
             Reason::Denied { .. }
             | Reason::Refused(_)
-            | Reason::UnknownTool(_)
+            | Reason::Unknown(..)
             | Reason::InvalidParams(_)
             | Reason::MethodNotFound(_)
             | Reason::Ambiguous(_) => Delivery::Rejected,
@@ -160,12 +170,13 @@ impl CallError {
             Reason::HoldDeadline => codes::HOLD_DEADLINE,
             Reason::OutcomeUnknown(_) => codes::OUTCOME_UNKNOWN,
             Reason::CrashLoop(_) => codes::CRASH_LOOP,
-            Reason::StateLost => codes::STATE_LOST,
+            Reason::StateLost | Reason::InputLost(_) => codes::STATE_LOST,
+            Reason::InputRefused(_) => codes::INTERNAL_ERROR,
             Reason::Denied { .. } => codes::DENIED,
             Reason::Ambiguous(_) => codes::AMBIGUOUS,
             Reason::PolicyFault(_) => codes::POLICY_FAULT,
             Reason::Cancelled { .. } => codes::CANCELLED,
-            Reason::UnknownTool(_) | Reason::InvalidParams(_) => codes::INVALID_PARAMS,
+            Reason::Unknown(..) | Reason::InvalidParams(_) => codes::INVALID_PARAMS,
             Reason::MethodNotFound(_) => codes::METHOD_NOT_FOUND,
         }
     }
@@ -193,6 +204,12 @@ impl CallError {
             Reason::StateLost => format!(
                 "{backend} was restarted and its earlier state is gone. The call was not sent; rebuild the state first."
             ),
+            Reason::InputLost(why) => format!(
+                "the call that waited for this input is gone: {why} What it had begun may or may not have taken effect; call again from the beginning."
+            ),
+            Reason::InputRefused(why) => {
+                format!("{backend} asked the client for input in the middle of the call, and got none: {why}")
+            }
             Reason::Denied { message, .. } => format!("denied by policy: {message}"),
             Reason::Ambiguous(backends) => format!(
                 "several backends could take this call ({}) and no policy chose one; name it with the header X-Pointsman-Backend or the path /mcp/BACKEND",
@@ -208,7 +225,9 @@ impl CallError {
             Reason::Cancelled { sent: true } => {
                 format!("the call was cancelled by the client while {backend} had it. It may or may not have run.")
             }
-            Reason::UnknownTool(name) => format!("Unknown tool: {name}"),
+            Reason::Unknown(Kind::Tools, name) => format!("Unknown tool: {name}"),
+            Reason::Unknown(Kind::Prompts, name) => format!("Unknown prompt: {name}"),
+            Reason::Unknown(Kind::Resources | Kind::Templates, uri) => format!("Resource not found: {uri}"),
             Reason::InvalidParams(why) => format!("Invalid params: {why}"),
             Reason::MethodNotFound(method) => format!("Method not found: {method}"),
             Reason::ShuttingDown => {
@@ -221,7 +240,7 @@ impl CallError {
     fn data(&self) -> Option<Value> {
         if matches!(
             self.reason,
-            Reason::UnknownTool(_) | Reason::InvalidParams(_) | Reason::MethodNotFound(_)
+            Reason::Unknown(..) | Reason::InvalidParams(_) | Reason::MethodNotFound(_)
         ) {
             return None;
         }
@@ -282,7 +301,7 @@ mod tests {
         assert_eq!(unknown.delivery(), Delivery::Unknown);
         assert!(unknown.to_tool_result().contains("\"isError\":true"));
         assert_eq!(
-            CallError::from(Reason::UnknownTool("x".into())).to_wire(),
+            CallError::from(Reason::Unknown(Kind::Tools, "x".into())).to_wire(),
             r#"{"code":-32602,"message":"Unknown tool: x"}"#
         );
     }

@@ -12,6 +12,7 @@ pub mod call;
 pub mod config;
 pub mod error;
 pub mod policy;
+pub mod seal;
 
 // Floor 2, mechanisms: blind to each other.
 pub mod plugin;
@@ -32,5 +33,6 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod demo;
+pub mod keys;
 pub mod shutdown;
 pub mod telemetry;

@@ -11,9 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Sleep};
 use tracing::info;
 
+use super::asking::{Asking, Back};
 use super::connection::{Connection, Io};
-use super::fetch::Fetch;
 use super::handshake::{Facts, Handshake};
+use super::listening::Listening;
+use super::listing::Listing;
 use super::pending::{Entry, Pending};
 use super::shared::{Condition, Shared};
 use super::state::{Event, Life, State};
@@ -44,10 +46,9 @@ pub(super) struct Actor {
     pub(super) connection: Option<Connection>,
     pub(super) pending: Pending,
     pub(super) shake: Option<Handshake>,
-    pub(super) fetch: Option<Fetch>,
-    pub(super) fetch_again: bool,
-    pub(super) fetch_due: Option<Instant>,
-    pub(super) fetches: u64,
+    pub(super) listing: Listing,
+    pub(super) listening: Listening,
+    pub(super) asking: Asking,
     pub(super) facts: Option<Facts>,
     pub(super) remembered: Option<Era>,
     pub(super) incarnation: u64,
@@ -64,6 +65,7 @@ enum Wake {
     Control(Option<Control>),
     Io(Io),
     Work(usize),
+    Back(Back),
     Time,
 }
 
@@ -126,6 +128,7 @@ impl Actor {
                         self.on_work(work);
                     }
                 }
+                Wake::Back(back) => self.on_back(back),
                 Wake::Time => {
                     armed = None;
                     self.on_time();
@@ -159,6 +162,7 @@ impl Actor {
             connection,
             work,
             control,
+            asking,
             ..
         } = self;
         let room = connection.as_ref().is_none_or(|c| c.backlog() < MAX_BACKLOG);
@@ -167,6 +171,7 @@ impl Actor {
             tokio::select! {
                 io = async { match connection { Some(c) => c.io().await, None => std::future::pending().await } } => Wake::Io(io),
                 n = work.recv_many(batch, BATCH), if room && !work.is_closed() => Wake::Work(n),
+                back = poll_fn(|context| asking.poll(context)) => Wake::Back(back),
                 () = timer, if timed => Wake::Time,
             }
         };
@@ -180,7 +185,7 @@ impl Actor {
 
     fn due(&self) -> Option<Instant> {
         let closed = self.closed.as_ref().map(|(at, _)| *at);
-        [self.life.due(), self.probe_due, self.fetch_due, closed]
+        [self.life.due(), self.probe_due, self.listing.due(), closed]
             .into_iter()
             .flatten()
             .min()
@@ -195,9 +200,7 @@ impl Actor {
                 self.on_step(step);
             }
         }
-        if self.fetch_due.is_some_and(|due| due <= now) {
-            self.end_fetch("no answer came");
-        }
+        self.end_overdue_fetches(now);
         if let Some((_, why)) = self.closed.take_if(|(at, _)| *at <= now) {
             self.on(Event::Broken { why });
         }
@@ -221,6 +224,12 @@ impl Actor {
                     self.on(Event::Restart);
                 }
             }
+            Control::Subscriptions => self.update_listening(),
+            Control::Tell(notification) => {
+                if self.facts.as_ref().is_some_and(|f| f.era == Era::Legacy) {
+                    self.send_own(&notification);
+                }
+            }
             Control::LogLevel(level) => {
                 self.level = Some(level);
                 self.send_level();
@@ -233,6 +242,7 @@ impl Actor {
             Work::Call(submit) => self.on_call(submit),
             Work::Cancel(id) => {
                 let unwritten = self.connection.as_mut().is_some_and(|c| c.take_back(id));
+                self.asking.call_ended(id);
                 if self.pending.cancel(id, Instant::now()).is_some() && !unwritten {
                     self.send_cancelled(id);
                 }
@@ -259,18 +269,16 @@ impl Actor {
         match &mut self.connection {
             Some(connection) if takes => {
                 connection.push(Some(id), line);
-                self.pending.insert(
+                self.pending.insert(Entry {
                     id,
-                    Entry {
-                        agent,
-                        ticket,
-                        bytes,
-                        replay,
-                        end: None,
-                        reply,
-                        sink,
-                    },
-                );
+                    agent,
+                    ticket,
+                    bytes,
+                    replay,
+                    end: None,
+                    reply,
+                    sink,
+                });
             }
             _ => {
                 self.shared.give_back(&[(agent, ticket, bytes)]);

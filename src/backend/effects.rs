@@ -16,6 +16,7 @@ use super::target::{Live, Phase, Settled};
 use crate::config;
 use crate::error::{CallError, Reason};
 use crate::process;
+use crate::wire::Kind;
 
 /// How long a probe may stay unanswered before the legacy greeting goes out too.
 pub(super) const PROBE_WAIT: Duration = Duration::from_secs(3);
@@ -87,7 +88,8 @@ impl Actor {
                 self.connection = Some(connection);
                 let backend: Arc<str> = Arc::clone(&self.shared.name);
                 tokio::spawn(process::pump(stderr, self.stderr.clone(), backend, self.incarnation));
-                let (shake, step) = Handshake::begin(self.settings.era, self.remembered);
+                let face = self.shared.face(&self.settings);
+                let (shake, step) = Handshake::begin(self.settings.era, self.remembered, face);
                 self.probe_due = shake.probing().then(|| Instant::now() + PROBE_WAIT);
                 self.shake = Some(shake);
                 self.on_step(step);
@@ -116,7 +118,9 @@ impl Actor {
                 self.shake = None;
                 self.probe_due = None;
                 self.remembered = Some(facts.era);
-                self.shared.publish_tools(facts.tools.clone(), self.incarnation);
+                let tools = facts.tools.clone();
+                self.shared.lists.publish(Kind::Tools, tools, self.incarnation, false);
+                self.shared.introduce(Arc::clone(&facts.introduced));
                 self.facts = Some(*facts);
                 if let Some(started) = self.started {
                     if self.starts.len() == 16 {
@@ -125,9 +129,7 @@ impl Actor {
                     self.starts.push_back(started.elapsed());
                 }
                 self.begin_listening();
-                if std::mem::take(&mut self.fetch_again) {
-                    self.refresh_tools();
-                }
+                self.begin_lists();
                 self.send_level();
                 self.on(Event::Ready);
             }
@@ -160,9 +162,8 @@ impl Actor {
         };
         let written = self.connection.take().map_or(0, |c| c.written());
         self.shake = None;
-        self.fetch = None;
-        self.fetch_again = false;
-        self.fetch_due = None;
+        self.listing.clear();
+        self.asking.clear();
         self.facts = None;
         self.probe_due = None;
         self.closed = None;

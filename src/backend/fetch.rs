@@ -1,48 +1,50 @@
-//! A target's tool list, fetched page by page. Pure.
+//! A list of a target, fetched page by page. Pure.
 
 use super::handshake::{modern_meta, short};
-use super::tools::{Tool, parse_page};
+use super::lists::{Item, parse_page};
 use crate::wire::message::write_request;
-use crate::wire::{Era, Object, method};
+use crate::wire::{Era, Kind, Object, method};
 
-/// Pages of a tool list at most: a server whose cursor never ends must not hold the handshake for ever.
+/// Pages of a list at most: a server whose cursor never ends must not hold the handshake for ever.
 const MAX_PAGES: usize = 1000;
-/// Bytes of a tool list at most: it is kept, merged and sent to every agent.
+/// Bytes of a list at most: it is kept, merged and sent to every agent.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// Fetches a whole tool list, page by page.
+/// Fetches a whole list, page by page.
 #[derive(Debug)]
 pub struct Fetch {
+    kind: Kind,
     era: Era,
     id: String,
     next: u64,
     pages: usize,
     bytes: usize,
-    tools: Vec<Tool>,
+    items: Vec<Item>,
     pinging: bool,
 }
 
-/// What to do next about a tool list.
+/// What to do next about a list.
 #[derive(Debug, PartialEq)]
 pub enum FetchStep {
     /// Send this line.
     Send(String),
     /// Here it is.
-    Done(Vec<Tool>),
+    Done(Vec<Item>),
     /// It could not be had.
     Failed(String),
 }
 
 impl Fetch {
     /// Begins with request id `id`; each page takes the next one, as a string so that it meets no call's id.
-    pub fn begin(era: Era, id: u64) -> (Self, String) {
+    pub fn begin(kind: Kind, era: Era, id: u64) -> (Self, String) {
         let mut fetch = Self {
+            kind,
             era,
             id: String::new(),
             next: id,
             pages: 0,
             bytes: 0,
-            tools: Vec::new(),
+            items: Vec::new(),
             pinging: false,
         };
         let line = fetch.request(None);
@@ -51,12 +53,13 @@ impl Fetch {
 
     pub(super) fn ping(id: u64) -> (Self, String) {
         let fetch = Self {
+            kind: Kind::Tools,
             era: Era::Legacy,
             id: format!("\"list-{id}\""),
             next: id,
             pages: 0,
             bytes: 0,
-            tools: Vec::new(),
+            items: Vec::new(),
             pinging: true,
         };
         let line = write_request(Some(&fetch.id), method::PING, None);
@@ -82,7 +85,7 @@ impl Fetch {
         let text = params.to_text();
         write_request(
             Some(&self.id),
-            method::TOOLS_LIST,
+            self.kind.list_method(),
             (!params.is_empty()).then_some(text.as_str()),
         )
     }
@@ -94,22 +97,26 @@ impl Fetch {
         }
         let result = match outcome {
             Ok(result) => result,
-            Err(error) => return FetchStep::Failed(format!("it refused tools/list: {}", short(error))),
+            Err(error) => {
+                return FetchStep::Failed(format!("it refused {}: {}", self.kind.list_method(), short(error)));
+            }
         };
-        match parse_page(result) {
+        match parse_page(self.kind, result) {
             Err(why) => FetchStep::Failed(why),
-            Ok((tools, cursor)) => {
+            Ok((items, cursor)) => {
                 self.bytes += result.len();
-                self.tools.extend(tools);
+                self.items.extend(items);
                 match cursor {
-                    _ if self.bytes > MAX_BYTES => {
-                        FetchStep::Failed(format!("its tool list is larger than {MAX_BYTES} bytes"))
-                    }
-                    Some(_) if self.pages >= MAX_PAGES => {
-                        FetchStep::Failed(format!("its tool list has more than {MAX_PAGES} pages"))
-                    }
+                    _ if self.bytes > MAX_BYTES => FetchStep::Failed(format!(
+                        "its {} is larger than {MAX_BYTES} bytes",
+                        self.kind.list_method()
+                    )),
+                    Some(_) if self.pages >= MAX_PAGES => FetchStep::Failed(format!(
+                        "its {} has more than {MAX_PAGES} pages",
+                        self.kind.list_method()
+                    )),
                     Some(cursor) => FetchStep::Send(self.request(Some(&cursor))),
-                    None => FetchStep::Done(std::mem::take(&mut self.tools)),
+                    None => FetchStep::Done(std::mem::take(&mut self.items)),
                 }
             }
         }

@@ -5,13 +5,18 @@
 //! goes out until it is answered or overdue. When both greetings are out, `initialize` decides: a server
 //! that accepted it has fixed the legacy era.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde_json::json;
 
+use super::face::{Face, client_info};
 use super::fetch::{Fetch, FetchStep};
-use super::tools::Tool;
+use super::lists::Item;
 use crate::config::EraChoice;
+use crate::wire::json::quote;
 use crate::wire::message::write_request;
-use crate::wire::{Era, Object, RawJson, Response, Version, codes, method};
+use crate::wire::{Era, Kind, Object, RawJson, Response, Topic, Version, codes, method};
 
 /// What the handshake learnt.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,27 +25,60 @@ pub struct Facts {
     pub era: Era,
     /// The revision.
     pub version: String,
-    /// The server's capabilities, raw.
-    pub capabilities: RawJson,
+    /// What the server said of itself.
+    pub introduced: Arc<Introduced>,
     /// Its tools.
-    pub tools: Vec<Tool>,
+    pub tools: Vec<Item>,
+}
+
+/// What a server says of itself in `initialize` or `server/discover`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Introduced {
+    /// Its capabilities, raw.
+    pub capabilities: RawJson,
+    /// What it says to models about its use.
+    pub instructions: Option<String>,
 }
 
 impl Facts {
     /// Whether the capability is declared.
     pub fn has(&self, capability: &str) -> bool {
+        self.introduced.has(capability)
+    }
+
+    /// Whether changes of such lists are announced.
+    pub fn announces(&self, topic: Topic) -> bool {
+        self.introduced.has_flag(topic.capability(), "listChanged")
+    }
+}
+
+impl Introduced {
+    /// From the result of either greeting.
+    fn of(result: &Object<'_>) -> Arc<Self> {
+        let capabilities = result
+            .get("capabilities")
+            .filter(|c| c.starts_with('{'))
+            .unwrap_or("{}");
+        Arc::new(Self {
+            capabilities: RawJson::from(capabilities.to_owned()),
+            instructions: result.get_str("instructions").map(Cow::into_owned),
+        })
+    }
+
+    /// Whether the capability is declared.
+    pub fn has(&self, capability: &str) -> bool {
         Object::parse(self.capabilities.as_str()).is_ok_and(|c| c.get(capability).is_some())
     }
 
-    /// Whether changes of the tool list are announced.
-    pub fn announces_tools(&self) -> bool {
+    /// Whether a capability is declared with this flag set.
+    pub fn has_flag(&self, capability: &str, flag: &str) -> bool {
         let Ok(capabilities) = Object::parse(self.capabilities.as_str()) else {
             return false;
         };
         capabilities
-            .get("tools")
-            .and_then(|t| Object::parse(t).ok())
-            .is_some_and(|t| t.get("listChanged") == Some("true"))
+            .get(capability)
+            .and_then(|c| Object::parse(c).ok())
+            .is_some_and(|c| c.get(flag) == Some("true"))
     }
 }
 
@@ -64,8 +102,9 @@ pub struct Handshake {
     initialize: Greeting,
     fetch: Option<Fetch>,
     facts: Option<Facts>,
-    discovered: Option<(String, RawJson)>,
+    discovered: Option<(String, Arc<Introduced>)>,
     choice: EraChoice,
+    face: Face,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +119,8 @@ const DISCOVER_ID: &str = "1";
 const INITIALIZE_ID: &str = "2";
 
 impl Handshake {
-    /// Begins. `remembered` is the era of an earlier incarnation.
-    pub fn begin(choice: EraChoice, remembered: Option<Era>) -> (Self, Step) {
+    /// Begins. `remembered` is the era of an earlier incarnation, `face` who the target is told that it serves.
+    pub fn begin(choice: EraChoice, remembered: Option<Era>, face: Face) -> (Self, Step) {
         let mut shake = Self {
             discover: Greeting::Unsent,
             initialize: Greeting::Unsent,
@@ -89,6 +128,7 @@ impl Handshake {
             facts: None,
             discovered: None,
             choice,
+            face,
         };
         let first = match (choice, remembered) {
             (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => shake.send_initialize(),
@@ -143,12 +183,11 @@ impl Handshake {
 
     fn send_initialize(&mut self) -> String {
         self.initialize = Greeting::Sent;
-        let params = json!({
-            "protocolVersion": Version::NEWEST_LEGACY.as_str(),
-            "capabilities": {},
-            "clientInfo": client_info(),
-        });
-        write_request(Some(INITIALIZE_ID), method::INITIALIZE, Some(&params.to_string()))
+        let mut params = Object::default();
+        params.set("protocolVersion", quote(Version::NEWEST_LEGACY.as_str()));
+        params.set("capabilities", self.face.capabilities.as_str());
+        params.set("clientInfo", self.face.client.as_str());
+        write_request(Some(INITIALIZE_ID), method::INITIALIZE, Some(&params.to_text()))
     }
 
     fn on_discover(&mut self, outcome: Result<&str, &str>) -> Step {
@@ -158,21 +197,20 @@ impl Handshake {
             let version = versions
                 .into_iter()
                 .find(|v| Version::parse(v).is_some_and(|v| v.era() == Era::Modern))?;
-            Some((version, result.get("capabilities").unwrap_or("{}").to_owned()))
+            Some((version, Introduced::of(&result)))
         });
         match accepted {
-            Some((version, capabilities)) => {
+            Some((version, introduced)) => {
                 self.discover = Greeting::Accepted;
-                let capabilities = RawJson::from(capabilities);
                 match self.initialize {
                     // Both greetings are out: the answer to the other one decides.
                     Greeting::Sent => {
-                        self.discovered = Some((version, capabilities));
+                        self.discovered = Some((version, introduced));
                         Step::Wait
                     }
                     // It has decided.
                     Greeting::Accepted => Step::Wait,
-                    Greeting::Unsent | Greeting::Refused => self.agreed(Era::Modern, version, capabilities),
+                    Greeting::Unsent | Greeting::Refused => self.agreed(Era::Modern, version, introduced),
                 }
             }
             None => {
@@ -196,9 +234,9 @@ impl Handshake {
         let accepted = outcome.ok().and_then(|result| {
             let result = Object::parse(result).ok()?;
             let version = result.get_str("protocolVersion")?.into_owned();
-            Some((version, result.get("capabilities").unwrap_or("{}").to_owned()))
+            Some((version, Introduced::of(&result)))
         });
-        if let Some((version, capabilities)) = accepted {
+        if let Some((version, introduced)) = accepted {
             self.initialize = Greeting::Accepted;
             if !Version::parse(&version).is_some_and(|v| v.era() == Era::Legacy) {
                 return Step::Failed(format!(
@@ -206,11 +244,11 @@ impl Handshake {
                     short(&version)
                 ));
             }
-            return self.agreed(Era::Legacy, version, RawJson::from(capabilities));
+            return self.agreed(Era::Legacy, version, introduced);
         }
         self.initialize = Greeting::Refused;
-        if let Some((version, capabilities)) = self.discovered.take() {
-            return self.agreed(Era::Modern, version, capabilities);
+        if let Some((version, introduced)) = self.discovered.take() {
+            return self.agreed(Era::Modern, version, introduced);
         }
         let error = outcome.err().unwrap_or("a result the router does not understand");
         let code = Object::parse(error)
@@ -230,7 +268,7 @@ impl Handshake {
     }
 
     /// The era is agreed: the third step of the legacy handshake, then the tools.
-    fn agreed(&mut self, era: Era, version: String, capabilities: RawJson) -> Step {
+    fn agreed(&mut self, era: Era, version: String, introduced: Arc<Introduced>) -> Step {
         let mut lines = Vec::new();
         if era == Era::Legacy {
             lines.push(write_request(None, method::INITIALIZED, None));
@@ -238,7 +276,7 @@ impl Handshake {
         let facts = Facts {
             era,
             version,
-            capabilities,
+            introduced,
             tools: Vec::new(),
         };
         if !facts.has("tools") {
@@ -248,7 +286,7 @@ impl Handshake {
                 self.without_tools(facts, lines)
             };
         }
-        let (fetch, line) = Fetch::begin(era, 3);
+        let (fetch, line) = Fetch::begin(Kind::Tools, era, 3);
         lines.push(line);
         self.fetch = Some(fetch);
         self.facts = Some(facts);
@@ -272,11 +310,6 @@ pub fn modern_meta() -> serde_json::Value {
         method::META_CLIENT: client_info(),
         method::META_CAPABILITIES: {},
     })
-}
-
-/// Who the router is, towards targets.
-pub fn client_info() -> serde_json::Value {
-    json!({ "name": "pointsman", "version": env!("CARGO_PKG_VERSION") })
 }
 
 /// The beginning of a peer's words, for a message.

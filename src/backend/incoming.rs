@@ -8,12 +8,10 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::actor::{Actor, MAX_BACKLOG};
-use super::fetch::{Fetch, FetchStep};
-use super::handshake::modern_meta;
+use super::actor::Actor;
 use super::target::Settled;
-use crate::wire::message::{failed_answer_id, text, write_request, write_response};
-use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, Request, Response, codes, method};
+use crate::wire::message::{failed_answer_id, text, write_request};
+use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, RequestId, Response, method};
 
 /// Junk lines that are logged in full; the rest is counted.
 const JUNK_LOGGED: u64 = 5;
@@ -44,7 +42,11 @@ impl Actor {
         match Message::parse(line) {
             Ok(Message::Response(response)) => self.on_response(line, response),
             Ok(Message::Notification(notification)) => self.on_notification(line, notification),
-            Ok(Message::Request(request)) => self.on_request(&request),
+            Ok(Message::Request(request)) => {
+                let params = request.params.map(|p| RawJson::slice_of(line, p));
+                let call = self.connection.as_ref().and_then(|c| c.owner());
+                self.on_request(&request, params, call);
+            }
             Err(error) => self.on_junk(line.as_bytes(), &error),
         }
     }
@@ -66,8 +68,8 @@ impl Actor {
     fn on_failed_answer(&mut self, line: &Bytes, error: &ParseError) {
         let Some(id) = failed_answer_id(line) else { return };
         let why = format!("its answer cannot be read: {error}");
-        if self.fetch.as_ref().is_some_and(|f| f.id() == id.as_raw()) {
-            self.on_list(Err(&why));
+        if let Some(kind) = self.listing.asked(id.as_raw()) {
+            self.on_list(kind, Err(&why));
         } else if let Some(entry) = id.as_raw().parse().ok().and_then(|id| self.pending.answered(id)) {
             let _ = entry.reply.send(Settled::Lost { why });
         }
@@ -80,8 +82,8 @@ impl Actor {
             return;
         }
         let Some(id) = &response.id else { return };
-        if self.fetch.as_ref().is_some_and(|f| f.id() == id.as_raw()) {
-            self.on_list(response.outcome);
+        if let Some(kind) = self.listing.asked(id.as_raw()) {
+            self.on_list(kind, response.outcome);
             return;
         }
         let entry = id.as_raw().parse().ok().and_then(|id| self.pending.answered(id));
@@ -91,6 +93,7 @@ impl Actor {
             return;
         };
         self.counters.answered.fetch_add(1, Ordering::Relaxed);
+        self.asking.call_ended(entry.id);
         let outcome = match response.outcome {
             Ok(result) => Ok(RawJson::slice_of(line, result)),
             Err(error) => Err(RawJson::slice_of(line, error)),
@@ -111,10 +114,18 @@ impl Actor {
                 }
             }
             (method::MESSAGE, Some(params)) => self.on_log(line, params),
-            // During the handshake: the page that was answered already may be stale.
-            (method::TOOLS_CHANGED, _) if self.shake.is_some() => self.fetch_again = true,
-            (method::TOOLS_CHANGED, _) => self.refresh_tools(),
-            (other, _) => debug!(backend = %self.shared.name, "{other} is not relayed"),
+            (method::CANCELLED, Some(params)) => {
+                let params = Object::parse(params).unwrap_or_default();
+                if let Some(id) = params.get("requestId").and_then(RequestId::from_raw) {
+                    self.asking.withdrawn(&id);
+                }
+            }
+            (other, params) => {
+                let params = params.map(|p| RawJson::slice_of(line, p));
+                if !self.on_announcement(other, params.as_ref()) {
+                    debug!(backend = %self.shared.name, "{other} is not relayed");
+                }
+            }
         }
     }
 
@@ -132,82 +143,6 @@ impl Actor {
                 let shown: String = object.get("data").unwrap_or_default().chars().take(500).collect();
                 tracing::info!(target: "pointsman::backend", backend = %self.shared.name, level = level.as_deref().unwrap_or("info"), "{shown}");
             }
-        }
-    }
-
-    /// A request from a target. The router declared no capability, so a well-behaved one only pings.
-    fn on_request(&mut self, request: &Request<'_>) {
-        let answer = if request.method == method::PING {
-            write_response(request.id.as_raw(), Ok("{}"))
-        } else {
-            let error =
-                json!({ "code": codes::METHOD_NOT_FOUND, "message": format!("Method not found: {}", request.method) });
-            write_response(request.id.as_raw(), Err(&error.to_string()))
-        };
-        // One that asks without end and does not read must not fill the memory.
-        if let Some(connection) = self.connection.as_mut().filter(|c| c.backlog() < MAX_BACKLOG) {
-            connection.push_own(&answer);
-        }
-    }
-
-    /// The list changed: fetch it anew, once more if it changes meanwhile.
-    pub(super) fn refresh_tools(&mut self) {
-        if self.fetch.is_some() {
-            self.fetch_again = true;
-            return;
-        }
-        let Some(era) = self.facts.as_ref().map(|f| f.era) else {
-            return;
-        };
-        // Far above the ids of the handshake, and none twice: a late answer must not be taken for another's.
-        self.fetches += 1;
-        let (fetch, line) = Fetch::begin(era, self.fetches * 1_000_000);
-        self.fetch = Some(fetch);
-        self.fetch_due = Some(Instant::now() + self.settings.start_timeout);
-        self.send_own(&line);
-    }
-
-    fn on_list(&mut self, outcome: Result<&str, &str>) {
-        let Some(fetch) = &mut self.fetch else { return };
-        match fetch.on_result(outcome) {
-            FetchStep::Send(line) => self.send_own(&line),
-            FetchStep::Done(tools) => {
-                self.shared.publish_tools(tools, self.incarnation);
-                self.next_fetch();
-            }
-            FetchStep::Failed(why) => self.end_fetch(&why),
-        }
-    }
-
-    /// The list could not be had: the old one stays, until it changes again.
-    pub(super) fn end_fetch(&mut self, why: &str) {
-        warn!(backend = %self.shared.name, "the changed tool list could not be fetched: {why}");
-        self.next_fetch();
-    }
-
-    /// One fetch is over. The list may have changed meanwhile, which may be the very reason why a cursor was
-    /// refused.
-    fn next_fetch(&mut self) {
-        self.fetch = None;
-        self.fetch_due = None;
-        if std::mem::take(&mut self.fetch_again) {
-            self.refresh_tools();
-        }
-    }
-
-    /// Asks a modern target to announce changes of its list; a legacy one does so unasked.
-    pub(super) fn begin_listening(&mut self) {
-        let wanted = self
-            .facts
-            .as_ref()
-            .is_some_and(|f| f.era == Era::Modern && f.announces_tools());
-        if wanted {
-            let params = json!({ "_meta": modern_meta(), "notifications": { "toolsListChanged": true } });
-            self.send_own(&write_request(
-                Some("\"listen\""),
-                method::LISTEN,
-                Some(&params.to_string()),
-            ));
         }
     }
 
@@ -234,7 +169,7 @@ impl Actor {
         self.send_own(&write_request(None, method::CANCELLED, Some(&params.to_string())));
     }
 
-    fn send_own(&mut self, line: &str) {
+    pub(super) fn send_own(&mut self, line: &str) {
         if let Some(connection) = &mut self.connection {
             connection.push_own(line);
         }

@@ -4,47 +4,58 @@
 //! here; the path of a call outside reads the same whether a target is up or down.
 
 mod actor;
+mod asking;
 mod connection;
 mod effects;
+pub mod face;
 mod fetch;
 pub mod gate;
 pub mod handshake;
 mod incoming;
+mod listening;
+mod listing;
+pub mod lists;
 mod over_http;
 mod pending;
 mod pipes;
 pub mod queue;
 pub mod restart;
 mod shared;
+mod spawn;
 pub mod state;
 mod status;
+mod subscriptions;
 pub mod target;
 #[cfg(test)]
 mod tests;
-pub mod tools;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::actor::Actor;
 use self::gate::Gate;
 use self::shared::Shared;
-use self::state::{Life, State};
-use self::target::{Control, Counters, Phase};
+use self::spawn::{room, spawn_target};
+use self::state::State;
+use self::target::Control;
 use crate::call::AgentKey;
 use crate::config;
 use crate::error::{CallError, Reason};
 use crate::policy::TargetView;
 use crate::process::{Spawner, StderrRing};
+use crate::wire::Kind;
 
+pub use self::asking::refusal;
+pub use self::face::{Face, Owner};
 pub use self::gate::{Entry, Held, Permit};
+pub use self::handshake::Introduced;
+pub use self::lists::{Item, Known, List};
 pub use self::status::{BackendStatus, TargetStatus};
-pub use self::target::{Flight, Live, Settled, Sink, Submit, Target};
-pub use self::tools::{Tool, ToolList};
+pub use self::subscriptions::{Subscription, Watcher};
+pub use self::target::{Ask, Flight, Live, Settled, Sink, Submit, Target};
 
 /// A backend. Dropping the last handle stops its targets.
 pub struct Backend {
@@ -65,9 +76,25 @@ struct Running {
 impl Backend {
     /// Starts a backend: its targets are spawned at once, each by its own actor.
     pub fn start(name: &str, settings: config::Backend, spawner: Arc<dyn Spawner>) -> Arc<Self> {
-        let gate = Gate::new(&settings.gate);
-        let shared = Arc::new(Shared::new(name.into(), gate, spawner, settings.max_in_flight));
-        let settings = Arc::new(settings);
+        Self::begin(Shared::new(name.into(), spawner, &settings, None), settings)
+    }
+
+    /// The same for one agent alone. Until its own target says what it has, it has what that of `base` had.
+    pub fn start_for(base: &Self, settings: config::Backend, spawner: Arc<dyn Spawner>, owner: Owner) -> Arc<Self> {
+        let shared = Shared::new(Arc::clone(base.name()), spawner, &settings, Some(owner));
+        for kind in Kind::ALL {
+            if let Some(list) = base.known(kind) {
+                shared.lists.publish(kind, list.items().to_vec(), 0, false);
+            }
+        }
+        if let Some(introduced) = base.introduced() {
+            shared.introduce(introduced);
+        }
+        Self::begin(shared, settings)
+    }
+
+    fn begin(shared: Shared, settings: config::Backend) -> Arc<Self> {
+        let (shared, settings) = (Arc::new(shared), Arc::new(settings));
         let targets = (0..settings.replicas)
             .map(|replica| spawn_target(&shared, replica, &settings, None))
             .collect();
@@ -77,6 +104,13 @@ impl Backend {
             targets: ArcSwap::from_pointee(targets),
             level: Mutex::new(None),
         })
+    }
+
+    /// Whose alone it is, says this to its targets.
+    pub async fn tell(&self, notification: &str) {
+        for running in self.targets.load_full().iter() {
+            running.target.control(Control::Tell(notification.to_owned())).await;
+        }
     }
 
     /// Its name.
@@ -120,9 +154,19 @@ impl Backend {
             .unwrap_or(Duration::from_secs(1))
     }
 
-    /// The tool list of the last incarnation that gave one, and its changes.
-    pub fn tools(&self) -> watch::Receiver<Option<Arc<ToolList>>> {
-        self.shared.tools()
+    /// The list of a kind as the last incarnation gave it, and its changes.
+    pub fn list(&self, kind: Kind) -> watch::Receiver<Known> {
+        self.shared.lists.of(kind).subscribe()
+    }
+
+    /// The same without following it.
+    pub fn known(&self, kind: Kind) -> Known {
+        self.shared.lists.of(kind).borrow().clone()
+    }
+
+    /// What the last incarnation said of itself; `None` before the first.
+    pub fn introduced(&self) -> Option<Arc<Introduced>> {
+        self.shared.introduced()
     }
 
     /// The targets that take calls now and have room, with what they are.
@@ -131,7 +175,7 @@ impl Backend {
         // The gate counts for all of them together: with several, a policy could pick the same one each time.
         let room = match targets.len() {
             1 => usize::MAX,
-            _ => self.settings.load().max_in_flight,
+            _ => room(&self.settings.load(), self.shared.owner.is_some()),
         };
         let in_flight = |target: &Target| target.counters.in_flight.load(std::sync::atomic::Ordering::Relaxed);
         targets
@@ -139,6 +183,13 @@ impl Backend {
             .filter(|r| usize::try_from(in_flight(&r.target)).is_ok_and(|calls| calls < room))
             .filter_map(|r| r.target.live().map(|live| (Arc::clone(&r.target), live)))
             .collect()
+    }
+
+    /// Whether that incarnation of that replica takes calls.
+    pub fn is_running(&self, replica: u32, incarnation: u64) -> bool {
+        let same =
+            |r: &Running| r.target.replica == replica && r.target.live().is_some_and(|l| l.incarnation == incarnation);
+        self.targets.load().iter().any(same)
     }
 
     /// A live target as a policy sees it.
@@ -182,12 +233,13 @@ impl Backend {
         self.shared.changes()
     }
 
-    /// True while a target is on its first start: its tools are not known yet but may be soon.
-    pub fn is_first_start(&self) -> bool {
-        self.tools().borrow().is_none()
+    /// True while a target is on its first start: its list is not known yet but may be soon.
+    pub fn is_first_start(&self, kind: Kind) -> bool {
+        self.shared.lists.of(kind).borrow().is_none()
             && self.targets.load().iter().any(|r| {
                 let phase = r.target.phase();
-                phase.incarnation <= 1 && matches!(phase.state, State::Starting { .. } | State::Stopped)
+                let starts = matches!(phase.state, State::Starting { .. } | State::Stopped);
+                phase.live.is_some() || (phase.incarnation <= 1 && starts)
             })
     }
 
@@ -244,7 +296,7 @@ impl Backend {
     pub async fn reconfigure(&self, settings: config::Backend, respawn: bool) {
         let settings = Arc::new(settings);
         self.shared.gate.set_limits(&settings.gate);
-        self.shared.set_room(settings.max_in_flight);
+        self.shared.set_room(room(&settings, self.shared.owner.is_some()));
         let old = self.targets.load_full();
         let wanted = usize::try_from(settings.replicas).unwrap_or(usize::MAX);
         let level = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
@@ -293,61 +345,5 @@ impl Backend {
         for running in targets.iter() {
             running.target.stopped().await;
         }
-    }
-}
-
-fn spawn_target(shared: &Arc<Shared>, replica: u32, settings: &Arc<config::Backend>, level: Option<u8>) -> Running {
-    let seat = shared.join();
-    let stderr = StderrRing::new(settings.stderr_bytes);
-    let counters = Arc::new(Counters::default());
-    // Room for all calls that the gate can let pass, so that handing one over never waits for long.
-    let (work_sender, work) = mpsc::channel(settings.max_in_flight.saturating_mul(2).clamp(64, 65_536));
-    let (control_sender, control) = mpsc::channel(16);
-    // It is wanted from the beginning: nobody may take it for stopped before it has begun.
-    let until = Instant::now() + settings.start_timeout;
-    let (phase, phase_receiver) = watch::channel(Phase {
-        state: State::Starting { until },
-        ..Phase::default()
-    });
-    let actor = Actor {
-        shared: Arc::clone(shared),
-        replica,
-        seat,
-        settings: Arc::clone(settings),
-        counters: Arc::clone(&counters),
-        stderr: stderr.clone(),
-        work,
-        control,
-        phase,
-        life: Life::default(),
-        connection: None,
-        pending: pending::Pending::default(),
-        shake: None,
-        fetch: None,
-        fetch_again: false,
-        fetch_due: None,
-        fetches: 0,
-        facts: None,
-        remembered: None,
-        incarnation: 0,
-        started: None,
-        starts: std::collections::VecDeque::new(),
-        probe_due: None,
-        closed: None,
-        level,
-        pid: None,
-        ended: None,
-    };
-    tokio::spawn(actor.run());
-    Running {
-        seat,
-        target: Arc::new(Target {
-            replica,
-            counters,
-            work: work_sender,
-            control: control_sender,
-            phase: phase_receiver,
-        }),
-        stderr,
     }
 }

@@ -12,14 +12,14 @@ use super::state;
 use super::target::Settled;
 use crate::config::{self, Transport};
 use crate::remote::{Event, Mirrors, Remote};
-use crate::wire::Era;
+use crate::wire::{Era, Kind};
 
 impl Actor {
     /// What a spawn is for a child: connections are prepared, and hands are shaken.
     pub(super) fn connect(&mut self, remote: &config::Remote) {
-        let tools = self.shared.tools();
+        let shared = Arc::clone(&self.shared);
         let mirrors: Mirrors = Arc::new(move |name| {
-            let tools = tools.borrow();
+            let tools = shared.lists.of(Kind::Tools).borrow();
             let tool = tools.as_ref().and_then(|tools| tools.get(name));
             tool.map(|tool| tool.mirrored.clone()).unwrap_or_default()
         });
@@ -31,7 +31,8 @@ impl Actor {
                     Transport::Sse => Some(Era::Legacy),
                     Transport::Auto | Transport::Http => self.remembered,
                 };
-                let (shake, step) = Handshake::begin(self.settings.era, remembered);
+                let face = self.shared.face(&self.settings);
+                let (shake, step) = Handshake::begin(self.settings.era, remembered, face);
                 self.probe_due = shake.probing().then(|| Instant::now() + PROBE_WAIT);
                 self.shake = Some(shake);
                 self.on_step(step);
@@ -72,6 +73,7 @@ impl Actor {
     }
 
     fn end_call(&mut self, id: u64, end: Settled) {
+        self.asking.call_ended(id);
         if let Some(entry) = self.pending.answered(id) {
             let _ = entry.reply.send(end);
         }
@@ -79,6 +81,7 @@ impl Actor {
 
     /// The place first, the caller then: nothing may overtake it.
     fn give_back(&mut self, id: u64, replayed: bool) {
+        self.asking.call_ended(id);
         if let Some(entry) = self.pending.answered(id) {
             self.shared.give_back(&[(entry.agent, entry.ticket, entry.bytes)]);
             let _ = entry.reply.send(Settled::Returned { replayed });

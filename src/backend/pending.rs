@@ -19,6 +19,8 @@ const GHOSTS: usize = 1024;
 
 /// One call in flight.
 pub struct Entry {
+    /// The id it was written with.
+    pub id: u64,
     /// Who it is from.
     pub agent: AgentKey,
     /// Its place at the gate.
@@ -44,8 +46,8 @@ pub struct Pending {
 
 impl Pending {
     /// A call is about to be written.
-    pub fn insert(&mut self, id: u64, entry: Entry) {
-        self.entries.insert(id, entry);
+    pub fn insert(&mut self, entry: Entry) {
+        self.entries.insert(entry.id, entry);
     }
 
     /// The call with that id.
@@ -73,6 +75,20 @@ impl Pending {
         Some(entry)
     }
 
+    /// The only call that the target can be working on, and where its notifications go.
+    pub fn only(&mut self, now: Instant) -> Option<(u64, Option<Arc<dyn Sink>>)> {
+        self.forget_ghosts(now);
+        let mut entries = self.entries.values();
+        let first = entries.next()?;
+        (entries.next().is_none() && self.ghosts.is_empty()).then(|| (first.id, first.sink.clone()))
+    }
+
+    /// The newest call, and where its notifications go.
+    pub fn newest(&self) -> Option<(u64, Option<Arc<dyn Sink>>)> {
+        let entry = self.entries.values().next_back()?;
+        Some((entry.id, entry.sink.clone()))
+    }
+
     /// Nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -81,13 +97,7 @@ impl Pending {
     /// Where a message goes that names no call: to the one agent that has calls here, and only if what
     /// owns them is known to be one agent, or the call is the only one. Otherwise it could be anybody's.
     pub fn sole_owner(&mut self, now: Instant) -> Option<Arc<dyn Sink>> {
-        while self
-            .ghosts
-            .front()
-            .is_some_and(|(_, _, since)| now.duration_since(*since) > GHOST_LIFE)
-        {
-            self.ghosts.pop_front();
-        }
+        self.forget_ghosts(now);
         let mut entries = self.entries.values();
         let first = entries.next()?;
         let alone = entries.next().is_none() && self.ghosts.is_empty();
@@ -95,6 +105,13 @@ impl Pending {
             && self.entries.values().all(|e| e.agent == first.agent)
             && self.ghosts.iter().all(|(_, agent, _)| *agent == first.agent);
         (alone || one_agent).then(|| first.sink.clone()).flatten()
+    }
+
+    fn forget_ghosts(&mut self, now: Instant) {
+        let old = |since: &Instant| now.duration_since(*since) > GHOST_LIFE;
+        while self.ghosts.front().is_some_and(|(_, _, since)| old(since)) {
+            self.ghosts.pop_front();
+        }
     }
 
     /// Takes everything out, oldest first.
@@ -107,17 +124,20 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Ask;
     use crate::wire::RawJson;
 
     struct Named;
     impl Sink for Named {
         fn progress(&self, _: RawJson) {}
         fn log(&self, _: u8, _: RawJson) {}
+        fn ask(&self, _: Ask) {}
     }
 
-    fn entry(agent: AgentKey) -> Entry {
+    fn entry(id: u64, agent: AgentKey) -> Entry {
         let (reply, _) = oneshot::channel();
         Entry {
+            id,
             agent,
             ticket: Ticket(1),
             bytes: 1,
@@ -134,19 +154,19 @@ mod tests {
         let now = Instant::now();
         let mut pending = Pending::default();
         assert!(pending.sole_owner(now).is_none());
-        pending.insert(1, entry(a.clone()));
-        pending.insert(2, entry(a.clone()));
+        pending.insert(entry(1, a.clone()));
+        pending.insert(entry(2, a.clone()));
         assert!(pending.sole_owner(now).is_some(), "two calls of one session");
-        pending.insert(3, entry(b));
+        pending.insert(entry(3, b));
         assert!(pending.sole_owner(now).is_none(), "two sessions");
         pending.cancel(3, now);
         assert!(pending.sole_owner(now).is_none(), "the cancelled call may still log");
         assert!(pending.sole_owner(now + GHOST_LIFE * 2).is_some());
         pending.answered(1);
         pending.answered(2);
-        pending.insert(4, entry(c.clone()));
+        pending.insert(entry(4, c.clone()));
         assert!(pending.sole_owner(now).is_some(), "the only call");
-        pending.insert(5, entry(c));
+        pending.insert(entry(5, c));
         assert!(pending.sole_owner(now).is_none(), "a connection owns nothing");
     }
 }

@@ -1,14 +1,19 @@
-//! What the actors of one backend share: its gate, its tool list, and which of its targets are open.
+//! What the actors of one backend share: its gate, its lists, and which of its targets are open.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::face::{Face, Owner};
 use super::gate::Gate;
+use super::handshake::Introduced;
+use super::lists::Lists;
 use super::queue::Ticket;
-use super::tools::{Tool, ToolList};
+use super::spawn::room;
+use super::subscriptions::Subscriptions;
 use crate::call::AgentKey;
+use crate::config;
 use crate::error::CallError;
 use crate::process::Spawner;
 
@@ -28,8 +33,12 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) gate: Gate,
     pub(super) spawner: Arc<dyn Spawner>,
+    /// The agent whose alone the backend is, where it is one agent's.
+    pub(super) owner: Option<Owner>,
     conditions: Mutex<Conditions>,
-    tools: watch::Sender<Option<Arc<ToolList>>>,
+    pub(super) lists: Lists,
+    pub(super) subscriptions: Subscriptions,
+    introduced: Mutex<Option<Arc<Introduced>>>,
     changed: watch::Sender<u64>,
 }
 
@@ -42,7 +51,14 @@ struct Conditions {
 }
 
 impl Shared {
-    pub(super) fn new(name: Arc<str>, gate: Gate, spawner: Arc<dyn Spawner>, room: usize) -> Self {
+    pub(super) fn new(
+        name: Arc<str>,
+        spawner: Arc<dyn Spawner>,
+        settings: &config::Backend,
+        owner: Option<Owner>,
+    ) -> Self {
+        let gate = Gate::new(&settings.gate);
+        let room = room(settings, owner.is_some());
         let conditions = Mutex::new(Conditions {
             by_seat: BTreeMap::new(),
             last_seat: 0,
@@ -52,15 +68,33 @@ impl Shared {
             name,
             gate,
             spawner,
+            owner,
             conditions,
-            tools: watch::Sender::new(None),
+            lists: Lists::default(),
+            subscriptions: Subscriptions::default(),
+            introduced: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
 
-    /// The tool list of the last incarnation that gave one, and its changes.
-    pub(super) fn tools(&self) -> watch::Receiver<Option<Arc<ToolList>>> {
-        self.tools.subscribe()
+    /// Who its targets are told that they serve.
+    pub(super) fn face(&self, settings: &config::Backend) -> Face {
+        match &self.owner {
+            Some(owner) => owner.face.clone(),
+            None => Face::own(settings.server_requests),
+        }
+    }
+
+    /// A target said what it is.
+    pub(super) fn introduce(&self, said: Arc<Introduced>) {
+        let mut introduced = self.introduced.lock().unwrap_or_else(PoisonError::into_inner);
+        *introduced = Some(said);
+    }
+
+    /// What the last incarnation said of itself.
+    pub(super) fn introduced(&self) -> Option<Arc<Introduced>> {
+        let introduced = self.introduced.lock().unwrap_or_else(PoisonError::into_inner);
+        introduced.clone()
     }
 
     /// Wakes when a target came or went.
@@ -71,15 +105,6 @@ impl Shared {
     /// A target came or went, and its phase says so already.
     pub(super) fn tell_changed(&self) {
         self.changed.send_modify(|times| *times += 1);
-    }
-
-    /// A target gave its list. Told on only where it differs: a restart alone changes nothing for agents.
-    pub(super) fn publish_tools(&self, tools: Vec<Tool>, incarnation: u64) {
-        self.tools.send_if_modified(|current| {
-            let same = current.as_ref().is_some_and(|c| c.tools() == tools.as_slice());
-            *current = Some(ToolList::new(tools, incarnation));
-            !same
-        });
     }
 
     /// A target is there, not ready yet. Its seat is how it is known from now on.

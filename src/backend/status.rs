@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Backend;
 use super::state::State;
 use crate::config;
+use crate::wire::Kind;
 
 /// A backend's state.
 #[derive(Clone, Debug, Serialize)]
@@ -81,7 +82,7 @@ impl Backend {
             held_bytes,
             in_flight,
             eta_ms: self.eta().map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
-            tools: self.tools().borrow().as_ref().map(|t| t.tools().len()),
+            tools: self.known(Kind::Tools).map(|tools| tools.items().len()),
             targets: targets.iter().map(|running| running.status(&settings, lines)).collect(),
         }
     }

@@ -19,6 +19,21 @@ pub trait Sink: Send + Sync {
     fn progress(&self, params: RawJson);
     /// `params` of a log message that is this agent's, and its rank.
     fn log(&self, rank: u8, params: RawJson);
+    /// A request of the target to this agent.
+    fn ask(&self, ask: Ask);
+}
+
+/// A request of a target to the agent whose call it works on.
+#[derive(Debug)]
+pub struct Ask {
+    /// Its method.
+    pub method: String,
+    /// Its params, as they came; a progress token in there is the target's.
+    pub params: Option<RawJson>,
+    /// Takes the raw result, or the raw error. It is closed when the target no longer wants to know.
+    pub reply: oneshot::Sender<Result<RawJson, RawJson>>,
+    /// Takes `params` of progress notifications of the agent.
+    pub progress: mpsc::Sender<RawJson>,
 }
 
 /// A call to be written.
@@ -85,6 +100,10 @@ pub enum Control {
     Settings(Arc<config::Backend>, bool),
     /// Log messages from this rank on are wanted.
     LogLevel(u8),
+    /// What agents want to hear of has changed.
+    Subscriptions,
+    /// A notification of the agent whose target it is.
+    Tell(String),
 }
 
 /// A target that takes calls now.

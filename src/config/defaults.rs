@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Gate, Listen, Names, Pipeline, Plugin, Policies,
-    Router, Sessions, Source, StateKind, Stop,
+    Router, Scope, ServerRequests, Sessions, Source, StateKind, Stop,
 };
 
 /// The embedded components that are there without being asked for, with the hook that asks them.
@@ -57,6 +57,7 @@ impl Default for Router {
             workers: 0,
             grace: secs(10),
             admin_socket: None,
+            key_file: None,
             list_wait: secs(5),
         }
     }
@@ -68,6 +69,8 @@ impl Default for Sessions {
             capacity: 10_000,
             idle: secs(24 * 3600),
             max_requests: 256,
+            parked: 256,
+            answer_wait: secs(10 * 60),
         }
     }
 }
@@ -84,6 +87,10 @@ impl Default for Backend {
             trusted: false,
             era: EraChoice::Auto,
             state: StateKind::None,
+            scope: Scope::Shared,
+            session_targets: 64,
+            session_idle: secs(30 * 60),
+            server_requests: ServerRequests::Off,
             max_in_flight: 256,
             call_timeout: None,
             start_timeout: secs(30),
@@ -148,6 +155,7 @@ impl Default for Endpoint {
             backends: None,
             names: Names::Auto,
             errors: Errors::JsonRpc,
+            page_size: 1000,
         }
     }
 }

@@ -12,7 +12,8 @@ pub struct Changes {
     pub backends_added: Vec<String>,
     /// Backends that are gone.
     pub backends_removed: Vec<String>,
-    /// Backends whose program changed (command, args, env, cwd, era, or where it is): their children must be restarted.
+    /// Backends whose program changed (command, args, env, cwd, era, where it is, and whom it is told that it serves):
+    /// their children must be restarted.
     pub backends_respawn: Vec<String>,
     /// Backends of which only limits changed: no restart.
     pub backends_retuned: Vec<String>,
@@ -91,6 +92,16 @@ fn backend(changes: &mut Changes, name: String, before: &Backend, after: &Backen
     }
 }
 
+/// Whether running children must be started again to have the new settings.
+pub fn needs_respawn(before: &Backend, after: &Backend) -> bool {
+    let same_requests = Backend {
+        // A target of one session has no use for it.
+        server_requests: before.server_requests,
+        ..after.clone()
+    };
+    program(before) != program(&same_requests)
+}
+
 /// What a running child cannot take on.
 fn program(backend: &Backend) -> impl PartialEq + '_ {
     let Backend {
@@ -100,9 +111,11 @@ fn program(backend: &Backend) -> impl PartialEq + '_ {
         cwd,
         remote,
         era,
+        scope,
+        server_requests,
         ..
     } = backend;
-    (command, args, env, cwd, remote, era)
+    ((command, args, env, cwd), (remote, era, scope, server_requests))
 }
 
 /// The names that are in one map only, or have different values.

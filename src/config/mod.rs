@@ -23,7 +23,7 @@ mod tests;
 
 pub use defaults::EMBEDDED;
 pub use demo::embedded;
-pub use diff::{Changes, diff};
+pub use diff::{Changes, diff, needs_respawn};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
 pub use problem::{Problem, Problems};
 pub use remote::{Place, Remote, Transport};
@@ -93,6 +93,8 @@ pub struct Router {
     pub grace: Duration,
     /// The admin socket; `None` means a private one in the runtime directory.
     pub admin_socket: Option<PathBuf>,
+    /// Where the key that seals request states and cursors is kept; `None` means the user's state directory.
+    pub key_file: Option<PathBuf>,
     /// How long `tools/list` waits for backends that are starting for the first time.
     pub list_wait: Duration,
 }
@@ -106,6 +108,10 @@ pub struct Sessions {
     pub idle: Duration,
     /// Requests of one session in flight at most.
     pub max_requests: usize,
+    /// Calls of modern agents that wait for input at most.
+    pub parked: usize,
+    /// How long an agent may take to answer what a server asks it.
+    pub answer_wait: Duration,
 }
 
 /// Which era a backend is spoken to in.
@@ -126,6 +132,24 @@ pub enum StateKind {
     None,
     /// Something: calls held since before a restart fail with 7006.
     Volatile,
+}
+
+/// Who shares a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All agents.
+    Shared,
+    /// Nobody: every legacy session has a target of its own. Modern agents, which have no sessions, share one.
+    Session,
+}
+
+/// Whether requests of a server to its client, in the middle of a call, find their agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerRequests {
+    /// Not at a target that agents share: it is not told of clients that can be asked.
+    Off,
+    /// They do: one call at a time runs at a shared target, so that its agent is known.
+    Serialize,
 }
 
 /// `[backends.NAME]`: one upstream server, a program or one over HTTP.
@@ -149,6 +173,14 @@ pub struct Backend {
     pub era: EraChoice,
     /// What it keeps in memory.
     pub state: StateKind,
+    /// Whether agents share its targets.
+    pub scope: Scope,
+    /// With [`Scope::Session`]: sessions that have a target of their own at most; the longest unused makes room.
+    pub session_targets: usize,
+    /// With [`Scope::Session`]: a session's target unused for so long is stopped.
+    pub session_idle: Duration,
+    /// Whether what its targets ask in the middle of a call finds the agent.
+    pub server_requests: ServerRequests,
     /// Calls in flight at one target at most.
     pub max_in_flight: usize,
     /// A call in flight longer than this fails with 7004; `None` never.
@@ -252,6 +284,8 @@ pub struct Endpoint {
     pub names: Names,
     /// How it reports errors.
     pub errors: Errors,
+    /// Items of one page of a list at most.
+    pub page_size: usize,
 }
 
 /// What happens to a call when a policy component fails.

@@ -151,6 +151,7 @@ fn router(t: &mut Table<'_>, into: &mut Router) {
     t.read("workers", &mut into.workers, |item| item.number(0, 1024));
     t.read("grace", &mut into.grace, duration(NONE, HOUR));
     t.read("admin-socket", &mut into.admin_socket, |item| item.path().map(Some));
+    t.read("key-file", &mut into.key_file, |item| item.path().map(Some));
     t.read("list-wait", &mut into.list_wait, duration(NONE, HOUR));
 }
 
@@ -158,6 +159,8 @@ fn sessions(t: &mut Table<'_>, into: &mut Sessions) {
     t.read("capacity", &mut into.capacity, Item::capacity);
     t.read("idle", &mut into.idle, duration(TICK, LONG));
     t.read("max-requests", &mut into.max_requests, Item::capacity);
+    t.read("parked", &mut into.parked, Item::capacity);
+    t.read("answer-wait", &mut into.answer_wait, duration(TICK, LONG));
 }
 
 fn policies(t: &mut Table<'_>, into: &mut Policies) {
@@ -183,6 +186,10 @@ fn settings(t: &mut Table<'_>, into: &mut Backend) {
     t.read("trusted", &mut into.trusted, Item::flag);
     t.read("era", &mut into.era, Item::word);
     t.read("state", &mut into.state, Item::word);
+    t.read("scope", &mut into.scope, Item::word);
+    t.read("session-targets", &mut into.session_targets, Item::capacity);
+    t.read("session-idle", &mut into.session_idle, duration(TICK, LONG));
+    t.read("server-requests", &mut into.server_requests, Item::word);
     t.read("max-in-flight", &mut into.max_in_flight, Item::capacity);
     t.read("call-timeout", &mut into.call_timeout, |item| match item.value {
         toml::de::DeValue::String(text) if text == "never" => Some(None),
@@ -234,6 +241,7 @@ fn endpoint(t: &mut Table<'_>, into: &mut Endpoint) {
     });
     t.read("names", &mut into.names, Item::word);
     t.read("errors", &mut into.errors, Item::word);
+    t.read("page-size", &mut into.page_size, Item::capacity);
 }
 
 fn plugin(t: &mut Table<'_>, into: &mut Plugin) {

@@ -188,12 +188,14 @@ impl Printer {
             workers,
             grace,
             admin_socket,
+            key_file,
             list_wait,
         } = router;
         self.table("router");
         self.line("workers", workers);
         self.time("grace", *grace);
         self.path("admin-socket", admin_socket.as_deref());
+        self.path("key-file", key_file.as_deref());
         self.time("list-wait", *list_wait);
     }
 
@@ -202,11 +204,15 @@ impl Printer {
             capacity,
             idle,
             max_requests,
+            parked,
+            answer_wait,
         } = sessions;
         self.table("sessions");
         self.line("capacity", capacity);
         self.time("idle", *idle);
         self.line("max-requests", max_requests);
+        self.line("parked", parked);
+        self.time("answer-wait", *answer_wait);
     }
 
     fn policies(&mut self, policies: &Policies) {
@@ -296,6 +302,7 @@ impl Printer {
             backends,
             names,
             errors,
+            page_size,
         } = endpoint;
         self.table(&format!("endpoints.{name}"));
         match backends {
@@ -304,5 +311,6 @@ impl Printer {
         }
         self.word("names", *names);
         self.word("errors", *errors);
+        self.line("page-size", page_size);
     }
 }

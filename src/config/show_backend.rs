@@ -17,6 +17,10 @@ impl Printer {
             trusted,
             era,
             state,
+            scope,
+            session_targets,
+            session_idle,
+            server_requests,
             max_in_flight,
             call_timeout,
             start_timeout,
@@ -45,6 +49,10 @@ impl Printer {
         self.line("trusted", trusted);
         self.word("era", *era);
         self.word("state", *state);
+        self.word("scope", *scope);
+        self.line("session-targets", session_targets);
+        self.time("session-idle", *session_idle);
+        self.word("server-requests", *server_requests);
         self.line("max-in-flight", max_in_flight);
         match call_timeout {
             Some(timeout) => self.time("call-timeout", *timeout),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{EraChoice, Errors, Names, OnFault, StateKind, Transport};
+use super::{EraChoice, Errors, Names, OnFault, Scope, ServerRequests, StateKind, Transport};
 
 /// Units of time, longest first, in nanoseconds.
 const TIMES: [(&str, u64); 7] = [
@@ -132,6 +132,14 @@ impl Word for Transport {
 
 impl Word for StateKind {
     const ALL: &'static [(&'static str, Self)] = &[("none", Self::None), ("volatile", Self::Volatile)];
+}
+
+impl Word for ServerRequests {
+    const ALL: &'static [(&'static str, Self)] = &[("off", Self::Off), ("serialize", Self::Serialize)];
+}
+
+impl Word for Scope {
+    const ALL: &'static [(&'static str, Self)] = &[("shared", Self::Shared), ("session", Self::Session)];
 }
 
 impl Word for Names {

@@ -121,7 +121,7 @@ impl types::HostCall for State {
         Ok(self.call()?.method.as_ref().to_owned())
     }
     fn name(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<Option<String>> {
-        Ok(self.call()?.name.clone())
+        Ok(self.call()?.name().map(str::to_owned))
     }
     fn endpoint(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<String> {
         Ok(self.call()?.endpoint.as_ref().to_owned())

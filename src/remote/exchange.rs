@@ -13,7 +13,7 @@ use super::link::{Link, NoReply, within};
 use super::out::Out;
 use super::reply::{Content, Fault, Feed, content, refusal, whole};
 use crate::wire::message::write_request;
-use crate::wire::{Message, method};
+use crate::wire::{Message, Topic, method};
 
 /// Before a stream is taken up again, unless the server names a time.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -184,7 +184,8 @@ async fn events(link: &Link, out: &Out, id: &str, headers: &HeaderMap, mut feed:
         let end = match feed.next().await {
             Some(Ok(event)) => {
                 if out.renewed.swap(false, Ordering::Relaxed) {
-                    link.pass(changed(), None).await;
+                    let body = std::str::from_utf8(&out.body).unwrap_or_default();
+                    tell_changed(link, |topic| body.contains(topic.listen_key())).await;
                 }
                 last = event.id.or(last);
                 retry = event
@@ -249,6 +250,8 @@ pub(super) async fn listen(link: &Link, out: &Out) -> End {
 }
 
 /// After a gap in a stream of changes: what was missed is found out by asking anew.
-pub(super) fn changed() -> bytes::Bytes {
-    write_request(None, method::TOOLS_CHANGED, None).into()
+pub(super) async fn tell_changed(link: &Link, about: impl Fn(Topic) -> bool) {
+    for topic in Topic::ALL.into_iter().filter(|topic| about(*topic)) {
+        link.pass(write_request(None, topic.changed(), None).into(), None).await;
+    }
 }

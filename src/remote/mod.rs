@@ -108,9 +108,8 @@ pub struct Remote {
     words: mpsc::Receiver<Word>,
     tasks: JoinSet<Done>,
     calls: HashMap<u64, Running>,
-    /// Tasks that belong to no call.
-    others: Vec<AbortHandle>,
-    own: usize,
+    /// Tasks that belong to no call, and the raw id of the request that each is for.
+    others: Vec<(String, AbortHandle)>,
     /// What waits for the third step of a legacy handshake to be done.
     queue: VecDeque<Out>,
     queued: usize,
@@ -140,11 +139,24 @@ impl Remote {
     }
 
     fn send(&mut self, out: Out) {
-        // A modern server has no use for answers, nor for a word about calls that end with their connection.
-        if self.down.is_some() || (out.id().is_none() && !self.link.is_legacy()) {
+        if self.down.is_some() {
+            return;
+        }
+        if out.id().is_none() && !self.link.is_legacy() {
+            // A modern server has no use for answers, nor for a word about requests that end with their connection.
+            if let Some(id) = out.withdraws() {
+                self.others.retain(|(other, task)| {
+                    let same = *other == id;
+                    if same {
+                        task.abort();
+                    }
+                    !same
+                });
+            }
             return;
         }
         self.greeting |= out.method == method::INITIALIZED;
+        let id = out.id().unwrap_or_default().to_owned();
         let (call, modern, taken) = (out.call, out.mirrored.is_some(), Arc::new(AtomicBool::new(false)));
         let (link, mark) = (Arc::clone(&self.link), Arc::clone(&taken));
         let task = self.tasks.spawn(async move {
@@ -165,15 +177,14 @@ impl Remote {
                 self.calls.insert(id, Running { task, taken, modern });
             }
             None => {
-                self.own += 1;
-                self.other(task);
+                self.other(id, task);
             }
         }
     }
 
-    fn other(&mut self, task: AbortHandle) {
-        self.others.retain(|task| !task.is_finished());
-        self.others.push(task);
+    fn other(&mut self, id: String, task: AbortHandle) {
+        self.others.retain(|(_, task)| !task.is_finished());
+        self.others.push((id, task));
     }
 
     /// Gives up a call. True where its server needs no further word about that.
@@ -194,7 +205,8 @@ impl Remote {
 
     /// Bytes that wait to be sent; more than there can be where too much of the router's own is on its way.
     pub fn backlog(&self) -> usize {
-        if self.own > OWN { usize::MAX } else { self.queued }
+        let own = self.others.iter().filter(|(_, task)| !task.is_finished()).take(OWN + 1);
+        if own.count() > OWN { usize::MAX } else { self.queued }
     }
 
     /// The calls that were begun since this was asked last.

@@ -19,7 +19,9 @@ impl Router {
         view: &View,
     ) -> Result<Routed, CallError> {
         let call = &incoming.call;
-        let candidates = view.candidates(call.name.as_deref());
+        let subject = call.subject.as_ref();
+        let (kind, asked) = (subject.map(|s| s.kind), subject.map(|s| s.key.as_str()));
+        let candidates = view.candidates(kind, asked);
         let among = if policy.has(Hook::Route) {
             match policy.route(call, Arc::clone(&candidates)).await.map_err(fault)? {
                 RouteChoice::Among(chosen) => chosen,
@@ -32,7 +34,7 @@ impl Router {
                     };
                     let name = name
                         .map(Into::into)
-                        .or_else(|| call.name.as_deref().map(|n| view.name_at(backend.name(), n)));
+                        .or_else(|| asked.map(|n| view.name_at(kind, backend.name(), n)));
                     return Ok(Routed::To(Destination { backend, name }));
                 }
                 RouteChoice::Deny { code, message } => return Err(Reason::Denied { code, message }.into()),
@@ -43,10 +45,19 @@ impl Router {
             let offering = candidates.iter().enumerate().filter(|(_, c)| alone || c.offers);
             offering.map(|(at, _)| at).collect()
         };
+        if let Some(pinned) = &incoming.pinned {
+            // Policies were asked, for they may deny it; but only one target knows what it goes on from.
+            let backend = view.backends.iter().find(|b| *b.name() == pinned.backend);
+            let backend = backend.ok_or_else(|| CallError::from(Reason::StateLost).at(&pinned.backend))?;
+            return Ok(Routed::To(Destination {
+                backend: Arc::clone(backend),
+                name: asked.map(|n| view.name_at(kind, backend.name(), n)),
+            }));
+        }
         let mut chosen = among.iter().filter_map(|at| view.backends.get(*at));
         match (chosen.next(), chosen.next()) {
             (Some(only), None) => {
-                let name = call.name.as_deref().map(|n| view.name_at(only.name(), n));
+                let name = asked.map(|n| view.name_at(kind, only.name(), n));
                 Ok(Routed::To(Destination {
                     backend: Arc::clone(only),
                     name,
@@ -54,8 +65,15 @@ impl Router {
             }
             // Nobody chose because nobody offers it.
             _ if !candidates.iter().any(|c| c.offers) => {
-                Err(Reason::UnknownTool(call.name.clone().unwrap_or_default()).into())
+                Err(match subject {
+                    Some(subject) => Reason::Unknown(subject.kind, subject.key.clone()),
+                    // With no backends at all, which also offer nothing.
+                    None => Reason::MethodNotFound(call.method.to_string()),
+                }
+                .into())
             }
+            // A method that is about nothing in particular, and none of several backends is meant by it.
+            _ if subject.is_none() => Err(Reason::MethodNotFound(call.method.to_string()).into()),
             _ => {
                 let several = among.iter().filter_map(|at| view.backends.get(*at));
                 Err(Reason::Ambiguous(several.map(|b| b.name().to_string()).collect()).into())
@@ -70,6 +88,19 @@ impl Router {
         to: &Destination,
     ) -> Result<Selected, CallError> {
         let mut live = to.backend.live();
+        if let Some(pinned) = &incoming.pinned {
+            let same = |(target, live): &(Arc<Target>, Live)| {
+                target.replica == pinned.replica && live.incarnation == pinned.incarnation
+            };
+            return match live.into_iter().find(same) {
+                Some((target, live)) => Ok(Selected::Target(target, live)),
+                None if to.backend.is_running(pinned.replica, pinned.incarnation) => {
+                    // Another call took its last place in this moment.
+                    Ok(Selected::Hold(Duration::from_millis(1)))
+                }
+                None => Err(CallError::from(Reason::StateLost).at(to.backend.name())),
+            };
+        }
         if live.is_empty() {
             // It died or was filled between the gate and here: the gate is closed by now.
             return Ok(Selected::Hold(Duration::ZERO));

@@ -1,35 +1,17 @@
 //! A call as it is written to a target: the id, the name, the progress token and the era's `_meta` are the
 //! router's, everything else stays the bytes it was.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::LazyLock;
 
-use crate::backend::handshake::modern_meta;
-use crate::call::Call;
+use crate::call::{Call, Introduction};
 use crate::wire::json::{push_quoted, quote};
 use crate::wire::{Era, Object, method};
-
-/// What the router says of itself in the `_meta` of a modern request, made once.
-static OWN_META: LazyLock<[(&str, String); 3]> = LazyLock::new(|| {
-    let own = modern_meta();
-    [method::META_VERSION, method::META_CLIENT, method::META_CAPABILITIES].map(|key| (key, own[key].to_string()))
-});
-
-/// The same as the whole `_meta` of a call that brings none of its own.
-static ONLY_OWN_META: LazyLock<String> = LazyLock::new(|| {
-    let mut meta = Object::default();
-    for (key, value) in OWN_META.iter() {
-        meta.set(key, value.as_str());
-    }
-    meta.to_text()
-});
 
 /// What a target needs to be told besides the params.
 pub(super) struct Shape<'a> {
     /// The id at this target; also the progress token there.
     pub id: u64,
-    /// The tool's name there.
+    /// The name or URI of what the call is about there.
     pub name: Option<&'a str>,
     /// The era spoken there.
     pub era: Era,
@@ -41,7 +23,8 @@ pub(super) struct Shape<'a> {
 
 /// The line, newline included.
 pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u8>, String> {
-    let renamed = shape.name.filter(|n| Some(*n) != call.name.as_deref());
+    let known_as = call.subject.as_ref().map(|s| s.key.as_str());
+    let renamed = shape.name.filter(|n| Some(*n) != known_as);
     let mut out = String::with_capacity(params.len() + call.method.len() + 384);
     // Writing to a string cannot fail.
     let _ = write!(out, "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":", shape.id);
@@ -56,11 +39,11 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
     } else {
         let mut object = Object::parse(params).map_err(|e| e.to_string())?;
         if let Some(name) = renamed {
-            object.set("name", quote(name));
+            rename(&mut object, &call.method, name)?;
         }
         let meta = meta(call, object.get("_meta"), shape)?;
         match meta {
-            Some(meta) => object.set("_meta", meta.into_owned()),
+            Some(meta) => object.set("_meta", meta),
             None => object.remove("_meta"),
         }
         object.write(&mut out);
@@ -74,6 +57,20 @@ pub(super) fn line(call: &Call, params: &str, shape: &Shape<'_>) -> Result<Vec<u
             out.into_bytes()
         },
     )
+}
+
+/// Puts the target's name of what the call is about where its method has it.
+fn rename(params: &mut Object<'_>, method: &str, name: &str) -> Result<(), String> {
+    if method != method::COMPLETE {
+        params.set("name", quote(name));
+        return Ok(());
+    }
+    let whose = params.get("ref").unwrap_or("{}").to_owned();
+    let mut whose = Object::parse(&whose).map_err(|e| format!("ref: {e}"))?;
+    whose.set("name", quote(name));
+    let whose = whose.to_text();
+    params.set("ref", whose);
+    Ok(())
 }
 
 /// `params`, an object without `_meta`, with that member at its end.
@@ -101,12 +98,32 @@ fn one_line(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Cow<'static, str>>, String> {
+/// A legacy agent said in `initialize` what a modern request says each time.
+fn introduce<'a>(meta: &mut Object<'a>, call: &'a Call) {
+    match &call.initialize {
+        Some(introduction) => {
+            for (key, value) in introduction.modern_meta() {
+                meta.set(key, value);
+            }
+        }
+        None => {
+            for (key, value) in Introduction::default().modern_meta() {
+                meta.set(key, value.into_owned());
+            }
+        }
+    }
+}
+
+fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<String>, String> {
     let plain = raw.is_none() && !shape.progress && (shape.log_level.is_none() || shape.era == Era::Legacy);
     if plain {
-        // The usual call: nothing to add, or always the same.
+        // The usual call: nothing to add, or what its agent always says.
         let bridged = call.era == Era::Legacy && shape.era == Era::Modern;
-        return Ok(bridged.then(|| Cow::Borrowed(ONLY_OWN_META.as_str())));
+        return Ok(bridged.then(|| {
+            let mut meta = Object::default();
+            introduce(&mut meta, call);
+            meta.to_text()
+        }));
     }
     let mut meta = match raw {
         Some(raw) => Object::parse(raw).map_err(|e| format!("_meta: {e}"))?,
@@ -131,16 +148,14 @@ fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Cow<
             }
         }
         (Era::Legacy, Era::Modern) => {
-            for (key, value) in OWN_META.iter() {
-                meta.set(key, value.as_str());
-            }
+            introduce(&mut meta, call);
             if let Some(level) = shape.log_level {
                 meta.set(method::META_LOG_LEVEL, quote(level));
             }
         }
         (Era::Modern, Era::Modern) => {}
     }
-    Ok((!meta.is_empty()).then(|| meta.to_text().into()))
+    Ok((!meta.is_empty()).then(|| meta.to_text()))
 }
 
 #[cfg(test)]
@@ -148,14 +163,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::call::AgentKey;
-    use crate::wire::RawJson;
+    use crate::call::{AgentKey, Subject};
+    use crate::wire::{Kind, RawJson};
 
     fn encoded(era: Era, params: &str, shape: &Shape<'_>) -> String {
         let call = Call {
             id: 1,
             method: "tools/call".into(),
-            name: Some("a__echo".into()),
+            subject: Some(Subject {
+                kind: Kind::Tools,
+                key: "a__echo".into(),
+            }),
             endpoint: Arc::from(""),
             path_backend: None,
             agent: AgentKey::Session(1),

@@ -39,6 +39,8 @@ pub struct Incoming {
     pub progress: bool,
     /// The least severity of log messages wanted, for targets that are told with each request.
     pub log_level: Option<&'static str>,
+    /// The only incarnation that knows what it goes on from.
+    pub pinned: Option<Pinned>,
     /// Set while a target has it: whoever takes the call back then cannot know whether it ran.
     pub handed_over: AtomicBool,
 }
@@ -51,6 +53,17 @@ impl Incoming {
     }
 }
 
+/// One incarnation of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The backend.
+    pub backend: Arc<str>,
+    /// Which of its replicas.
+    pub replica: u32,
+    /// The number of its spawn.
+    pub incarnation: u64,
+}
+
 /// The answer to a call.
 #[derive(Debug)]
 pub struct Answer {
@@ -58,6 +71,19 @@ pub struct Answer {
     pub body: Result<RawJson, RawJson>,
     /// The era the answer is written in.
     pub era: Era,
+    /// Who answered; `None` for a policy.
+    pub from: Option<Pinned>,
+}
+
+impl Answer {
+    /// A result that a policy gave.
+    fn of_policy(body: RawJson) -> Self {
+        Self {
+            body: Ok(body),
+            era: Era::Legacy,
+            from: None,
+        }
+    }
 }
 
 /// Endpoints, backends and policies, each replaced as a whole.
@@ -124,12 +150,7 @@ impl Router {
         let mut policy = self.policies.current();
         let mut to = match self.route(&*policy, incoming, &view).await? {
             Routed::To(to) => to,
-            Routed::Answered(body) => {
-                return Ok(Answer {
-                    body: Ok(body),
-                    era: Era::Legacy,
-                });
-            }
+            Routed::Answered(body) => return Ok(Answer::of_policy(body)),
         };
         let bytes = incoming.call.params.size();
         let mut entry = to.backend.enter(&incoming.call.agent, bytes)?;
@@ -141,12 +162,7 @@ impl Router {
                 // Boxed: most calls are never held, and need not carry what holding takes.
                 Entry::Hold(held) => match Box::pin(self.pass(held, incoming, &view, &mut policy, &mut to)).await {
                     Ok(Passed::Through(permit)) => permit,
-                    Ok(Passed::Answered(body)) => {
-                        return Ok(Answer {
-                            body: Ok(body),
-                            era: Era::Legacy,
-                        });
-                    }
+                    Ok(Passed::Answered(body)) => return Ok(Answer::of_policy(body)),
                     Err(error) => return Err(honest(error, written)),
                 },
             };

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
-use super::{Answer, Destination, Incoming, Router, Sent, encode, fault};
+use super::{Answer, Destination, Incoming, Pinned, Router, Sent, encode, fault};
 use crate::backend::{Live, Permit, Settled, Sink, Submit, Target};
 use crate::call::Call;
 use crate::config::StateKind;
 use crate::error::{CallError, Reason};
 use crate::policy::{Hook, Policy};
-use crate::wire::{RawJson, method};
+use crate::wire::{Era, Kind, RawJson, method};
 
 impl Router {
     #[expect(
@@ -35,6 +35,26 @@ impl Router {
             && let Some(lost) = permit.failed()
         {
             return Err(lost);
+        }
+        let from = Pinned {
+            backend: Arc::clone(to.backend.name()),
+            replica: target.replica,
+            incarnation: live.incarnation,
+        };
+        if live.era == Era::Modern && call.method == method::SUBSCRIBE {
+            // The modern era has no such request: who wants to hear of what is the router's own to remember.
+            let offered = to
+                .backend
+                .introduced()
+                .is_some_and(|i| i.has_flag("resources", "subscribe"));
+            return match offered {
+                true => Ok(Sent::Answered(Answer {
+                    body: Ok("{}".to_owned().into()),
+                    era: Era::Legacy,
+                    from: Some(from),
+                })),
+                false => Err(Reason::MethodNotFound(call.method.to_string()).into()),
+            };
         }
         let edited = match policy.has(Hook::TransformRequest) {
             true => policy
@@ -90,7 +110,11 @@ impl Router {
                     .transform_response(policy, call, body)
                     .await
                     .map_err(|f| f.at(to.backend.name()))?;
-                Ok(Sent::Answered(Answer { body, era: live.era }))
+                Ok(Sent::Answered(Answer {
+                    body,
+                    era: live.era,
+                    from: Some(from),
+                }))
             }
             Settled::Returned { replayed } => {
                 if may_replay && !replayed {
@@ -151,10 +175,6 @@ fn may_repeat(to: &Destination, settings: &crate::config::Backend, call: &Call) 
     let Some(name) = to.name.as_deref().filter(|_| settings.trusted) else {
         return false;
     };
-    to.backend
-        .tools()
-        .borrow()
-        .as_ref()
-        .and_then(|t| t.get(name))
-        .is_some_and(|t| t.repeatable)
+    let tools = to.backend.known(Kind::Tools);
+    tools.is_some_and(|t| t.get(name).is_some_and(|t| t.repeatable))
 }

@@ -4,40 +4,66 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::error_object;
+use super::events::Body;
 use crate::config::Errors;
 use crate::error::{CallError, Reason};
 use crate::router::Answer;
 use crate::transport::HttpReply;
 use crate::wire::message::{begin_response, write_response};
-use crate::wire::{Era, Object, codes, method};
+use crate::wire::{Era, Kind, Object, codes, method};
 
 /// The response to a call, in the era of the agent that made it.
-pub(super) fn respond(
-    id: &str,
-    agent: Era,
-    method: &str,
-    errors: Errors,
-    outcome: Result<Answer, CallError>,
-) -> String {
-    match outcome {
-        Ok(Answer { body: Ok(result), era }) => response(id, result.as_str(), era, agent),
-        Ok(Answer { body: Err(error), .. }) => write_response(id, Err(error.as_str())),
+pub(super) fn respond(id: &str, agent: Era, method: &str, errors: Errors, outcome: Result<Answer, CallError>) -> Body {
+    let text = match outcome {
+        Ok(Answer {
+            body: Ok(result), era, ..
+        }) => response(id, method, result.as_str(), era, agent),
+        Ok(Answer { body: Err(error), .. }) => return refused(id, error.as_str(), agent),
         Err(error) => {
             let as_result = errors == Errors::Result
                 && method == method::TOOLS_CALL
                 && !matches!(error.reason, Reason::Cancelled { .. });
             if !as_result {
-                return write_response(id, Err(&error.to_wire()));
+                return refused(id, &error.to_wire(), agent);
             }
-            response(id, &error.to_tool_result(), Era::Legacy, agent)
+            response(id, method, &error.to_tool_result(), Era::Legacy, agent)
         }
+    };
+    text.into()
+}
+
+/// An error for an agent of an era, with the status that goes with it there.
+fn refused(id: &str, error: &str, agent: Era) -> Body {
+    let body = Body::from(write_response(id, Err(error)));
+    if agent == Era::Legacy {
+        return body;
+    }
+    let code = Object::parse(error)
+        .ok()
+        .and_then(|e| e.get("code").and_then(|code| code.parse::<i64>().ok()));
+    match code {
+        Some(codes::METHOD_NOT_FOUND) => Body {
+            status: StatusCode::NOT_FOUND,
+            ..body
+        },
+        Some(codes::HEADER_MISMATCH | codes::MISSING_CAPABILITY | codes::UNSUPPORTED_VERSION) => Body {
+            status: StatusCode::BAD_REQUEST,
+            ..body
+        },
+        // The modern era has no code of its own for what is not there.
+        Some(codes::LEGACY_NOT_FOUND) => {
+            let mut object = Object::parse(error).unwrap_or_default();
+            object.set("code", codes::INVALID_PARAMS.to_string());
+            write_response(id, Err(&object.to_text())).into()
+        }
+        _ => body,
     }
 }
 
 /// The response with a result of one era for an agent of that or the other.
-fn response(id: &str, result: &str, from: Era, to: Era) -> String {
+fn response(id: &str, method: &str, result: &str, from: Era, to: Era) -> String {
     match (from, to) {
-        (Era::Legacy, Era::Modern) => completed(id, result),
+        (Era::Legacy, Era::Modern) => completed(id, method, result),
         (Era::Modern, Era::Legacy) => plain(id, result),
         _ => write_response(id, Ok(result)),
     }
@@ -66,8 +92,8 @@ fn plain(id: &str, result: &str) -> String {
     out
 }
 
-/// A legacy result with the `resultType` that modern clients require.
-fn completed(id: &str, result: &str) -> String {
+/// A legacy result with what modern clients require: `resultType`, and for a resource how long it may be kept.
+fn completed(id: &str, method: &str, result: &str) -> String {
     let mentions = memchr::memmem::find(result.as_bytes(), b"\"resultType\"").is_some();
     if mentions
         && let Ok(object) = Object::parse(result)
@@ -77,36 +103,31 @@ fn completed(id: &str, result: &str) -> String {
     }
     let rest = result.trim_start().strip_prefix('{').unwrap_or("}").trim_start();
     let comma = if rest.starts_with('}') { "" } else { "," };
-    let mut out = begin_response(id, rest.len() + 32);
-    for part in ["{\"resultType\":\"complete\"", comma, rest, "}"] {
+    let mut out = begin_response(id, rest.len() + 80);
+    let kept = match method {
+        method::RESOURCES_READ => ",\"ttlMs\":0,\"cacheScope\":\"private\"",
+        _ => "",
+    };
+    for part in ["{\"resultType\":\"complete\"", kept, comma, rest, "}"] {
         out.push_str(part);
     }
     out
 }
 
-/// `tools` as a `tools/list` result.
-pub(super) fn tool_list(tools: &str, agent: Era) -> String {
+/// Items of a list as the list's result.
+pub(super) fn list(kind: Kind, items: &str, next: Option<&str>, agent: Era) -> String {
+    let next = next
+        .map(|cursor| format!(",\"nextCursor\":\"{cursor}\""))
+        .unwrap_or_default();
+    let member = kind.member();
     match agent {
-        Era::Legacy => format!("{{\"tools\":{tools}}}"),
+        Era::Legacy => format!("{{\"{member}\":[{items}]{next}}}"),
         // Lists change when servers restart, and what is seen may come to depend on who asks.
         Era::Modern => format!(
-            "{{\"resultType\":\"complete\",\"tools\":{tools},\"ttlMs\":0,\"cacheScope\":\"private\",\"_meta\":{}}}",
+            "{{\"resultType\":\"complete\",\"{member}\":[{items}]{next},\"ttlMs\":0,\"cacheScope\":\"private\",\"_meta\":{}}}",
             server_meta()
         ),
     }
-}
-
-/// The error of a `tools/list` that asks for a further page: there is one page only.
-pub(super) fn refused_cursor(params: Option<&str>) -> Option<String> {
-    let params = Object::parse(params?).ok()?;
-    params.get("cursor").filter(|cursor| *cursor != "null")?;
-    let why = "there is no such cursor: the list has one page";
-    Some(error_object(codes::INVALID_PARAMS, why, None))
-}
-
-/// What the router offers to every agent.
-pub(super) fn capabilities() -> serde_json::Value {
-    json!({ "tools": { "listChanged": true }, "logging": {} })
 }
 
 /// Who the router is, towards agents.
@@ -131,18 +152,6 @@ pub(super) fn ok(body: String) -> HttpReply {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_list_has_one_page() {
-        for (params, refused) in [
-            (None, false),
-            (Some("{}"), false),
-            (Some(r#"{"cursor":null}"#), false),
-            (Some(r#"{"cursor":"2"}"#), true),
-        ] {
-            assert_eq!(refused_cursor(params).is_some(), refused, "{params:?}");
-        }
-    }
 
     #[test]
     fn results_cross_the_eras() {
@@ -170,9 +179,12 @@ mod tests {
             ),
             (legacy, legacy, "{}", "{}"),
         ] {
-            assert_eq!(response("7", result, from, to), write_response("7", Ok(given)));
+            assert_eq!(
+                response("7", "tools/call", result, from, to),
+                write_response("7", Ok(given))
+            );
         }
-        let refused = response("7", r#"{"resultType":"input_required"}"#, modern, legacy);
+        let refused = response("7", "tools/call", r#"{"resultType":"input_required"}"#, modern, legacy);
         assert!(
             refused.contains("\"error\"") && refused.contains("input_required"),
             "{refused}"

@@ -9,20 +9,43 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::answer;
+use super::json_reply;
 use super::notes::Notes;
 use super::store::Session;
+use crate::backend::Subscription;
+use crate::catalog::Endpoint;
 use crate::config;
 use crate::transport::{Events, HttpReply, Replying, sse};
+use crate::wire::Topic;
 use crate::wire::message::write_request;
-use crate::wire::method;
 
 /// The response of a call, as it becomes ready.
-pub(super) type Response = Pin<Box<dyn Future<Output = String> + Send>>;
+pub(super) type Response = Pin<Box<dyn Future<Output = Body> + Send>>;
+
+/// A response, and the status that it goes with while it goes alone: in the modern era some errors have their own.
+pub(super) struct Body {
+    pub(super) text: String,
+    pub(super) status: StatusCode,
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            status: StatusCode::OK,
+        }
+    }
+}
+
+impl From<Body> for HttpReply {
+    fn from(body: Body) -> Self {
+        json_reply(body.status, body.text)
+    }
+}
 
 /// A call in its client's hands. A legacy client's disconnect cancels nothing: the rest of the call then goes on
 /// in a task of its own. A modern client's disconnect is how it cancels: the call is dropped.
@@ -32,9 +55,9 @@ struct Attended {
 }
 
 impl Future for Attended {
-    type Output = String;
+    type Output = Body;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<String> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Body> {
         let Some(response) = &mut self.response else {
             return Poll::Pending;
         };
@@ -68,7 +91,7 @@ pub(super) fn reply(
         outlives,
     };
     if !streams {
-        return Box::pin(async move { answer::ok(call.await) });
+        return Box::pin(async move { call.await.into() });
     }
     let (stream_after, keep_alive) = (listen.stream_after, listen.keep_alive);
     Box::pin(async move {
@@ -76,8 +99,8 @@ pub(super) fn reply(
         let (first, last) = tokio::select! {
             biased;
             body = &mut call => match notes.as_mut().and_then(Notes::try_recv) {
-                None => return answer::ok(body),
-                Some(note) => (note, Some(sse::event(&body))),
+                None => return body.into(),
+                Some(note) => (note, Some(sse::event(&body.text))),
             },
             note = next(&mut notes) => (note, None),
             () = tokio::time::sleep(stream_after) => (sse::comment("working"), None),
@@ -131,7 +154,7 @@ impl Stream for CallEvents {
             && let Poll::Ready(body) = Pin::new(call).poll(cx)
         {
             self.call = None;
-            self.last = Some(sse::event(&body));
+            self.last = Some(sse::event(&body.text));
         }
         if let Some(notes) = &mut self.notes {
             match notes.poll_recv(cx) {
@@ -168,20 +191,63 @@ impl Stream for Feed {
 pub(super) struct Long {
     /// Sent first.
     pub first: Bytes,
-    /// Sent when the tool list changed.
-    pub changed: Option<Bytes>,
+    /// The lists whose changes are told.
+    pub lists: Vec<Followed>,
     /// Sent last, when the router ends the stream.
     pub last: Option<Bytes>,
-    /// The version of the list that the agent knows.
-    pub known: u64,
-    /// The list.
-    pub list: watch::Receiver<u64>,
     /// False when the router shuts down.
     pub running: watch::Receiver<bool>,
-    /// Other events, for a session's stream.
-    pub others: Option<(Notes, Arc<Session>)>,
+    /// Other events.
+    pub others: Option<Notes>,
+    /// Whose stream it is, where it is a session's.
+    pub session: Option<Arc<Session>>,
+    /// What is heard of because the stream is open.
+    pub subscriptions: Vec<Subscription>,
     /// Distance of the comments that keep it open.
     pub keep_alive: Duration,
+}
+
+/// A list whose changes are told on a long stream.
+pub(super) struct Followed {
+    /// What it is.
+    pub topic: Topic,
+    /// Its version.
+    pub version: watch::Receiver<u64>,
+    /// The version that the agent knows.
+    pub known: u64,
+    /// What it is told when there is a later one.
+    pub changed: Bytes,
+}
+
+impl Followed {
+    /// Follows a topic of `endpoint` from the version `known` on.
+    pub(super) fn new(endpoint: &Endpoint, topic: Topic, known: u64, changed: Bytes) -> Self {
+        Self {
+            topic,
+            version: endpoint.version(topic),
+            known,
+            changed,
+        }
+    }
+
+    /// The notification, if there is a version that the agent does not know.
+    fn news(&mut self) -> Option<(u64, Bytes)> {
+        let version = *self.version.borrow_and_update();
+        if version <= self.known {
+            return None;
+        }
+        self.known = version;
+        Some((version, self.changed.clone()))
+    }
+}
+
+/// The next change of any of them; an error where the endpoint was removed.
+async fn next_change(lists: &mut [Followed]) -> Result<(), watch::error::RecvError> {
+    if lists.is_empty() {
+        return std::future::pending().await;
+    }
+    let changes = lists.iter_mut().map(|l| Box::pin(l.version.changed()));
+    futures_util::future::select_all(changes).await.0
 }
 
 /// A long stream: list changes, and for a session what else is not tied to a call.
@@ -193,31 +259,32 @@ pub(super) fn long_stream(long: Long) -> Events {
 }
 
 async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
+    // They end with the stream.
+    let _subscriptions = std::mem::take(&mut long.subscriptions);
     let mut keep_alive = interval_at(Instant::now() + long.keep_alive, long.keep_alive);
     if sender.send(long.first.clone()).await.is_err() {
         return;
     }
     loop {
-        let version = *long.list.borrow_and_update();
-        if let Some(changed) = &long.changed
-            && version > long.known
-        {
-            long.known = version;
-            if let Some((_, session)) = &long.others {
-                session.known_list.store(version, Ordering::Relaxed);
+        for list in &mut long.lists {
+            let Some((version, changed)) = list.news() else {
+                continue;
+            };
+            if let Some(session) = &long.session {
+                session.known_lists[list.topic.position()].store(version, Ordering::Relaxed);
             }
-            if sender.send(changed.clone()).await.is_err() {
+            if sender.send(changed).await.is_err() {
                 return;
             }
         }
         let event = tokio::select! {
             () = sender.closed() => return,
-            changed = long.list.changed() => match changed {
+            changed = next_change(&mut long.lists) => match changed {
                 Ok(()) => continue,
                 // The endpoint was removed.
                 Err(_) => None,
             },
-            other = async { match &mut long.others { Some((others, _)) => others.recv().await, None => std::future::pending().await } } => other,
+            other = async { match &mut long.others { Some(others) => others.recv().await, None => std::future::pending().await } } => other,
             _ = long.running.wait_for(|running| !running) => None,
             _ = keep_alive.tick() => Some(sse::comment("open")),
         };
@@ -231,9 +298,9 @@ async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
     }
 }
 
-/// `notifications/tools/list_changed` as a legacy agent gets it.
-pub(super) fn list_changed() -> Bytes {
-    sse::event(&write_request(None, method::TOOLS_CHANGED, None))
+/// The notification of a changed list as a legacy agent gets it.
+pub(super) fn list_changed(topic: Topic) -> Bytes {
+    sse::event(&write_request(None, topic.changed(), None))
 }
 
 #[cfg(test)]
@@ -251,7 +318,7 @@ mod tests {
         let response = Box::pin(async move {
             sender.send(Bytes::from_static(b"one "));
             sender.send(Bytes::from_static(b"two "));
-            "{}".to_owned()
+            "{}".to_owned().into()
         });
         let HttpReply::Stream { events, .. } = reply(response, Some(receiver), true, true, &listen).await else {
             panic!("the notes are lost")
@@ -259,7 +326,7 @@ mod tests {
         let all: Vec<Bytes> = events.collect().await;
         assert_eq!(all.concat(), [b"one two ", sse::event("{}").as_ref()].concat());
 
-        let quiet = Box::pin(std::future::ready("{}".to_owned()));
+        let quiet = Box::pin(std::future::ready("{}".to_owned().into()));
         let (_sender, receiver) = notes::channel(4);
         let reply = reply(quiet, Some(receiver), true, true, &listen).await;
         assert!(matches!(reply, HttpReply::Json { body, .. } if body == "{}"));

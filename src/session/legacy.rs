@@ -8,19 +8,15 @@ use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 
 use super::events::{self, Response};
-use super::listener::CallListener;
-use super::notes::{self, Notes};
+use super::lists::{self, Reader};
+use super::notes::Notes;
 use super::store::Session;
-use super::{
-    Agents, accepted, accepts_events, answer, at_once, error_object, params_of, progress_token, refuse, unparsable,
-};
-use crate::call::Call;
+use super::{Agents, accepted, accepts_events, answer, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
-use crate::error::{CallError, Reason};
-use crate::router::{Incoming, Listener};
 use crate::transport::{HttpReply, HttpRequest, Replying};
+use crate::wire::message::Response as Answered;
 use crate::wire::message::{text, write_response};
-use crate::wire::{Era, Message, Notification, Object, Request, RequestId, Version, codes, method};
+use crate::wire::{Era, Kind, Message, Notification, Object, RawJson, Request, RequestId, Version, codes, method};
 
 /// Messages of one batch at most.
 const MAX_BATCH: usize = 1000;
@@ -30,14 +26,14 @@ impl Agents {
     pub(super) fn serve_legacy(
         self: Arc<Self>,
         endpoint: Arc<Endpoint>,
-        mut request: HttpRequest,
+        request: HttpRequest,
         body: &ByteString,
         message: Message<'_>,
     ) -> Replying {
         if let Message::Request(initialize) = &message
             && initialize.method == method::INITIALIZE
         {
-            return at_once(self.initialize(&endpoint, &request, initialize));
+            return self.initialize(endpoint, request, initialize);
         }
         let id = match &message {
             Message::Request(r) => r.id.as_raw(),
@@ -47,19 +43,58 @@ impl Agents {
             Ok(session) => session,
             Err(reply) => return at_once(*reply),
         };
+        if !endpoint.view().has_private() {
+            return self.serve_in_session(&session, &endpoint, request, body, message);
+        }
+        let (body, id) = (body.clone(), id.to_owned());
+        Box::pin(async move {
+            let endpoint = match self.privates.endpoint(&session, &endpoint).await {
+                Ok(endpoint) => endpoint,
+                Err(error) => return answer::ok(write_response(&id, Err(&error.to_wire()))),
+            };
+            match Message::parse(&body) {
+                Ok(Message::Notification(notification)) => {
+                    if is_for_servers(&notification.method) {
+                        for backend in session.own.backends() {
+                            backend.tell(&body).await;
+                        }
+                    }
+                    legacy_notification(&session, &body, &notification);
+                    accepted()
+                }
+                Ok(message) => {
+                    self.serve_in_session(&session, &endpoint, request, &body, message)
+                        .await
+                }
+                Err(error) => unparsable(&error),
+            }
+        })
+    }
+
+    /// One message of a session, at the endpoint as the session sees it.
+    fn serve_in_session(
+        self: Arc<Self>,
+        session: &Arc<Session>,
+        endpoint: &Arc<Endpoint>,
+        mut request: HttpRequest,
+        body: &ByteString,
+        message: Message<'_>,
+    ) -> Replying {
         match message {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
                 let headers = std::mem::take(&mut request.headers);
-                let (response, notes) = self.legacy_request(&session, &endpoint, headers, body, message, streams);
+                let (response, notes) = self.legacy_request(session, endpoint, headers, body, message, streams);
                 events::reply(response, notes, true, streams, &self.listen)
             }
             Message::Notification(notification) => {
-                legacy_notification(&session, &notification);
+                legacy_notification(session, body, &notification);
                 at_once(accepted())
             }
-            // The router asks legacy agents nothing, so nothing waits for an answer.
-            Message::Response(_) => at_once(accepted()),
+            Message::Response(response) => {
+                legacy_response(session, body, &response);
+                at_once(accepted())
+            }
         }
     }
 
@@ -72,6 +107,20 @@ impl Agents {
         if session.version != Version::V20250326 {
             return at_once(no_batch());
         }
+        Box::pin(async move {
+            match self.privates.endpoint(&session, &endpoint).await {
+                Ok(endpoint) => self.batch_in_session(session, endpoint, request).await,
+                Err(error) => answer::ok(write_response("null", Err(&error.to_wire()))),
+            }
+        })
+    }
+
+    fn batch_in_session(
+        self: Arc<Self>,
+        session: Arc<Session>,
+        endpoint: Arc<Endpoint>,
+        request: HttpRequest,
+    ) -> Replying {
         let body = match text(request.body.clone()) {
             Ok(body) => body,
             Err(error) => return at_once(unparsable(&error)),
@@ -103,21 +152,26 @@ impl Agents {
                             .0,
                     );
                 }
-                Ok(Message::Notification(notification)) => legacy_notification(&session, &notification),
-                Ok(Message::Response(_)) => {}
+                Ok(Message::Notification(notification)) => legacy_notification(&session, &body, &notification),
+                Ok(Message::Response(response)) => legacy_response(&session, &body, &response),
                 Err(error) => {
                     let HttpReply::Json { body, .. } = unparsable(&error) else {
                         continue;
                     };
-                    responses.push(Box::pin(async move { String::from_utf8_lossy(&body).into_owned() }));
+                    responses.push(Box::pin(
+                        async move { String::from_utf8_lossy(&body).into_owned().into() },
+                    ));
                 }
             }
         }
         if responses.is_empty() {
             return at_once(accepted());
         }
-        let all: Response =
-            Box::pin(async move { format!("[{}]", futures_util::future::join_all(responses).await.join(",")) });
+        let all: Response = Box::pin(async move {
+            let all = futures_util::future::join_all(responses).await;
+            let texts: Vec<String> = all.into_iter().map(|body| body.text).collect();
+            format!("[{}]", texts.join(",")).into()
+        });
         events::reply(all, None, true, accepts_events(&request.headers), &self.listen)
     }
 
@@ -137,7 +191,7 @@ impl Agents {
         let id = message.id.as_raw().to_owned();
         let ready = |outcome: Result<&str, &str>| -> (Response, Option<Notes>) {
             let response = write_response(&id, outcome);
-            (Box::pin(std::future::ready(response)), None)
+            (Box::pin(std::future::ready(response.into())), None)
         };
         match message.method.as_ref() {
             method::PING => ready(Ok("{}")),
@@ -149,113 +203,48 @@ impl Agents {
                     let response = async move {
                         // Told before the answer: a call that the agent makes next is logged as it asked.
                         want_level(&endpoint, rank).await;
-                        write_response(&id, Ok("{}"))
+                        write_response(&id, Ok("{}")).into()
                     };
                     (Box::pin(response), None)
                 }
                 Err(why) => ready(Err(&error_object(codes::INVALID_PARAMS, &why, None))),
             },
-            method::TOOLS_LIST => {
-                if let Some(error) = answer::refused_cursor(message.params) {
-                    return ready(Err(&error));
+            // Other agents may want to hear of it still: what the server is told is the backend's matter.
+            method::UNSUBSCRIBE => match Object::parse(message.params.unwrap_or("{}")) {
+                Ok(params) => {
+                    session.unsubscribe(&params.get_str("uri").unwrap_or_default());
+                    ready(Ok("{}"))
                 }
-                let (agents, session, endpoint) = (Arc::clone(self), Arc::clone(session), Arc::clone(endpoint));
-                let response = async move {
-                    let version = *endpoint.version().borrow();
-                    let tools = agents.tools(&endpoint).await;
-                    session.known_list.fetch_max(version, Ordering::Relaxed);
-                    write_response(&id, Ok(&answer::tool_list(&tools, Era::Legacy)))
-                };
-                (Box::pin(response), None)
-            }
-            other => ready(Err(&CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire())),
+                Err(e) => ready(Err(&error_object(codes::INVALID_PARAMS, &e.to_string(), None))),
+            },
+            other => match Kind::listed_by(other) {
+                Some(kind) => (self.legacy_list(session, endpoint, kind, id, message.params), None),
+                None => self.legacy_call(session, endpoint, headers, body, message, streams),
+            },
         }
     }
 
-    fn legacy_call(
+    fn legacy_list(
         self: &Arc<Self>,
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
-        headers: HeaderMap,
-        body: &ByteString,
-        message: Request<'_>,
-        streams: bool,
-    ) -> (Response, Option<Notes>) {
-        let id = message.id;
-        let failed = |error: CallError| -> (Response, Option<Notes>) {
-            (
-                Box::pin(std::future::ready(write_response(id.as_raw(), Err(&error.to_wire())))),
-                None,
-            )
-        };
-        let params = match message.members {
-            Some(params) => params,
-            None => match Object::parse(message.params.unwrap_or("{}")) {
-                Ok(params) => params,
-                Err(e) => return failed(Reason::InvalidParams(e.to_string()).into()),
-            },
-        };
-        let Some(name) = params.get_str("name") else {
-            return failed(Reason::InvalidParams("name is missing".into()).into());
-        };
-        let token = match params.get("_meta").map(Object::parse) {
-            Some(Err(e)) => return failed(Reason::InvalidParams(format!("_meta: {e}")).into()),
-            Some(Ok(meta)) => match progress_token(&meta) {
-                Ok(token) => token,
-                Err(why) => return failed(Reason::InvalidParams(why).into()),
-            },
-            None => None,
-        };
-        let mut running = match session.begin(&id, self.sessions.max_requests()) {
-            Ok(running) => running,
-            Err(refused) => return failed(Reason::InvalidParams(refused.to_string()).into()),
-        };
-        let (listener, notes): (Arc<dyn Listener>, _) = match &token {
-            Some(token) if streams => {
-                let (sender, receiver) = notes::channel(self.listen.stream_capacity);
-                let level = Some(session.level.load(Ordering::Relaxed));
-                (
-                    Arc::new(CallListener::new(sender, Some(token.clone()), level)),
-                    Some(receiver),
-                )
-            }
-            _ => (Arc::clone(session) as Arc<dyn Listener>, None),
-        };
-        let level_asked = session.level_asked.load(Ordering::Relaxed);
-        let level = method::LOG_LEVELS
-            .get(usize::from(session.level.load(Ordering::Relaxed)))
-            .copied();
-        let call = Call {
-            id: self.next_call(),
-            method: method::TOOLS_CALL.into(),
-            name: Some(name.into_owned()),
-            endpoint: Arc::clone(&endpoint.name),
-            path_backend: endpoint.backend.clone(),
-            agent: session.key(),
+        kind: Kind,
+        id: String,
+        params: Option<&str>,
+    ) -> Response {
+        let (agents, session, endpoint) = (Arc::clone(self), Arc::clone(session), Arc::clone(endpoint));
+        let cursor = lists::cursor(params);
+        let reader = Reader {
             era: Era::Legacy,
-            headers,
-            initialize: Some(Arc::clone(&session.introduction)),
-            params: params_of(body, message.params, params.get_borrowed("_meta")),
+            agent: Some(session.key()),
         };
-        let incoming = Incoming {
-            call: Arc::new(call),
-            endpoint: Arc::clone(endpoint),
-            progress: notes.is_some(),
-            listener: Some(listener),
-            log_level: level.filter(|_| level_asked),
-            handed_over: false.into(),
-        };
-        let agents = Arc::clone(self);
-        let response = async move {
-            let outcome = tokio::select! {
-                biased;
-                Ok(()) = &mut running.cancelled => Err(incoming.cancelled()),
-                outcome = agents.router.call(&incoming) => outcome,
-            };
-            let errors = incoming.endpoint.view().settings.errors;
-            answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
-        };
-        (Box::pin(response), notes)
+        Box::pin(async move {
+            let position = kind.topic().position();
+            let version = *endpoint.version(kind.topic()).borrow();
+            let listed = agents.list(&endpoint, kind, cursor, &reader).await;
+            session.known_lists[position].fetch_max(version, Ordering::Relaxed);
+            write_response(&id, listed.as_deref().map_err(String::as_str)).into()
+        })
     }
 }
 
@@ -279,15 +268,30 @@ pub(super) async fn want_level(endpoint: &Endpoint, rank: u8) {
     }
 }
 
-fn legacy_notification(session: &Session, notification: &Notification<'_>) {
-    if notification.method != method::CANCELLED {
-        // `initialized` says nothing that the router waits for; the others are not relayed yet.
-        return;
+/// An answer of the agent to a request of a server.
+fn legacy_response(session: &Session, body: &ByteString, response: &Answered<'_>) {
+    if let Some(id) = &response.id {
+        let raw = |text| RawJson::slice_of(body, text);
+        session.asking.answered(id, response.outcome.map(raw).map_err(raw));
     }
-    let Some(params) = notification.params.and_then(|p| Object::parse(p).ok()) else {
-        return;
-    };
-    if let Some(id) = params.get("requestId").and_then(RequestId::from_raw) {
-        session.cancel(&id);
+}
+
+/// What an agent says to its servers, and not to the router.
+fn is_for_servers(method: &str) -> bool {
+    !matches!(method, method::CANCELLED | method::PROGRESS | method::INITIALIZED)
+}
+
+fn legacy_notification(session: &Session, body: &ByteString, notification: &Notification<'_>) {
+    let Some(params) = notification.params else { return };
+    match notification.method.as_ref() {
+        method::CANCELLED => {
+            let params = Object::parse(params).unwrap_or_default();
+            if let Some(id) = params.get("requestId").and_then(RequestId::from_raw) {
+                session.cancel(&id);
+            }
+        }
+        method::PROGRESS => session.asking.progressed(&RawJson::slice_of(body, params)),
+        // `initialized` says nothing that the router waits for.
+        _ => {}
     }
 }

@@ -4,39 +4,52 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::json;
 
-use super::events::{self, Long};
+use super::events::{self, Followed, Long};
 use super::store::Session;
-use super::{Agents, SESSION, VERSION, answer, error_object};
+use super::{Agents, SESSION, VERSION, answer, at_once, error_object};
 use crate::call::Introduction;
-use crate::catalog::Endpoint;
-use crate::transport::{HttpReply, HttpRequest, sse};
+use crate::catalog::{Endpoint, View};
+use crate::transport::{HttpReply, HttpRequest, Replying, sse};
+use crate::wire::json::quote;
 use crate::wire::message::write_response;
-use crate::wire::{Era, Object, RawJson, Request, Version, codes};
+use crate::wire::{Era, Kind, Object, RawJson, Request, Topic, Version, codes};
 
 /// Bytes of an `initialize` that are kept at most, for they are kept as long as the session.
 const MAX_INTRODUCTION: usize = 64 * 1024;
 
 impl Agents {
     /// GET: the session's own stream.
-    pub(super) fn open_stream(&self, endpoint: &Arc<Endpoint>, request: &HttpRequest) -> HttpReply {
+    pub(super) fn open_stream(self: Arc<Self>, endpoint: Arc<Endpoint>, request: HttpRequest) -> Replying {
         if request.headers.get(&SESSION).is_none() {
-            return super::with_allow();
+            return at_once(super::with_allow());
         }
-        let session = match self.session(endpoint, request, "null") {
+        let session = match self.session(&endpoint, &request, "null") {
             Ok(session) => session,
-            Err(reply) => return *reply,
+            Err(reply) => return at_once(*reply),
         };
+        Box::pin(async move {
+            // What the session cannot have for itself it is not told of either.
+            let own = self.privates.endpoint(&session, &endpoint).await;
+            self.stream_of(session, &own.unwrap_or(endpoint))
+        })
+    }
+
+    fn stream_of(&self, session: Arc<Session>, endpoint: &Arc<Endpoint>) -> HttpReply {
         let others = session.open_stream(self.listen.stream_capacity);
         let long = Long {
             first: sse::comment("open"),
-            changed: Some(events::list_changed()),
+            lists: Topic::ALL
+                .map(|topic| {
+                    let known = session.known_lists[topic.position()].load(Ordering::Relaxed);
+                    Followed::new(endpoint, topic, known, events::list_changed(topic))
+                })
+                .into(),
             last: None,
-            known: session.known_list.load(Ordering::Relaxed),
-            list: endpoint.version(),
             running: self.running.subscribe(),
-            others: Some((others, session)),
+            others: Some(others),
+            session: Some(session),
+            subscriptions: Vec::new(),
             keep_alive: self.listen.keep_alive,
         };
         HttpReply::Stream {
@@ -98,44 +111,49 @@ impl Agents {
         }
     }
 
-    pub(super) fn initialize(&self, endpoint: &Endpoint, request: &HttpRequest, message: &Request<'_>) -> HttpReply {
-        let id = message.id.as_raw();
-        let invalid = |why: &str| answer::ok(write_response(id, Err(&error_object(codes::INVALID_PARAMS, why, None))));
-        let Ok(params) = Object::parse(message.params.unwrap_or("{}")) else {
-            return invalid("the params are wrong");
+    /// `initialize`: opens a session, and says what the backends of the endpoint have together.
+    pub(super) fn initialize(
+        self: Arc<Self>,
+        endpoint: Arc<Endpoint>,
+        request: HttpRequest,
+        message: &Request<'_>,
+    ) -> Replying {
+        let id = message.id.clone();
+        let (version, introduction) = match introduction(request.headers, message.params) {
+            Ok(both) => both,
+            Err(why) => {
+                let error = error_object(codes::INVALID_PARAMS, why, None);
+                return at_once(answer::ok(write_response(id.as_raw(), Err(&error))));
+            }
         };
-        let Some(asked) = params.get_str("protocolVersion") else {
-            return invalid("protocolVersion is missing");
-        };
-        // A client that asks for a version unknown here is offered the newest; it decides whether to go on.
-        let version = Version::parse(&asked)
-            .filter(|v| v.era() == Era::Legacy && *v != Version::V20241105)
-            .unwrap_or(Version::NEWEST_LEGACY);
-        let kept = ["_meta", "clientInfo"].map(|key| params.get(key).map_or(0, str::len));
-        if kept.iter().sum::<usize>() > MAX_INTRODUCTION {
-            return invalid("_meta and clientInfo are longer than 64 KiB together");
-        }
-        let raw = |key: &str| params.get(key).map(|v| RawJson::from(v.to_owned()));
-        let introduction = Introduction {
-            headers: request.headers.clone(),
-            meta: raw("_meta"),
-            client: raw("clientInfo"),
-        };
+        Box::pin(async move {
+            let view = self.settled(&endpoint, &[Kind::Tools]).await;
+            self.open_session(id.as_raw(), version, &endpoint, &view, introduction)
+        })
+    }
+
+    fn open_session(
+        &self,
+        id: &str,
+        version: Version,
+        endpoint: &Endpoint,
+        view: &View,
+        introduction: Introduction,
+    ) -> HttpReply {
+        let client = introduction.client.clone();
         let Some((secret, session)) = self.sessions.open(version, endpoint, introduction) else {
-            return super::json_reply(
-                StatusCode::SERVICE_UNAVAILABLE,
-                write_response(
-                    id,
-                    Err(&error_object(codes::INTERNAL_ERROR, "too many sessions are open", None)),
-                ),
-            );
+            let error = error_object(codes::INTERNAL_ERROR, "too many sessions are open", None);
+            return super::json_reply(StatusCode::SERVICE_UNAVAILABLE, write_response(id, Err(&error)));
         };
-        tracing::debug!(session = session.number, %version, client = params.get("clientInfo").unwrap_or("?"), "session opened");
-        let result = json!({
-            "protocolVersion": version.as_str(),
-            "capabilities": answer::capabilities(),
-            "serverInfo": answer::server_info(),
-        });
+        let client = client.as_ref().map_or("?", |c| c.as_str());
+        tracing::debug!(session = session.number, %version, client, "session opened");
+        let mut result = Object::default();
+        result.set("protocolVersion", quote(version.as_str()));
+        result.set("capabilities", view.capabilities(Era::Legacy));
+        result.set("serverInfo", answer::server_info().to_string());
+        if let Some(instructions) = view.instructions() {
+            result.set("instructions", instructions);
+        }
         let mut headers = HeaderMap::new();
         if let Ok(secret) = HeaderValue::from_str(&secret) {
             headers.insert(&SESSION, secret);
@@ -143,7 +161,29 @@ impl Agents {
         HttpReply::Json {
             status: StatusCode::OK,
             headers,
-            body: write_response(id, Ok(&result.to_string())).into(),
+            body: write_response(id, Ok(&result.to_text())).into(),
         }
     }
+}
+
+/// What an `initialize` says; an error is what is wrong with it.
+fn introduction(headers: HeaderMap, params: Option<&str>) -> Result<(Version, Introduction), &'static str> {
+    let params = Object::parse(params.unwrap_or("{}")).map_err(|_| "the params are wrong")?;
+    let asked = params.get_str("protocolVersion").ok_or("protocolVersion is missing")?;
+    // A client that asks for a version unknown here is offered the newest; it decides whether to go on.
+    let version = Version::parse(&asked)
+        .filter(|v| v.era() == Era::Legacy && *v != Version::V20241105)
+        .unwrap_or(Version::NEWEST_LEGACY);
+    let kept = ["_meta", "clientInfo", "capabilities"].map(|key| params.get(key).map_or(0, str::len));
+    if kept.iter().sum::<usize>() > MAX_INTRODUCTION {
+        return Err("_meta, clientInfo and capabilities are longer than 64 KiB together");
+    }
+    let raw = |key: &str| params.get(key).map(|v| RawJson::from(v.to_owned()));
+    let introduction = Introduction {
+        headers,
+        meta: raw("_meta"),
+        client: raw("clientInfo"),
+        capabilities: raw("capabilities"),
+    };
+    Ok((version, introduction))
 }

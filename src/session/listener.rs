@@ -1,11 +1,13 @@
 //! What an agent hears while a call of its runs: progress under its own token, and its log messages.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use super::notes::NoteSender;
 use super::store::Session;
-use crate::backend::Sink;
+use crate::backend::{Ask, Sink, refusal};
 use crate::router::Listener;
 use crate::transport::sse;
 use crate::wire::json::quote;
@@ -48,33 +50,78 @@ fn above(last: f64) -> f64 {
 
 /// A listener of one call with an event stream.
 pub struct CallListener {
-    events: NoteSender,
-    /// The agent's token, raw.
-    token: Option<String>,
-    series: Mutex<Series>,
+    out: Mutex<Out>,
     /// The least severity of log messages wanted; `None` for none at all.
     level: Option<u8>,
+    asks: Asks,
+}
+
+/// Where the words go.
+struct Out {
+    /// `None` while the call is parked and nobody listens.
+    events: Option<NoteSender>,
+    /// The agent's token, raw.
+    token: Option<String>,
+    series: Series,
+}
+
+/// Where requests of the target go.
+pub(super) enum Asks {
+    /// Nowhere: the agent cannot be asked.
+    Refused,
+    /// To a legacy agent, on the stream of its call.
+    Session(Arc<Session>),
+    /// To whoever answers the call of a modern agent with `input_required`.
+    Input(mpsc::Sender<Ask>),
 }
 
 impl CallListener {
     /// A listener whose events go to `events`.
-    pub(super) fn new(events: NoteSender, token: Option<String>, level: Option<u8>) -> Self {
-        Self {
+    pub(super) fn new(events: Option<NoteSender>, token: Option<String>, level: Option<u8>, asks: Asks) -> Self {
+        let out = Mutex::new(Out {
             events,
             token,
-            series: Mutex::default(),
-            level,
-        }
+            series: Series::default(),
+        });
+        Self { out, level, asks }
     }
 
+    /// The call goes on under another request of the agent, with a stream and a token of that.
+    pub(super) fn attach(&self, events: Option<NoteSender>, token: Option<String>) {
+        *self.out() = Out {
+            events,
+            token,
+            series: Series::default(),
+        };
+    }
+
+    /// The stream and the token of this request are those of the call that `other` listens to.
+    pub(super) fn hand_over(&self, other: &Self) {
+        let (events, token) = {
+            let mut out = self.out();
+            (out.events.take(), out.token.take())
+        };
+        other.attach(events, token);
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Out {
     fn send(&self, method: &str, params: &str) {
-        self.events.send(sse::event(&write_request(None, method, Some(params))));
+        if let Some(events) = &self.events {
+            events.send(sse::event(&write_request(None, method, Some(params))));
+        }
     }
 }
 
 impl Sink for CallListener {
     fn progress(&self, params: RawJson) {
-        let Some(token) = &self.token else { return };
+        // Held over the send: two numbers must go out in the order in which they were given.
+        let mut out = self.out();
+        let Some(token) = out.token.clone() else { return };
         let Ok(mut params) = Object::parse(params.as_str()) else {
             return;
         };
@@ -85,30 +132,47 @@ impl Sink for CallListener {
         else {
             return;
         };
-        params.set("progressToken", token.clone());
-        // Held over the send: two numbers must go out in the order in which they were given.
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(raised) = series.reported(value) {
+        params.set("progressToken", token);
+        if let Some(raised) = out.series.reported(value) {
             params.set("progress", raised.to_string());
         }
-        self.send(method::PROGRESS, &params.to_text());
+        out.send(method::PROGRESS, &params.to_text());
     }
 
     fn log(&self, rank: u8, params: RawJson) {
         if self.level.is_some_and(|level| rank >= level) {
-            self.send(method::MESSAGE, params.as_str());
+            self.out().send(method::MESSAGE, params.as_str());
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        match &self.asks {
+            Asks::Refused => {
+                let _ = ask.reply.send(Err(refusal("the client cannot be asked")));
+            }
+            Asks::Session(session) => {
+                let stream = self.out().events.clone();
+                session.put(ask, stream);
+            }
+            Asks::Input(asks) => {
+                if let Err(mpsc::error::TrySendError::Full(ask) | mpsc::error::TrySendError::Closed(ask)) =
+                    asks.try_send(ask)
+                {
+                    let _ = ask.reply.send(Err(refusal("too many requests wait for this client")));
+                }
+            }
         }
     }
 }
 
 impl Listener for CallListener {
     fn waiting(&self, backend: &str, ahead: usize, eta: Option<Duration>, state: &str) {
-        let Some(token) = &self.token else { return };
+        let mut out = self.out();
+        let Some(token) = out.token.clone() else { return };
         let when = eta.map_or_else(|| "unknown".to_owned(), |eta| format!("{:.1} s", eta.as_secs_f64()));
         let message = format!("waiting for {backend} ({state}): {ahead} ahead, ETA {when}");
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = series.next();
-        self.send(
+        let progress = out.series.next();
+        out.send(
             method::PROGRESS,
             &format!(
                 "{{\"progressToken\":{token},\"progress\":{progress},\"message\":{}}}",
@@ -118,7 +182,7 @@ impl Listener for CallListener {
     }
 }
 
-/// A session hears of its calls that have no stream of their own: log messages go to the session's stream.
+/// A session hears of its calls that have no stream of their own: what they say goes to the session's stream.
 impl Sink for Session {
     fn progress(&self, _: RawJson) {}
 
@@ -126,6 +190,10 @@ impl Sink for Session {
         if rank >= self.level.load(std::sync::atomic::Ordering::Relaxed) {
             self.push(sse::event(&write_request(None, method::MESSAGE, Some(params.as_str()))));
         }
+    }
+
+    fn ask(&self, ask: Ask) {
+        self.put(ask, None);
     }
 }
 
@@ -142,7 +210,7 @@ mod tests {
     #[test]
     fn held_progress_and_the_servers_own_rise_strictly() {
         let (sender, mut receiver) = crate::session::notes::channel(16);
-        let listener = CallListener::new(sender, Some("\"t\"".into()), None);
+        let listener = CallListener::new(Some(sender), Some("\"t\"".into()), None, Asks::Refused);
         listener.waiting("git", 2, Some(Duration::from_millis(2_100)), "backoff");
         listener.waiting("git", 1, None, "starting");
         for value in ["0", "0.5", "0.5", "1", "7e0"] {

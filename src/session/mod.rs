@@ -1,14 +1,26 @@
 //! Agents: which era a request is in, legacy sessions, and how answers go back.
 
 mod answer;
+mod asking;
+mod conversation;
+mod envelope;
 mod events;
+mod input;
 mod legacy;
+mod legacy_call;
 mod lifecycle;
+mod listen;
 mod listener;
+mod lists;
 mod modern;
+mod modern_call;
 mod notes;
+mod parking;
+mod private;
+mod states;
 mod store;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,11 +29,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 
+use self::parking::Parking;
+use self::private::Privates;
 use self::store::Store;
+use crate::backend::Backend;
 use crate::call::Params;
-use crate::catalog::Endpoint;
 use crate::config;
+use crate::process::Spawner;
 use crate::router::Router;
+use crate::seal::Sealer;
 use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::era::looks_modern;
 use crate::wire::message::{is_batch, text, write_response};
@@ -39,11 +55,16 @@ pub struct Agents {
     list_wait: std::time::Duration,
     calls: AtomicU64,
     running: watch::Sender<bool>,
+    sealer: Sealer,
+    parking: Arc<Parking>,
+    privates: Privates,
+    answer_wait: std::time::Duration,
 }
 
 impl Agents {
-    /// The front of `router`.
-    pub fn new(router: Arc<Router>, config: &config::Config) -> Arc<Self> {
+    /// The front of `router`. What agents are given to bring back is sealed by `sealer`.
+    /// Targets of single sessions are started by `spawner`.
+    pub fn new(router: Arc<Router>, config: &config::Config, sealer: Sealer, spawner: Arc<dyn Spawner>) -> Arc<Self> {
         Arc::new(Self {
             router,
             sessions: Store::new(config.sessions.clone()),
@@ -51,12 +72,21 @@ impl Agents {
             list_wait: config.router.list_wait,
             calls: AtomicU64::new(1),
             running: watch::Sender::new(true),
+            sealer,
+            parking: Parking::new(config.sessions.parked),
+            privates: Privates::new(spawner),
+            answer_wait: config.sessions.answer_wait,
         })
     }
 
     /// Legacy sessions now.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// The backends that single sessions have for themselves.
+    pub fn private_backends(&self) -> Vec<Arc<Backend>> {
+        self.privates.backends()
     }
 
     /// Ends the long streams, as a router that shuts down does.
@@ -94,7 +124,7 @@ impl Agents {
         let says_modern = version.is_some_and(looks_modern);
         match request.method {
             Method::POST => {}
-            Method::GET if !says_modern => return at_once(self.open_stream(&endpoint, &request)),
+            Method::GET if !says_modern => return self.open_stream(endpoint, request),
             Method::DELETE if !says_modern => return at_once(self.end_session(&endpoint, &request)),
             _ => return at_once(with_allow()),
         }
@@ -121,24 +151,6 @@ impl Agents {
 
     fn next_call(&self) -> u64 {
         self.calls.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The endpoint's tools, after a moment for backends that are on their first start: most clients ask once.
-    async fn tools(&self, endpoint: &Endpoint) -> Arc<str> {
-        let deadline = tokio::time::Instant::now() + self.list_wait;
-        loop {
-            let view = endpoint.view();
-            // Subscribed before the look: what changes in between must not be slept through.
-            let mut changes: Vec<_> = view.backends.iter().map(|b| b.changes()).collect();
-            if !view.backends.iter().any(|b| b.is_first_start()) {
-                break;
-            }
-            let any = futures_util::future::select_all(changes.iter_mut().map(|c| Box::pin(c.changed())));
-            if tokio::time::timeout_at(deadline, any).await.is_err() {
-                break;
-            }
-        }
-        Arc::clone(endpoint.fresh_view().tools())
     }
 }
 
@@ -230,6 +242,18 @@ fn unparsable(error: &ParseError) -> HttpReply {
         StatusCode::BAD_REQUEST,
         write_response(id, Err(&error_object(code, &error.reason, None))),
     )
+}
+
+/// The name of a method, without a copy of those that calls have most.
+fn method_name(name: &str) -> Cow<'static, str> {
+    let common = [
+        method::TOOLS_CALL,
+        method::PROMPTS_GET,
+        method::RESOURCES_READ,
+        method::COMPLETE,
+    ];
+    let common = common.into_iter().find(|m| *m == name);
+    common.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
 }
 
 /// The params of a call as shared bytes of its body. `meta` is their `_meta`.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 const MAX_BYTES: usize = 1 << 20;
 
 /// Where notifications are put.
+#[derive(Clone)]
 pub(super) struct NoteSender {
     sender: mpsc::Sender<Bytes>,
     queued: Arc<AtomicUsize>,

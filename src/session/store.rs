@@ -3,17 +3,24 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::asking::{self, Asking};
+use super::lists::versions;
 use super::notes::{self, NoteSender, Notes};
+use super::private::Own;
+use crate::backend::{Ask, Backend, Subscription, Watcher, refusal};
 use crate::call::{AgentKey, Introduction};
 use crate::catalog::Endpoint;
 use crate::config;
-use crate::wire::{RequestId, Version};
+use crate::transport::sse;
+use crate::wire::message::write_request;
+use crate::wire::{RawJson, RequestId, Version, method};
 
 /// The default severity: what an agent that never asked gets.
 pub const DEFAULT_LEVEL: u8 = 1;
@@ -32,8 +39,17 @@ pub struct Session {
     pub level: AtomicU8,
     /// Whether the agent ever asked for one.
     pub level_asked: AtomicBool,
-    /// The version of the tool list that the agent knows or was told of.
-    pub known_list: AtomicU64,
+    /// The versions of the lists, by topic, that the agent knows or was told of.
+    pub known_lists: [AtomicU64; 3],
+    /// Requests of servers that are out to the agent.
+    pub(super) asking: Arc<Asking>,
+    /// The resources whose changes the agent wants to hear of, by URI.
+    subscriptions: Mutex<HashMap<String, Subscription>>,
+    /// What is for it alone.
+    pub(super) own: Own,
+    answer_wait: Duration,
+    /// Whether the agent declared anything that a server could ask it.
+    pub(super) can_be_asked: bool,
     running: Mutex<HashMap<RequestId, oneshot::Sender<()>>>,
     stream: Mutex<Option<NoteSender>>,
     used: Mutex<Instant>,
@@ -102,12 +118,44 @@ impl Session {
         lock(&self.stream).as_ref().is_some_and(|s| s.send(event))
     }
 
+    /// The agent wants to hear of changes of a resource of `backend`.
+    pub(super) async fn subscribe(self: &Arc<Self>, uri: &str, backend: &Backend) {
+        let ear = Arc::new(Ear(Arc::downgrade(self)));
+        let subscription = backend.subscribe(uri, ear).await;
+        lock(&self.subscriptions).insert(uri.to_owned(), subscription);
+    }
+
+    /// It no longer does.
+    pub(super) fn unsubscribe(&self, uri: &str) {
+        lock(&self.subscriptions).remove(uri);
+    }
+
+    /// The agent knows, or will ask for, the lists of this endpoint as they are now.
+    pub(super) fn know(&self, endpoint: &Endpoint) {
+        for (known, version) in self.known_lists.iter().zip(versions(endpoint)) {
+            known.store(version, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts a request of a server to the agent, on the stream of its call or on its own.
+    pub(super) fn put(&self, ask: Ask, stream: Option<NoteSender>) {
+        let capabilities = self.introduction.capabilities.as_ref().map(RawJson::as_str);
+        if let Err(why) = asking::can_be_asked(capabilities, &ask) {
+            let _ = ask.reply.send(Err(refusal(&why)));
+            return;
+        }
+        let stream = stream.filter(|s| !s.is_closed()).or_else(|| lock(&self.stream).clone());
+        self.asking.ask(ask, stream, self.answer_wait);
+    }
+
     fn touch(&self, now: Instant) {
         *lock(&self.used) = now;
     }
 
     fn idle_since(&self) -> Option<Instant> {
-        let busy = !lock(&self.running).is_empty() || lock(&self.stream).as_ref().is_some_and(|s| !s.is_closed());
+        let busy = !lock(&self.running).is_empty()
+            || self.asking.is_waiting()
+            || lock(&self.stream).as_ref().is_some_and(|s| !s.is_closed());
         (!busy).then(|| *lock(&self.used))
     }
 }
@@ -116,6 +164,18 @@ impl Drop for Running {
     fn drop(&mut self) {
         lock(&self.session.running).remove(&self.key);
         self.session.touch(Instant::now());
+    }
+}
+
+/// Hears for a session, and does not keep it alive.
+struct Ear(Weak<Session>);
+
+impl Watcher for Ear {
+    fn updated(&self, params: &RawJson) {
+        if let Some(session) = self.0.upgrade() {
+            let told = write_request(None, method::RESOURCE_UPDATED, Some(params.as_str()));
+            session.push(sse::event(&told));
+        }
     }
 }
 
@@ -157,15 +217,20 @@ impl Store {
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).ok()?;
         let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
-        let known_list = *endpoint.version().borrow();
+        let known_lists = versions(endpoint).map(AtomicU64::new);
         let session = Arc::new(Session {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             version,
             endpoint: Arc::clone(&endpoint.name),
+            can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
             introduction: Arc::new(introduction),
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
-            known_list: AtomicU64::new(known_list),
+            known_lists,
+            asking: Arc::default(),
+            subscriptions: Mutex::default(),
+            own: Own::default(),
+            answer_wait: self.limits.answer_wait,
             running: Mutex::default(),
             stream: Mutex::default(),
             used: Mutex::new(Instant::now()),
@@ -211,6 +276,7 @@ impl Store {
         let ended = lock(&self.sessions).remove(id);
         ended.is_some_and(|session| {
             lock(&session.stream).take();
+            session.asking.end();
             true
         })
     }
@@ -222,8 +288,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn store(capacity: usize) -> Store {
@@ -231,6 +295,8 @@ mod tests {
             capacity,
             idle: Duration::from_secs(60),
             max_requests: 2,
+            parked: 2,
+            answer_wait: Duration::from_secs(60),
         })
     }
 

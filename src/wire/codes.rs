@@ -12,6 +12,10 @@ pub const INVALID_PARAMS: i64 = -32602;
 pub const INTERNAL_ERROR: i64 = -32603;
 /// 2026-07-28: a mirrored header is missing or differs from the body (SEP-2243).
 pub const HEADER_MISMATCH: i64 = -32020;
+/// 2026-07-28: the client did not declare what the server needs of it.
+pub const MISSING_CAPABILITY: i64 = -32021;
+/// Up to 2025-11-25: there is no such resource. Not to be sent to modern clients.
+pub const LEGACY_NOT_FOUND: i64 = -32002;
 /// 2026-07-28: the protocol version is not spoken here.
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 

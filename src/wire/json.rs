@@ -171,6 +171,11 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Puts a member at the end, one whose key is not there yet.
+    pub fn append(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
+        self.members.push((key.into(), value.into()));
+    }
+
     /// Takes a member out.
     pub fn remove(&mut self, key: &str) {
         self.members.retain(|(k, _)| k != key);

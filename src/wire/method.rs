@@ -12,14 +12,32 @@ pub const PING: &str = "ping";
 pub const TOOLS_LIST: &str = "tools/list";
 /// A tool call.
 pub const TOOLS_CALL: &str = "tools/call";
+/// A prompt, filled in.
+pub const PROMPTS_GET: &str = "prompts/get";
+/// A resource's contents.
+pub const RESOURCES_READ: &str = "resources/read";
+/// Legacy: changes of a resource are wanted.
+pub const SUBSCRIBE: &str = "resources/subscribe";
+/// Legacy: they are no longer wanted.
+pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
+/// What could stand for an argument.
+pub const COMPLETE: &str = "completion/complete";
+/// A server asks its client for a model's answer.
+pub const SAMPLE: &str = "sampling/createMessage";
+/// A server asks its client's user something.
+pub const ELICIT: &str = "elicitation/create";
+/// A server asks for the client's roots.
+pub const ROOTS_LIST: &str = "roots/list";
+/// Legacy: the client's roots changed.
+pub const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+/// A resource changed.
+pub const RESOURCE_UPDATED: &str = "notifications/resources/updated";
 /// Legacy: the least severity of log messages that the agent wants.
 pub const SET_LEVEL: &str = "logging/setLevel";
 /// Modern: the long stream of list changes.
 pub const LISTEN: &str = "subscriptions/listen";
 /// Modern: the first message of that stream.
 pub const LISTEN_ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
-/// The tool list changed.
-pub const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 /// A request is no longer wanted.
 pub const CANCELLED: &str = "notifications/cancelled";
 /// How far a request is.
@@ -62,12 +80,18 @@ pub fn log_rank(level: &str) -> Option<u8> {
         .and_then(|p| u8::try_from(p).ok())
 }
 
-/// True for methods that only read, which may run twice without harm (the specification's own list of
+/// True for methods that the modern era no longer has: the router answers them as unknown there, whoever may know
+/// them.
+pub fn is_legacy_only(method: &str) -> bool {
+    matches!(method, INITIALIZE | PING | SET_LEVEL | SUBSCRIBE | UNSUBSCRIBE)
+}
+
+/// True for methods that only read, or only say again what is so, which may run twice without harm (the specification's own list of
 /// cacheable or listing methods).
 pub fn is_read(method: &str) -> bool {
     method.ends_with("/list")
         || matches!(
             method,
-            DISCOVER | PING | "resources/read" | "prompts/get" | "completion/complete" | "resources/templates/list"
+            DISCOVER | PING | RESOURCES_READ | PROMPTS_GET | COMPLETE | SUBSCRIBE | UNSUBSCRIBE
         )
 }

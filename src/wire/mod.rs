@@ -10,15 +10,18 @@ pub mod era;
 pub mod header;
 pub mod index;
 pub mod json;
+pub mod kind;
 pub mod message;
 pub mod method;
 mod plain;
 pub mod scan;
+pub mod template;
 
 pub use codec::{LineError, Lines};
 pub use edit::Edit;
 pub use era::{Era, Version};
 pub use index::Index;
 pub use json::{Object, RawJson};
+pub use kind::{Kind, Topic};
 pub use message::{Message, Notification, ParseError, Request, RequestId, Response};
 pub use scan::Malformed;

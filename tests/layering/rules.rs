@@ -8,10 +8,20 @@ use crate::source::{Code, Written};
 /// on floor 4 everything.
 const FLOORS: [&[&str]; 5] = [
     &["wire"],
-    &["error", "call", "policy", "config"],
+    &["error", "call", "policy", "config", "seal"],
     &["transport", "process", "remote", "plugin", "watch"],
     &["backend", "catalog", "router", "session", "reload"],
-    &["telemetry", "shutdown", "admin", "demo", "app", "cli", "main", "lib"],
+    &[
+        "telemetry",
+        "shutdown",
+        "admin",
+        "demo",
+        "keys",
+        "app",
+        "cli",
+        "main",
+        "lib",
+    ],
 ];
 
 const MOST_LINES: usize = 400;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pointsman::call::{AgentKey, Call, Introduction};
+use pointsman::call::{AgentKey, Call, Introduction, Subject};
 use pointsman::config::{OnFault, Pipeline, Plugin, Policies, Source};
 use pointsman::plugin::{Compiler, Generation, Host, LoadError, Loaded};
 use pointsman::policy::{Candidate, TargetView};
-use pointsman::wire::{Era, RawJson};
+use pointsman::wire::{Era, Kind, RawJson};
 use serde_json::{Value, json};
 
 /// A file below `plugins/target/`, which only a build makes.
@@ -126,7 +126,10 @@ pub fn parts(params: &str) -> Call {
     Call {
         id: 7,
         method: "tools/call".into(),
-        name: Some("tool".into()),
+        subject: Some(Subject {
+            kind: Kind::Tools,
+            key: "tool".into(),
+        }),
         endpoint: "".into(),
         path_backend: None,
         agent: AgentKey::Connection(3),
@@ -149,6 +152,7 @@ pub fn introduction(pairs: &[(&'static str, &'static str)], meta: &str) -> Optio
         headers: headers(pairs),
         meta: Some(RawJson::from(meta.to_owned())),
         client: None,
+        ..Introduction::default()
     }))
 }
 

@@ -1,6 +1,7 @@
 //! Conversations with servers of both eras, as tables: what was said, what follows.
 
 use super::*;
+use crate::config::ServerRequests;
 use crate::wire::RequestId;
 
 /// A handshake and what was said in it.
@@ -11,7 +12,7 @@ struct Talk {
 
 impl Talk {
     fn begin(choice: EraChoice, remembered: Option<Era>) -> Self {
-        let (shake, step) = Handshake::begin(choice, remembered);
+        let (shake, step) = Handshake::begin(choice, remembered, Face::own(ServerRequests::Off));
         let mut talk = Self {
             shake,
             told: String::new(),
@@ -42,7 +43,7 @@ impl Talk {
             Step::Wait => "wait".to_owned(),
             Step::Failed(why) => format!("failed: {why}"),
             Step::Done(facts) => {
-                let tools: Vec<_> = facts.tools.iter().map(|t| t.name.as_str()).collect();
+                let tools: Vec<_> = facts.tools.iter().map(|t| t.key.as_str()).collect();
                 format!("done: {} {} [{}]", facts.era, facts.version, tools.join(" "))
             }
         };
@@ -314,13 +315,13 @@ fn a_cursor_that_never_ends_is_given_up() {
     let talk = talk.listed(1002, Some("again"));
     assert!(
         talk.told
-            .ends_with("listed 1002: failed: its tool list has more than 1000 pages\n")
+            .ends_with("listed 1002: failed: its tools/list has more than 1000 pages\n")
     );
 }
 
 #[test]
 fn the_modern_requests_carry_the_whole_envelope_and_cursors_their_bytes() {
-    let (mut shake, step) = Handshake::begin(EraChoice::Modern, None);
+    let (mut shake, step) = Handshake::begin(EraChoice::Modern, None, Face::own(ServerRequests::Off));
     let Step::Send(lines) = step else { panic!("{step:?}") };
     let probe: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
     assert_eq!(probe["params"]["_meta"], modern_meta());
@@ -337,5 +338,5 @@ fn the_modern_requests_carry_the_whole_envelope_and_cursors_their_bytes() {
     let Step::Done(facts) = shake.on_response(&Response { id, outcome }) else {
         panic!("the end")
     };
-    assert!(facts.announces_tools() && facts.has("tools") && !facts.has("logging"));
+    assert!(facts.announces(Topic::Tools) && facts.has("tools") && !facts.has("logging"));
 }

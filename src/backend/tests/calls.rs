@@ -132,7 +132,7 @@ async fn what_is_held_waits_for_the_handshake_and_goes_in_order() {
     let callers: Vec<_> = ["1", "2", "3"].iter().map(|text| world.caller(7, text)).collect();
     idle().await;
     assert_eq!(world.backend.gate().load().0, 3);
-    assert!(world.backend.is_first_start());
+    assert!(world.backend.is_first_start(crate::wire::Kind::Tools));
     let mut server = world.child().await;
     server.greet().await;
     assert!(world.backend.live().is_empty());

@@ -241,10 +241,10 @@ async fn whoever_waits_for_a_target_hears_when_it_comes_and_when_it_goes() {
     let mut world = World::new(settings());
     let mut server = world.child().await;
     let mut changes = world.backend.changes();
-    assert!(world.backend.is_first_start());
+    assert!(world.backend.is_first_start(crate::wire::Kind::Tools));
     server.shake(&["a"]).await;
     timeout(SOON, changes.changed()).await.unwrap().unwrap();
-    assert!(!world.backend.is_first_start() && !world.backend.live().is_empty());
+    assert!(!world.backend.is_first_start(crate::wire::Kind::Tools) && !world.backend.live().is_empty());
     server.die();
     timeout(SOON, changes.changed()).await.unwrap().unwrap();
     assert!(world.backend.live().is_empty());
@@ -254,5 +254,8 @@ async fn whoever_waits_for_a_target_hears_when_it_comes_and_when_it_goes() {
     let mut changes = world.backend.changes();
     server.die();
     timeout(SOON, changes.changed()).await.unwrap().unwrap();
-    assert!(!world.backend.is_first_start(), "it failed: nobody need wait for it");
+    assert!(
+        !world.backend.is_first_start(crate::wire::Kind::Tools),
+        "it failed: nobody need wait for it"
+    );
 }

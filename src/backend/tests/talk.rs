@@ -16,20 +16,19 @@ use crate::backend::Backend;
 use crate::config::{self, EraChoice};
 use crate::process::mock::{Mock, MockChild};
 use crate::process::{BoxRead, Child, Exit, SpawnError, Spawner, Spec};
-use crate::wire::Era;
+use crate::wire::{Era, Kind};
 
 const CHANGED: &str = "notifications/tools/list_changed";
 
 fn names(world: &World) -> Vec<String> {
-    let tools = world.backend.tools();
-    let list = tools.borrow();
-    list.iter().flat_map(|l| l.tools()).map(|t| t.name.clone()).collect()
+    let list = world.backend.known(Kind::Tools);
+    list.iter().flat_map(|l| l.items()).map(|t| t.key.clone()).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_changed_list_is_fetched_once_and_once_more_if_it_changed_meanwhile() {
     let (world, mut server) = World::ready(settings()).await;
-    let mut told = world.backend.tools();
+    let mut told = world.backend.list(Kind::Tools);
     told.mark_unchanged();
     server.notify(CHANGED, json!({})).await;
     let fetch = server.expect("tools/list").await;
@@ -44,7 +43,7 @@ async fn a_changed_list_is_fetched_once_and_once_more_if_it_changed_meanwhile() 
     told.mark_unchanged();
     server.answer(&again["id"], json!({ "tools": [{ "name": "b" }] })).await;
     assert!(server.is_quiet().await);
-    assert!(!told.has_changed().unwrap(), "the same list is no news");
+    assert!(told.has_changed().unwrap(), "the server said that it changed");
 }
 
 #[tokio::test(start_paused = true)]

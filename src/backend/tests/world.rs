@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::backend::{Backend, Entry, Flight, Held, Permit, Settled, Sink, Submit, Target};
+use crate::backend::{Ask, Backend, Entry, Flight, Held, Permit, Settled, Sink, Submit, Target};
 use crate::call::AgentKey;
 use crate::config::{self, EraChoice};
 use crate::error::CallError;
@@ -205,11 +205,18 @@ pub async fn submit(target: &Target, incarnation: u64, n: u64, mut permit: Permi
 
 /// An agent's ear: what reached it.
 #[derive(Default)]
-pub struct Ear(Mutex<Vec<String>>);
+pub struct Ear(Mutex<Vec<String>>, Mutex<Vec<Ask>>);
 
 impl Ear {
     pub fn heard(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// The only request that came for it.
+    pub fn asked(&self) -> Ask {
+        let mut asked = std::mem::take(&mut *self.1.lock().unwrap());
+        assert_eq!(asked.len(), 1);
+        asked.remove(0)
     }
 }
 
@@ -220,6 +227,11 @@ impl Sink for Ear {
 
     fn log(&self, rank: u8, params: RawJson) {
         self.0.lock().unwrap().push(format!("log {rank} {}", params.as_str()));
+    }
+
+    fn ask(&self, ask: Ask) {
+        self.0.lock().unwrap().push(format!("ask {}", ask.method));
+        self.1.lock().unwrap().push(ask);
     }
 }
 

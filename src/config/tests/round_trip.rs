@@ -91,6 +91,10 @@ impl Dice {
             trusted: self.flag(),
             era: self.word(),
             state: self.word(),
+            scope: self.word(),
+            session_targets: self.count(),
+            session_idle: self.time(),
+            server_requests: self.word(),
             max_in_flight: self.count(),
             call_timeout: self.flag().then(|| self.time()),
             start_timeout: self.time(),
@@ -182,6 +186,7 @@ impl Dice {
             backends: (!names.is_empty() && dice.flag()).then(|| names.clone()),
             names: dice.word(),
             errors: dice.word(),
+            page_size: dice.count(),
         };
         let plugins: BTreeMap<_, _> = (0..self.below(3)).map(|n| (format!("p_{n}"), self.plugin())).collect();
         let asked: Vec<String> = plugins.keys().cloned().collect();
@@ -203,12 +208,15 @@ impl Dice {
                 workers: self.count(),
                 grace: self.time(),
                 admin_socket: self.flag().then(|| self.path()),
+                key_file: self.flag().then(|| self.path()),
                 list_wait: self.time(),
             },
             sessions: Sessions {
                 capacity: self.count(),
                 idle: self.time(),
                 max_requests: self.count(),
+                parked: self.count(),
+                answer_wait: self.time(),
             },
             endpoints: (0..self.below(3)).map(|n| (format!("e{n}"), endpoint(self))).collect(),
             backends,

@@ -1,0 +1,204 @@
+//! A call of the legacy era: from its request to its response, with what is said on the way.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytestring::ByteString;
+use http::HeaderMap;
+use tokio::sync::{mpsc, oneshot};
+
+use super::events::Response;
+use super::input::{self, Required};
+use super::listener::{Asks, CallListener};
+use super::notes::{self, Notes};
+use super::store::Session;
+use super::{Agents, answer, method_name, params_of, progress_token};
+use crate::backend::Ask;
+use crate::call::{Call, Subject};
+use crate::catalog::Endpoint;
+use crate::error::{CallError, Reason};
+use crate::router::{Answer, Incoming, Listener, Pinned};
+use crate::wire::message::write_response;
+use crate::wire::{Era, Object, Request, method};
+
+/// How often a server may ask in the course of one call.
+const MAX_ROUNDS: usize = 32;
+
+impl Agents {
+    /// A request that goes to a backend: its response as it becomes ready, and the notifications before it.
+    pub(super) fn legacy_call(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        endpoint: &Arc<Endpoint>,
+        headers: HeaderMap,
+        body: &ByteString,
+        message: Request<'_>,
+        streams: bool,
+    ) -> (Response, Option<Notes>) {
+        let id = message.id;
+        let failed = |error: CallError| -> (Response, Option<Notes>) {
+            (
+                Box::pin(std::future::ready(
+                    write_response(id.as_raw(), Err(&error.to_wire())).into(),
+                )),
+                None,
+            )
+        };
+        let params = match message.members {
+            Some(params) => params,
+            None => match Object::parse(message.params.unwrap_or("{}")) {
+                Ok(params) => params,
+                Err(e) => return failed(Reason::InvalidParams(e.to_string()).into()),
+            },
+        };
+        let subject = match Subject::of(&message.method, &params) {
+            Ok(subject) => subject,
+            Err(why) => return failed(Reason::InvalidParams(why).into()),
+        };
+        let token = match params.get("_meta").map(Object::parse) {
+            Some(Err(e)) => return failed(Reason::InvalidParams(format!("_meta: {e}")).into()),
+            Some(Ok(meta)) => match progress_token(&meta) {
+                Ok(token) => token,
+                Err(why) => return failed(Reason::InvalidParams(why).into()),
+            },
+            None => None,
+        };
+        let mut running = match session.begin(&id, self.sessions.max_requests()) {
+            Ok(running) => running,
+            Err(refused) => return failed(Reason::InvalidParams(refused.to_string()).into()),
+        };
+        let progress = streams && token.is_some();
+        let (listener, notes): (Arc<dyn Listener>, _) = if progress || (streams && session.can_be_asked) {
+            let (sender, receiver) = notes::channel(self.listen.stream_capacity);
+            let level = Some(session.level.load(Ordering::Relaxed));
+            let asks = Asks::Session(Arc::clone(session));
+            (
+                Arc::new(CallListener::new(Some(sender), token, level, asks)),
+                Some(receiver),
+            )
+        } else {
+            (Arc::clone(session) as Arc<dyn Listener>, None)
+        };
+        let level_asked = session.level_asked.load(Ordering::Relaxed);
+        let level = method::LOG_LEVELS
+            .get(usize::from(session.level.load(Ordering::Relaxed)))
+            .copied();
+        let call = Call {
+            id: self.next_call(),
+            method: method_name(&message.method),
+            subject,
+            endpoint: Arc::clone(&endpoint.name),
+            path_backend: endpoint.backend.clone(),
+            agent: session.key(),
+            era: Era::Legacy,
+            headers,
+            initialize: Some(Arc::clone(&session.introduction)),
+            params: params_of(body, message.params, params.get_borrowed("_meta")),
+        };
+        let incoming = Incoming {
+            call: Arc::new(call),
+            endpoint: Arc::clone(endpoint),
+            progress,
+            listener: Some(listener),
+            log_level: level.filter(|_| level_asked),
+            pinned: None,
+            handed_over: false.into(),
+        };
+        let (agents, session) = (Arc::clone(self), Arc::clone(session));
+        let response = async move {
+            let outcome = tokio::select! {
+                biased;
+                Ok(()) = &mut running.cancelled => Err(incoming.cancelled()),
+                outcome = agents.call_to_the_end(&incoming) => outcome,
+            };
+            if let Ok(answer) = &outcome
+                && incoming.call.method == method::SUBSCRIBE
+            {
+                Box::pin(subscribe(&session, &incoming, answer)).await;
+            }
+            let errors = incoming.endpoint.view().settings.errors;
+            answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
+        };
+        (Box::pin(response), notes)
+    }
+
+    /// Carries a call to its last result. What a modern server asks by a result on the way, the agent is asked by
+    /// requests, as its era has it.
+    async fn call_to_the_end(&self, incoming: &Incoming) -> Result<Answer, CallError> {
+        let mut answer = self.router.call(incoming).await?;
+        for _ in 0..MAX_ROUNDS {
+            let required = match &answer.body {
+                Ok(result) if answer.era == Era::Modern => input::required(result.as_str()),
+                _ => return Ok(answer),
+            };
+            let required = match required {
+                Ok(Some(required)) => required,
+                Ok(None) => return Ok(answer),
+                Err(why) => return Err(Reason::InputRefused(why).into()),
+            };
+            // Boxed: few calls are asked.
+            answer = Box::pin(self.call_again(incoming, required, answer.from)).await?;
+        }
+        let why = format!("it asked {MAX_ROUNDS} times and was not content");
+        Err(Reason::InputRefused(why).into())
+    }
+
+    async fn call_again(
+        &self,
+        incoming: &Incoming,
+        required: Required,
+        from: Option<Pinned>,
+    ) -> Result<Answer, CallError> {
+        let Some(listener) = &incoming.listener else {
+            return Err(Reason::InputRefused("nobody listens".to_owned()).into());
+        };
+        let answers = required.questions.into_iter().map(|question| {
+            let (reply, answer) = oneshot::channel();
+            // A modern server has no token to say progress under.
+            let (progress, _) = mpsc::channel(1);
+            listener.ask(Ask {
+                method: question.method,
+                params: question.params,
+                reply,
+                progress,
+            });
+            async move { (question.key, answer.await) }
+        });
+        let mut brought = Vec::new();
+        for (key, answer) in futures_util::future::join_all(answers).await {
+            match answer {
+                Ok(Ok(answer)) => brought.push((key, answer)),
+                Ok(Err(error)) => return Err(Reason::InputRefused(error.as_str().to_owned()).into()),
+                Err(_) => return Err(Reason::InputRefused("the client went away".to_owned()).into()),
+            }
+        }
+        let call = &incoming.call;
+        let answers = brought.iter().map(|(key, answer)| (key.as_str(), answer));
+        let params = input::again(call.params.as_str(), answers, required.state.as_deref());
+        let again = Incoming {
+            call: Arc::new(Call {
+                params: call.params.edited(params.map_err(Reason::InvalidParams)?.into()),
+                ..(**call).clone()
+            }),
+            endpoint: Arc::clone(&incoming.endpoint),
+            listener: incoming.listener.clone(),
+            progress: incoming.progress,
+            log_level: incoming.log_level,
+            // Without a state the server relies on nothing that it said before.
+            pinned: from.filter(|_| required.state.is_some()),
+            handed_over: false.into(),
+        };
+        self.router.call(&again).await
+    }
+}
+
+/// The server took the subscription: from now on its word reaches the agent, and every later incarnation is told.
+async fn subscribe(session: &Arc<Session>, incoming: &Incoming, answer: &Answer) {
+    let (Ok(_), Some(from), Some(subject)) = (&answer.body, &answer.from, &incoming.call.subject) else {
+        return;
+    };
+    let view = incoming.endpoint.view();
+    if let Some(backend) = view.backends.iter().find(|b| *b.name() == from.backend) {
+        session.subscribe(&subject.key, backend).await;
+    }
+}

@@ -1,0 +1,103 @@
+//! Calls of modern agents that wait for input which a legacy server asked for in the middle of them.
+//!
+//! The call stays in flight at its target; the agent holds a sealed word for it and comes back with the answers.
+//! Whoever does not come back in time, or finds no room, is told, and the server with him.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::listener::CallListener;
+use crate::backend::Ask;
+use crate::error::CallError;
+use crate::router::Answer;
+
+/// A call under way.
+pub(super) type Run = Pin<Box<dyn Future<Output = Result<Answer, CallError>> + Send>>;
+
+/// A call that can be asked for input.
+pub(super) struct Ongoing {
+    /// The rest of it.
+    pub(super) run: Run,
+    /// Whether it runs in a task of its own.
+    pub(super) spawned: bool,
+    /// What its server asks.
+    pub(super) asks: mpsc::Receiver<Ask>,
+    /// What its server asked and was not told yet, by the key that the agent was given.
+    pub(super) open: Vec<(String, Ask)>,
+    /// How many questions there were.
+    pub(super) asked: usize,
+    /// Where its notifications go.
+    pub(super) listener: Arc<CallListener>,
+}
+
+/// The calls that wait.
+pub(super) struct Parking {
+    calls: Mutex<HashMap<String, Ongoing>>,
+    capacity: usize,
+}
+
+impl Parking {
+    /// Room for so many.
+    pub(super) fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            calls: Mutex::default(),
+            capacity,
+        })
+    }
+
+    /// Parks a call for so long, and says what it is known by; gives it back where there is no room. The call goes on
+    /// meanwhile.
+    pub(super) fn park(self: &Arc<Self>, mut call: Ongoing, patience: Duration) -> Result<String, Box<Ongoing>> {
+        let mut random = [0_u8; 16];
+        let room = lock(&self.calls).len() < self.capacity;
+        if !room || getrandom::fill(&mut random).is_err() {
+            return Err(Box::new(call));
+        }
+        let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
+        if !call.spawned {
+            call.run = spawned(call.run);
+            call.spawned = true;
+        }
+        lock(&self.calls).insert(id.clone(), call);
+        let (parking, gone) = (Arc::downgrade(self), id.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            // Dropping it cancels the call and refuses what was asked.
+            drop(Weak::upgrade(&parking).and_then(|parking| parking.take(&gone)));
+        });
+        Ok(id)
+    }
+
+    /// The call that waits under that name.
+    pub(super) fn take(&self, id: &str) -> Option<Ongoing> {
+        lock(&self.calls).remove(id)
+    }
+}
+
+/// Runs `run` in a task of its own, which ends when the returned future is dropped.
+fn spawned(run: Run) -> Run {
+    let mut task = Abort(tokio::spawn(run));
+    Box::pin(async move {
+        match (&mut task.0).await {
+            Ok(outcome) => outcome,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    })
+}
+
+struct Abort(tokio::task::JoinHandle<Result<Answer, CallError>>);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
