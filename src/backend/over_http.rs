@@ -17,9 +17,9 @@ use crate::wire::{Era, Kind};
 impl Actor {
     /// What a spawn is for a child: connections are prepared, and hands are shaken.
     pub(super) fn connect(&mut self, remote: &config::Remote) {
-        let tools = self.shared.lists.of(Kind::Tools).subscribe();
+        let shared = Arc::clone(&self.shared);
         let mirrors: Mirrors = Arc::new(move |name| {
-            let tools = tools.borrow();
+            let tools = shared.lists.of(Kind::Tools).borrow();
             let tool = tools.as_ref().and_then(|tools| tools.get(name));
             tool.map(|tool| tool.mirrored.clone()).unwrap_or_default()
         });
@@ -31,7 +31,8 @@ impl Actor {
                     Transport::Sse => Some(Era::Legacy),
                     Transport::Auto | Transport::Http => self.remembered,
                 };
-                let (shake, step) = Handshake::begin(self.settings.era, remembered, self.shared.face(&self.settings));
+                let face = self.shared.face(&self.settings);
+                let (shake, step) = Handshake::begin(self.settings.era, remembered, face);
                 self.probe_due = shake.probing().then(|| Instant::now() + PROBE_WAIT);
                 self.shake = Some(shake);
                 self.on_step(step);

@@ -82,8 +82,8 @@ impl Backend {
             held_bytes,
             in_flight,
             eta_ms: self.eta().map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
-            targets: targets.iter().map(|running| running.status(&settings, lines)).collect(),
             tools: self.known(Kind::Tools).map(|tools| tools.items().len()),
+            targets: targets.iter().map(|running| running.status(&settings, lines)).collect(),
         }
     }
 }

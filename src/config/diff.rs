@@ -104,10 +104,18 @@ pub fn needs_respawn(before: &Backend, after: &Backend) -> bool {
 
 /// What a running child cannot take on.
 fn program(backend: &Backend) -> impl PartialEq + '_ {
-    (
-        (&backend.command, &backend.args, &backend.env, &backend.cwd),
-        (backend.era, backend.scope, backend.server_requests, &backend.remote),
-    )
+    let Backend {
+        command,
+        args,
+        env,
+        cwd,
+        remote,
+        era,
+        scope,
+        server_requests,
+        ..
+    } = backend;
+    ((command, args, env, cwd), (remote, era, scope, server_requests))
 }
 
 /// The names that are in one map only, or have different values.

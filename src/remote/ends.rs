@@ -50,7 +50,6 @@ impl Remote {
                 }
             }
             None => {
-                self.own = self.own.saturating_sub(1);
                 self.own_posted(out, end);
             }
         }
@@ -87,7 +86,7 @@ impl Remote {
             let task = self
                 .tasks
                 .spawn(async move { Done::Stream(stream::unasked(&link).await) });
-            self.other(task, None);
+            self.other(String::new(), task);
         }
         for out in std::mem::take(&mut self.queue) {
             self.send(out);
@@ -101,7 +100,7 @@ impl Remote {
         self.link.become_old();
         let link = Arc::clone(&self.link);
         let task = self.tasks.spawn(async move { Done::Stream(stream::old(&link).await) });
-        self.other(task, None);
+        self.other(String::new(), task);
         if let Some(out) = first {
             self.send(out);
         }
@@ -118,7 +117,7 @@ impl Remote {
 
     pub(super) fn end(&mut self, why: String, unreachable: bool) {
         self.down.get_or_insert((why, unreachable));
-        self.others.drain(..).for_each(|(task, _)| task.abort());
+        self.others.drain(..).for_each(|(_, task)| task.abort());
         self.queue.clear();
         self.queued = 0;
     }

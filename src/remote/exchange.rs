@@ -184,9 +184,8 @@ async fn events(link: &Link, out: &Out, id: &str, headers: &HeaderMap, mut feed:
         let end = match feed.next().await {
             Some(Ok(event)) => {
                 if out.renewed.swap(false, Ordering::Relaxed) {
-                    for change in changed() {
-                        link.pass(change, None).await;
-                    }
+                    let body = std::str::from_utf8(&out.body).unwrap_or_default();
+                    tell_changed(link, |topic| body.contains(topic.listen_key())).await;
                 }
                 last = event.id.or(last);
                 retry = event
@@ -251,6 +250,8 @@ pub(super) async fn listen(link: &Link, out: &Out) -> End {
 }
 
 /// After a gap in a stream of changes: what was missed is found out by asking anew.
-pub(super) fn changed() -> [bytes::Bytes; 3] {
-    Topic::ALL.map(|topic| write_request(None, topic.changed(), None).into())
+pub(super) async fn tell_changed(link: &Link, about: impl Fn(Topic) -> bool) {
+    for topic in Topic::ALL.into_iter().filter(|topic| about(*topic)) {
+        link.pass(write_request(None, topic.changed(), None).into(), None).await;
+    }
 }

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::client::{Client, Letter};
 use super::out::Out;
-use crate::wire::{Message, Object, Version, header, method};
+use crate::wire::{Message, Object, Topic, Version, header, method};
 
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -37,6 +37,8 @@ pub(super) enum NoReply {
 /// A session of the legacy era.
 struct Legacy {
     id: Option<HeaderValue>,
+    /// What the server offers lists of.
+    topics: Vec<Topic>,
     version: Option<HeaderValue>,
 }
 
@@ -99,6 +101,7 @@ impl Link {
         // A session from the start: the event stream is it.
         let _ = self.legacy.set(Legacy {
             id: None,
+            topics: Vec::new(),
             version: None,
         });
     }
@@ -106,6 +109,11 @@ impl Link {
     /// Whether the legacy era is spoken: then there are notifications and answers to post, and streams to take up.
     pub(super) fn is_legacy(&self) -> bool {
         self.legacy.get().is_some()
+    }
+
+    /// Whether the server of a legacy session has lists of this.
+    pub(super) fn offers(&self, topic: Topic) -> bool {
+        self.legacy.get().is_some_and(|legacy| legacy.topics.contains(&topic))
     }
 
     /// Whether the server gave a session, which it can lose.
@@ -127,7 +135,14 @@ impl Link {
             .and_then(|v| Version::parse(&v))
             .filter(|version| *version >= Version::V20250618)
             .map(|version| HeaderValue::from_static(version.as_str()));
+        let capabilities = result.get("capabilities").and_then(|c| Object::parse(c).ok());
+        let offered = |topic: &Topic| {
+            capabilities
+                .as_ref()
+                .is_some_and(|c| c.get(topic.capability()).is_some())
+        };
         let _ = self.legacy.set(Legacy {
+            topics: Topic::ALL.into_iter().filter(offered).collect(),
             id: headers.get(header::SESSION).cloned(),
             version,
         });

@@ -30,7 +30,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::exchange::End;
 use self::link::{Link, Word};
 use self::out::Out;
-use crate::wire::{Message, Object, method};
+use crate::wire::method;
 
 pub use self::open::OpenError;
 pub use self::out::Mirrors;
@@ -108,9 +108,8 @@ pub struct Remote {
     words: mpsc::Receiver<Word>,
     tasks: JoinSet<Done>,
     calls: HashMap<u64, Running>,
-    /// Tasks that belong to no call.
-    others: Vec<(AbortHandle, Option<String>)>,
-    own: usize,
+    /// Tasks that belong to no call, and the raw id of the request that each is for.
+    others: Vec<(String, AbortHandle)>,
     /// What waits for the third step of a legacy handshake to be done.
     queue: VecDeque<Out>,
     queued: usize,
@@ -140,15 +139,24 @@ impl Remote {
     }
 
     fn send(&mut self, out: Out) {
-        if out.method == method::CANCELLED && !self.link.is_legacy() {
-            self.stop_listening(&out);
+        if self.down.is_some() {
+            return;
         }
-        // A modern server has no use for answers, nor for a word about calls that end with their connection.
-        if self.down.is_some() || (out.id().is_none() && !self.link.is_legacy()) {
+        if out.id().is_none() && !self.link.is_legacy() {
+            // A modern server has no use for answers, nor for a word about requests that end with their connection.
+            if let Some(id) = out.withdraws() {
+                self.others.retain(|(other, task)| {
+                    let same = *other == id;
+                    if same {
+                        task.abort();
+                    }
+                    !same
+                });
+            }
             return;
         }
         self.greeting |= out.method == method::INITIALIZED;
-        let id = out.id().map(str::to_owned);
+        let id = out.id().unwrap_or_default().to_owned();
         let (call, modern, taken) = (out.call, out.mirrored.is_some(), Arc::new(AtomicBool::new(false)));
         let (link, mark) = (Arc::clone(&self.link), Arc::clone(&taken));
         let task = self.tasks.spawn(async move {
@@ -169,34 +177,14 @@ impl Remote {
                 self.calls.insert(id, Running { task, taken, modern });
             }
             None => {
-                self.own += 1;
-                self.other(task, id);
+                self.other(id, task);
             }
         }
     }
 
-    fn other(&mut self, task: AbortHandle, id: Option<String>) {
-        self.others.retain(|(task, _)| !task.is_finished());
-        self.others.push((task, id));
-    }
-
-    /// A listen request of the router's own is no longer wanted: it ends with its connection.
-    fn stop_listening(&mut self, cancelled: &Out) {
-        let text = std::str::from_utf8(&cancelled.body).unwrap_or_default();
-        let Ok(Message::Notification(notification)) = Message::parse(text) else {
-            return;
-        };
-        let params = notification
-            .params
-            .and_then(|p| Object::parse(p).ok())
-            .unwrap_or_default();
-        let unwanted = params.get("requestId");
-        for (task, id) in &self.others {
-            if id.is_some() && id.as_deref() == unwanted && !task.is_finished() {
-                task.abort();
-                self.own = self.own.saturating_sub(1);
-            }
-        }
+    fn other(&mut self, id: String, task: AbortHandle) {
+        self.others.retain(|(_, task)| !task.is_finished());
+        self.others.push((id, task));
     }
 
     /// Gives up a call. True where its server needs no further word about that.
@@ -217,7 +205,8 @@ impl Remote {
 
     /// Bytes that wait to be sent; more than there can be where too much of the router's own is on its way.
     pub fn backlog(&self) -> usize {
-        if self.own > OWN { usize::MAX } else { self.queued }
+        let own = self.others.iter().filter(|(_, task)| !task.is_finished()).take(OWN + 1);
+        if own.count() > OWN { usize::MAX } else { self.queued }
     }
 
     /// The calls that were begun since this was asked last.

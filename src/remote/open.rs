@@ -52,7 +52,6 @@ impl Remote {
             tasks: JoinSet::new(),
             calls: Default::default(),
             others: Vec::new(),
-            own: 0,
             queue: Default::default(),
             queued: 0,
             greeting: false,

@@ -67,6 +67,18 @@ impl Out {
         }
     }
 
+    /// The raw id of the request that it takes back.
+    pub(super) fn withdraws(&self) -> Option<String> {
+        let text = std::str::from_utf8(&self.body)
+            .ok()
+            .filter(|_| self.method == method::CANCELLED)?;
+        let Ok(Message::Notification(notification)) = Message::parse(text) else {
+            return None;
+        };
+        let params = Object::parse(notification.params?).ok()?;
+        params.get("requestId").map(str::to_owned)
+    }
+
     /// The raw id, where it wants an answer.
     pub(super) fn id(&self) -> Option<&str> {
         match &self.kind {

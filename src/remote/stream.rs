@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::exchange::{End, RETRY, RETRY_MOST, changed};
+use super::exchange::{End, RETRY, RETRY_MOST, tell_changed};
 use super::link::{Link, NoReply, within};
 use super::reply::{Content, Fault, Feed, content};
 
@@ -19,9 +19,7 @@ pub(super) async fn unasked(link: &Link) -> End {
                 let status = response.status();
                 if status.is_success() && content(response.headers()) == Content::Events {
                     if opened && last.is_none() {
-                        for change in changed() {
-                            link.pass(change, None).await;
-                        }
+                        tell_changed(link, |topic| link.offers(topic)).await;
                     }
                     (opened, failed) = (true, 0);
                     let mut feed = Feed::new(response.into_body(), link.limit);

@@ -237,7 +237,8 @@ pub fn answer(id: u64) -> String {
 }
 
 /// What the server says to `initialize`.
-pub const WELCOME: &str = r#"{"jsonrpc":"2.0","id":2,"result":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+pub const WELCOME: &str =
+    r#"{"jsonrpc":"2.0","id":2,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}}}"#;
 
 /// A remote whose legacy handshake is done, with a session, and whose stream of its own was refused.
 pub async fn legacy(fake: &mut Fake) -> Remote {

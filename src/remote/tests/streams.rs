@@ -160,7 +160,7 @@ async fn the_death_of_a_server_is_noticed_without_calls() {
 async fn after_a_gap_in_the_changes_the_lists_are_asked_for_anew() {
     let mut fake = Fake::new().await;
     let mut remote = fake.remote();
-    let listen = r#"{"jsonrpc":"2.0","id":"listen","method":"subscriptions/listen","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let listen = r#"{"jsonrpc":"2.0","id":"listen","method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true,"resourcesListChanged":true},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
     remote.push(None, listen.as_bytes().to_vec());
     let asked = fake.next().await;
     asked.events().await;
@@ -170,16 +170,46 @@ async fn after_a_gap_in_the_changes_the_lists_are_asked_for_anew() {
     let asked = fake.next().await;
     asked.events().await;
     asked.event(&format!("data: {NOTE}\n\n")).await;
-    for what in ["tools", "prompts", "resources"] {
-        let changed = format!(r#"{{"jsonrpc":"2.0","method":"notifications/{what}/list_changed"}}"#);
+    for list in ["tools", "resources"] {
+        let changed = format!(r#"{{"jsonrpc":"2.0","method":"notifications/{list}/list_changed"}}"#);
         assert_eq!(event(&mut remote).await, message(&changed, None));
     }
     assert_eq!(event(&mut remote).await, message(NOTE, None));
-    // One that is replaced ends with its connection: nothing more is heard of it.
-    let other = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"other"}}"#;
-    remote.push(None, other.as_bytes().to_vec());
-    asked.event(&format!("data: {NOTE}\n\n")).await;
+}
+
+#[tokio::test]
+async fn a_stream_of_changes_that_is_replaced_is_closed() {
+    let mut fake = Fake::new().await;
+    let mut remote = fake.remote();
+    let listen = r#"{"jsonrpc":"2.0","id":"listen-1","method":"subscriptions/listen","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    remote.push(None, listen.as_bytes().to_vec());
+    remote.push(None, listen.replace("listen-1", "listen-2").into_bytes());
+    let (one, two) = (fake.next().await, fake.next().await);
+    let (one, two) = if one.body.contains("listen-1") {
+        (one, two)
+    } else {
+        (two, one)
+    };
+    one.events().await;
+    two.events().await;
+    let cancelled = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"listen-1"}}"#;
+    remote.push(None, cancelled.as_bytes().to_vec());
+    one.left().await;
+    two.event(&format!("data: {NOTE}\n\n")).await;
     assert_eq!(event(&mut remote).await, message(NOTE, None));
-    remote.push(None, other.replace("other", "listen").into_bytes());
-    asked.left().await;
+    assert!(fake.is_quiet(), "nothing was posted about it");
+}
+
+#[tokio::test]
+async fn the_same_goes_for_the_stream_of_a_session_without_ids() {
+    let mut fake = Fake::new().await;
+    let mut remote = fake.remote();
+    let stream = greet(&mut fake, &mut remote).await;
+    event(&mut remote).await;
+    stream.events().await;
+    stream.event("retry: 1\n\n").await;
+    stream.end().await;
+    fake.next().await.events().await;
+    let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    assert_eq!(event(&mut remote).await, message(changed, None));
 }
