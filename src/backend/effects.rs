@@ -118,10 +118,11 @@ impl Actor {
                 self.shake = None;
                 self.probe_due = None;
                 self.remembered = Some(facts.era);
-                let tools = facts.tools.clone();
-                self.shared.lists.publish(Kind::Tools, tools, self.incarnation, false);
                 self.shared.introduce(Arc::clone(&facts.introduced));
+                let tools = facts.tools.clone();
                 self.facts = Some(*facts);
+                let tools = self.usable(tools);
+                self.shared.lists.publish(Kind::Tools, tools, self.incarnation, false);
                 if let Some(started) = self.started {
                     if self.starts.len() == 16 {
                         self.starts.pop_front();
