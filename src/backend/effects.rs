@@ -16,7 +16,7 @@ use super::target::{Live, Phase, Settled};
 use crate::config;
 use crate::error::{CallError, Reason};
 use crate::process;
-use crate::wire::Kind;
+use crate::wire::{Era, Kind};
 
 /// How long a probe may stay unanswered before the legacy greeting goes out too.
 pub(super) const PROBE_WAIT: Duration = Duration::from_secs(3);
@@ -238,6 +238,7 @@ impl Actor {
                 incarnation: self.incarnation,
                 era: facts.era,
                 logging: facts.has("logging"),
+                lasting: facts.era == Era::Modern && self.settings.remote.is_some(),
             });
         self.phase.send_replace(Phase {
             state: self.life.state().clone(),
