@@ -252,6 +252,11 @@ impl Agent {
         self.keep(http);
     }
 
+    /// The id of its session.
+    pub fn session(&self) -> Option<String> {
+        self.inner.session.clone()
+    }
+
     /// Any request, under an id of its own, to its end.
     pub async fn request(&self, method: &str, params: Value) -> Outcome {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
@@ -367,6 +372,11 @@ impl Sent {
     /// Gives the connection back after the end.
     pub fn give_back(self) {
         self.agent.keep(self.http);
+    }
+
+    /// The connection, for whoever reads it otherwise.
+    pub fn into_http(self) -> Http {
+        self.http
     }
 
     /// Closes the connection under the call.
