@@ -12,14 +12,14 @@ use super::input::{self, Required};
 use super::listener::{Asks, CallListener};
 use super::notes::{self, Notes};
 use super::store::Session;
-use super::{Agents, answer, method_name, params_of, progress_token};
+use super::{Agents, answer, method_name, own_tools, params_of, progress_token};
 use crate::backend::Ask;
 use crate::call::{Call, Subject};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Answer, Incoming, Listener, Pinned};
 use crate::wire::message::write_response;
-use crate::wire::{Era, Object, Request, method};
+use crate::wire::{Era, Kind, Object, Request, method};
 
 /// How often a server may ask in the course of one call.
 const MAX_ROUNDS: usize = 32;
@@ -55,6 +55,18 @@ impl Agents {
             Ok(subject) => subject,
             Err(why) => return failed(Reason::InvalidParams(why).into()),
         };
+        if let Some(tool) = subject.as_ref().filter(|s| s.kind == Kind::Tools)
+            && own_tools::is_own(endpoint.view().settings.own_tools, &tool.key)
+        {
+            let outcome = self.own_tool(endpoint, Some(session), &tool.key, &params);
+            return match outcome {
+                Ok(result) => (
+                    Box::pin(std::future::ready(write_response(id.as_raw(), Ok(&result)).into())),
+                    None,
+                ),
+                Err(error) => failed(error),
+            };
+        }
         let token = match params.get("_meta").map(Object::parse) {
             Some(Err(e)) => return failed(Reason::InvalidParams(format!("_meta: {e}")).into()),
             Some(Ok(meta)) => match progress_token(&meta) {
@@ -92,7 +104,7 @@ impl Agents {
             agent: session.key(),
             era: Era::Legacy,
             headers,
-            initialize: Some(Arc::clone(&session.introduction)),
+            initialize: Some(session.introduction()),
             params: params_of(body, message.params, params.get_borrowed("_meta")),
         };
         let mut incoming = Incoming {

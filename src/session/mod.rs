@@ -15,6 +15,7 @@ mod lists;
 mod modern;
 mod modern_call;
 mod notes;
+mod own_tools;
 mod parking;
 mod private;
 mod states;

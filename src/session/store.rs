@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::asking::{self, Asking};
 use super::lists::versions;
 use super::notes::{self, NoteSender, Notes};
+use super::own_tools;
 use super::private::Own;
 use crate::backend::{Ask, Backend, Subscription, Watcher, refusal};
 use crate::call::{AgentKey, Introduction};
@@ -33,8 +35,8 @@ pub struct Session {
     pub version: Version,
     /// The name of the endpoint where it was opened. The endpoint itself may be removed and come back.
     pub endpoint: Arc<str>,
-    /// What the agent said in `initialize`.
-    pub introduction: Arc<Introduction>,
+    /// What the agent said in `initialize`, and which backend it meant since.
+    introduction: ArcSwap<Introduction>,
     /// The least severity of log messages wanted.
     pub level: AtomicU8,
     /// Whether the agent ever asked for one.
@@ -80,6 +82,17 @@ impl Session {
     /// Its key for fairness, order and ownership.
     pub fn key(&self) -> AgentKey {
         AgentKey::Session(self.number)
+    }
+
+    /// What the agent said in `initialize`, and which backend it meant since.
+    pub fn introduction(&self) -> Arc<Introduction> {
+        self.introduction.load_full()
+    }
+
+    /// From now on the agent means this backend, or none.
+    pub(super) fn mean(&self, backend: Option<&str>) {
+        let meant = own_tools::meaning(&self.introduction(), backend);
+        self.introduction.store(Arc::new(meant));
     }
 
     /// Notes a running request, of which there may be `most`.
@@ -141,7 +154,8 @@ impl Session {
 
     /// Puts a request of a server to the agent, on the stream of its call or on its own.
     pub(super) fn put(&self, ask: Ask, stream: Option<NoteSender>) {
-        let capabilities = self.introduction.capabilities.as_ref().map(RawJson::as_str);
+        let introduction = self.introduction();
+        let capabilities = introduction.capabilities.as_ref().map(RawJson::as_str);
         if let Err(why) = asking::can_be_asked(capabilities, &ask) {
             let _ = ask.reply.send(Err(refusal(&why)));
             return;
@@ -226,7 +240,7 @@ impl Store {
             version,
             endpoint: Arc::clone(&endpoint.name),
             can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
-            introduction: Arc::new(introduction),
+            introduction: ArcSwap::from_pointee(introduction),
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
             topics,

@@ -62,10 +62,7 @@ async fn subscriptions_are_made_again_after_every_death() {
     for server in ERAS {
         let router = router(server, SERIALIZE).await;
         let (legacy, modern) = (agent(&router, "legacy").await, agent(&router, "modern").await);
-        let mut streams = [
-            subscribed(&router, &legacy, "legacy").await,
-            subscribed(&router, &modern, "modern").await,
-        ];
+        let mut streams = [subscribed(&legacy, "legacy").await, subscribed(&modern, "modern").await];
         for round in 0..3 {
             killed(&router).await;
             let outcome = modern.call("touch", json!({ "uri": "test://r1" })).await;

@@ -11,6 +11,7 @@
     reason = "tests start processes, measure real time, print it, and fail by panicking"
 )]
 
+mod bounds;
 mod bytes;
 mod deaths;
 mod fake;

@@ -22,7 +22,7 @@ async fn exchanges(server: &'static str, keys: &str, all: usize) {
             let agent = agent(&router, era).await;
             // A few of them hear of a resource that all touch.
             let mut stream = match n < 6 {
-                true => Some(subscribed(&router, &agent, era).await),
+                true => Some(subscribed(&agent, era).await),
                 false => None,
             };
             for round in 0..all / AGENTS {

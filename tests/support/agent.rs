@@ -257,6 +257,16 @@ impl Agent {
         self.inner.session.clone()
     }
 
+    /// Ends its session.
+    pub async fn end(&self) {
+        let session = self.session().expect("modern agents have no session");
+        let mut http = Http::connect(&self.inner.address).await;
+        let headers = [("mcp-session-id", session.as_str())];
+        http.send("DELETE", &self.inner.path, &headers, "").await;
+        in_time("the end of the session", http.head()).await.unwrap();
+        assert_eq!(http.status, 200);
+    }
+
     /// Any request, under an id of its own, to its end.
     pub async fn request(&self, method: &str, params: Value) -> Outcome {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
