@@ -1,11 +1,9 @@
 //! Where the clients are sent: to the fixture itself, and to a router with the fixture behind it.
 
-use std::process::Command;
-
 use serde_json::json;
 
+use crate::support::Router;
 use crate::support::fixture::{Fixture, node, program};
-use crate::support::{PROGRAM, Router};
 
 /// One of the tables.
 pub struct Place {
@@ -48,7 +46,7 @@ pub const PLACES: &[Place] = &[
         name: "Legacy server over HTTP",
         backend: Some(Backend {
             over_http: true,
-            keys: "",
+            keys: "server-requests = \"serialize\"",
         }),
         era: "legacy",
     },
@@ -92,11 +90,6 @@ impl Up {
 }
 
 impl Place {
-    /// What the configuration has against it.
-    pub fn refused(&self) -> Option<String> {
-        refused(&self.backend.as_ref()?.config(self.era, "http://127.0.0.1:9/mcp"))
-    }
-
     /// Starts what belongs there.
     pub async fn start(&self) -> Up {
         let Some(backend) = &self.backend else {
@@ -113,21 +106,4 @@ impl Place {
             fixture,
         }
     }
-}
-
-/// What the program says against a configuration.
-fn refused(config: &str) -> Option<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("pointsman.toml");
-    std::fs::write(&file, config).unwrap();
-    let output = Command::new(PROGRAM).args(["check", "--config"]).arg(&file).output();
-    let output = output.expect("the program starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    // `FILE:LINE:COLUMN: words`
-    let words = said
-        .split("pointsman.toml:")
-        .nth(1)
-        .and_then(|rest| rest.splitn(3, ':').nth(2));
-    let words = words.map_or(&*said, |rest| rest.lines().next().unwrap_or_default().trim());
-    (!output.status.success()).then(|| words.to_owned())
 }

@@ -24,8 +24,6 @@ pub enum Cell {
 pub struct Table {
     pub place: &'static Place,
     pub rows: Vec<(&'static str, Vec<(&'static str, Cell)>)>,
-    /// What the configuration has against the place.
-    pub refused: Option<String>,
 }
 
 const HEAD: &str = "\
@@ -45,7 +43,6 @@ impl Table {
         Table {
             place,
             rows: Vec::new(),
-            refused: place.refused(),
         }
     }
 
@@ -83,12 +80,7 @@ pub fn document(tables: &[Table]) -> String {
     let mut text = HEAD.to_owned();
     for table in tables {
         let _ = write!(text, "\n## {}\n\n", table.place.name);
-        match &table.refused {
-            Some(words) => {
-                let _ = writeln!(text, "Not yet: {words}.");
-            }
-            None => one(table, &mut text),
-        }
+        one(table, &mut text);
     }
     text.push_str("\n## What clients do not have\n");
     let absent = |(client, feature, cell): (&'static str, &'static str, &Cell)| match cell {
