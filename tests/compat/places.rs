@@ -12,6 +12,8 @@ pub struct Place {
     pub backend: Option<Backend>,
     /// The era that the fixture speaks.
     pub era: &'static str,
+    /// Whether it is tried in everyday runs.
+    pub everyday: bool,
 }
 
 pub struct Backend {
@@ -25,6 +27,7 @@ pub const PLACES: &[Place] = &[
         name: "Without the router: a server of both eras over HTTP",
         backend: None,
         era: "both",
+        everyday: false,
     },
     Place {
         name: "Legacy server over stdio",
@@ -33,6 +36,7 @@ pub const PLACES: &[Place] = &[
             keys: "server-requests = \"serialize\"",
         }),
         era: "legacy",
+        everyday: true,
     },
     Place {
         name: "Modern server over stdio",
@@ -41,6 +45,7 @@ pub const PLACES: &[Place] = &[
             keys: "",
         }),
         era: "modern",
+        everyday: false,
     },
     Place {
         name: "Legacy server over HTTP",
@@ -49,6 +54,7 @@ pub const PLACES: &[Place] = &[
             keys: "server-requests = \"serialize\"",
         }),
         era: "legacy",
+        everyday: false,
     },
     Place {
         name: "Modern server over HTTP",
@@ -57,6 +63,7 @@ pub const PLACES: &[Place] = &[
             keys: "",
         }),
         era: "modern",
+        everyday: true,
     },
 ];
 
