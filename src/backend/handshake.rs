@@ -34,6 +34,8 @@ pub struct Facts {
 /// What a server says of itself in `initialize` or `server/discover`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Introduced {
+    /// The era that it speaks.
+    pub era: Era,
     /// Its capabilities, raw.
     pub capabilities: RawJson,
     /// What it says to models about its use.
@@ -54,12 +56,13 @@ impl Facts {
 
 impl Introduced {
     /// From the result of either greeting.
-    fn of(result: &Object<'_>) -> Arc<Self> {
+    fn of(era: Era, result: &Object<'_>) -> Arc<Self> {
         let capabilities = result
             .get("capabilities")
             .filter(|c| c.starts_with('{'))
             .unwrap_or("{}");
         Arc::new(Self {
+            era,
             capabilities: RawJson::from(capabilities.to_owned()),
             instructions: result.get_str("instructions").map(Cow::into_owned),
         })
@@ -197,7 +200,7 @@ impl Handshake {
             let version = versions
                 .into_iter()
                 .find(|v| Version::parse(v).is_some_and(|v| v.era() == Era::Modern))?;
-            Some((version, Introduced::of(&result)))
+            Some((version, Introduced::of(Era::Modern, &result)))
         });
         match accepted {
             Some((version, introduced)) => {
@@ -234,7 +237,7 @@ impl Handshake {
         let accepted = outcome.ok().and_then(|result| {
             let result = Object::parse(result).ok()?;
             let version = result.get_str("protocolVersion")?.into_owned();
-            Some((version, Introduced::of(&result)))
+            Some((version, Introduced::of(Era::Legacy, &result)))
         });
         if let Some((version, introduced)) = accepted {
             self.initialize = Greeting::Accepted;

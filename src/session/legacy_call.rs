@@ -95,7 +95,7 @@ impl Agents {
             initialize: Some(Arc::clone(&session.introduction)),
             params: params_of(body, message.params, params.get_borrowed("_meta")),
         };
-        let incoming = Incoming {
+        let mut incoming = Incoming {
             call: Arc::new(call),
             endpoint: Arc::clone(endpoint),
             progress,
@@ -104,6 +104,9 @@ impl Agents {
             pinned: None,
             handed_over: false.into(),
         };
+        if let Err(error) = self.find_task(&mut incoming) {
+            return failed(error);
+        }
         let (agents, session) = (Arc::clone(self), Arc::clone(session));
         let response = async move {
             let outcome = tokio::select! {
@@ -116,6 +119,7 @@ impl Agents {
             {
                 Box::pin(subscribe(&session, &incoming, answer)).await;
             }
+            let outcome = outcome.map(|answer| agents.name_tasks(&incoming.call, answer));
             let errors = incoming.endpoint.view().settings.errors;
             answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
         };

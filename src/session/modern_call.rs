@@ -89,7 +89,7 @@ impl Agents {
             initialize: None,
             params: params_of(body, message.params, Some(meta)),
         };
-        let incoming = Incoming {
+        let mut incoming = Incoming {
             call: Arc::new(call),
             endpoint,
             progress,
@@ -98,6 +98,9 @@ impl Agents {
             pinned: None,
             handed_over: false.into(),
         };
+        if let Err(error) = self.find_task(&mut incoming) {
+            return at_once(self.modern_answer(&id, &incoming, Err(error)).into());
+        }
         let conversation = listener.filter(|_| converses).map(|listener| Conversation {
             capabilities: capabilities.to_owned(),
             asks: heard,
@@ -128,7 +131,9 @@ impl Agents {
         incoming: &Incoming,
         outcome: Result<Answer, CallError>,
     ) -> Body {
-        let outcome = outcome.map(|answer| self.with_sealed_state(incoming, answer));
+        let outcome = outcome
+            .map(|answer| self.with_sealed_state(incoming, answer))
+            .map(|answer| self.name_tasks(&incoming.call, answer));
         let errors = incoming.endpoint.view().settings.errors;
         answer::respond(id.as_raw(), Era::Modern, &incoming.call.method, errors, outcome)
     }
@@ -139,7 +144,7 @@ impl Agents {
                 return None;
             };
             let state = input::required(result.as_str()).ok()??.state?;
-            let state = Held::relay(from, &state).seal(&self.sealer, &incoming.call, self.answer_wait)?;
+            let state = Held::relay(from, self.process, &state).seal(&self.sealer, &incoming.call, self.answer_wait)?;
             input::with_state(result.as_str(), &state)
         };
         match sealed() {

@@ -20,7 +20,7 @@ use crate::catalog::Endpoint;
 use crate::config;
 use crate::transport::sse;
 use crate::wire::message::write_request;
-use crate::wire::{RawJson, RequestId, Version, method};
+use crate::wire::{RawJson, RequestId, Topic, Version, method};
 
 /// The default severity: what an agent that never asked gets.
 pub const DEFAULT_LEVEL: u8 = 1;
@@ -39,6 +39,8 @@ pub struct Session {
     pub level: AtomicU8,
     /// Whether the agent ever asked for one.
     pub level_asked: AtomicBool,
+    /// The lists that the agent was told of in `initialize`.
+    pub topics: Vec<Topic>,
     /// The versions of the lists, by topic, that the agent knows or was told of.
     pub known_lists: [AtomicU64; 3],
     /// Requests of servers that are out to the agent.
@@ -212,6 +214,7 @@ impl Store {
         &self,
         version: Version,
         endpoint: &Endpoint,
+        topics: Vec<Topic>,
         introduction: Introduction,
     ) -> Option<(String, Arc<Session>)> {
         let mut random = [0_u8; 16];
@@ -226,6 +229,7 @@ impl Store {
             introduction: Arc::new(introduction),
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
+            topics,
             known_lists,
             asking: Arc::default(),
             subscriptions: Mutex::default(),
@@ -302,7 +306,12 @@ mod tests {
 
     fn open(store: &Store) -> Option<(String, Arc<Session>)> {
         let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new());
-        store.open(Version::V20250618, &endpoint, Introduction::default())
+        store.open(
+            Version::V20250618,
+            &endpoint,
+            Topic::ALL.into(),
+            Introduction::default(),
+        )
     }
 
     #[tokio::test(start_paused = true)]

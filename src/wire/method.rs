@@ -22,6 +22,8 @@ pub const SUBSCRIBE: &str = "resources/subscribe";
 pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
 /// What could stand for an argument.
 pub const COMPLETE: &str = "completion/complete";
+/// The tasks of an agent.
+pub const TASKS_LIST: &str = "tasks/list";
 /// A server asks its client for a model's answer.
 pub const SAMPLE: &str = "sampling/createMessage";
 /// A server asks its client's user something.
