@@ -65,7 +65,7 @@ pub(super) fn envelope<'a>(request: &HttpRequest, message: &Request<'a>) -> Resu
     let named = match message.method.as_ref() {
         method::TOOLS_CALL | method::PROMPTS_GET => params.get_str("name"),
         method::RESOURCES_READ => params.get_str("uri"),
-        method if method.starts_with("tasks/") => params.get_str("taskId"),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => params.get_str("taskId"),
         _ => None,
     };
     if let Some(name) = &named {

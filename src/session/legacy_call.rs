@@ -104,7 +104,7 @@ impl Agents {
             pinned: None,
             handed_over: false.into(),
         };
-        if let Err(error) = self.find_task(&mut incoming) {
+        if let Err(error) = self.find_task(&mut incoming, None) {
             return failed(error);
         }
         let (agents, session) = (Arc::clone(self), Arc::clone(session));

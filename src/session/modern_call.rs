@@ -98,7 +98,7 @@ impl Agents {
             pinned: None,
             handed_over: false.into(),
         };
-        if let Err(error) = self.find_task(&mut incoming) {
+        if let Err(error) = self.find_task(&mut incoming, Some(capabilities)) {
             return at_once(self.modern_answer(&id, &incoming, Err(error)).into());
         }
         let conversation = listener.filter(|_| converses).map(|listener| Conversation {

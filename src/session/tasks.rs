@@ -16,6 +16,15 @@ use crate::wire::{Object, method};
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 const TASK_ID: &str = "taskId";
 
+/// The extension that has tasks (SEP-2663).
+const EXTENSION: &str = "io.modelcontextprotocol/tasks";
+
+fn declares_tasks(capabilities: &str) -> bool {
+    let capabilities = Object::parse(capabilities).unwrap_or_default();
+    let extensions = capabilities.get("extensions").and_then(|e| Object::parse(e).ok());
+    extensions.is_some_and(|e| e.get(EXTENSION).is_some())
+}
+
 /// A task, and where it is.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Task {
@@ -34,10 +43,15 @@ struct Task {
 
 impl Agents {
     /// Leads a call about a task to the target that has it.
-    pub(super) fn find_task(&self, incoming: &mut Incoming) -> Result<(), CallError> {
+    ///
+    /// A modern agent must have declared the extension, in its `capabilities`; in the legacy era there is none.
+    pub(super) fn find_task(&self, incoming: &mut Incoming, capabilities: Option<&str>) -> Result<(), CallError> {
         let call = &incoming.call;
         if !call.method.starts_with("tasks/") {
             return Ok(());
+        }
+        if capabilities.is_some_and(|capabilities| !declares_tasks(capabilities)) {
+            return Err(Reason::Undeclared(EXTENSION).into());
         }
         if call.method == method::TASKS_LIST {
             // A server that several agents share would show each the tasks of all.
