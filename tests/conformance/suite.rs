@@ -46,9 +46,18 @@ pub async fn run_with(args: &[&str], variables: &[(&str, &str)]) -> String {
 
 /// What the suite says of the server at this address.
 pub async fn server(url: &str, revision: &str) -> Report {
+    at(url, &["--requirements", revision]).await
+}
+
+/// The same in one scenario.
+pub async fn scenario(url: &str, revision: &str, scenario: &str) -> Report {
+    at(url, &["--scenario", scenario, "--spec-version", revision]).await
+}
+
+async fn at(url: &str, which: &[&str]) -> Report {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().to_str().expect("the path is text");
-    let said = run(&["server", "--url", url, "--requirements", revision, "-o", out]).await;
+    let said = run(&[&["server", "--url", url, "-o", out], which].concat()).await;
     let report = Report::read(folder.path(), "server-");
     assert!(!report.0.is_empty(), "the suite wrote no results:\n{said}");
     report

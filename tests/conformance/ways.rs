@@ -1,4 +1,4 @@
-//! The ways in which the fixture stands behind the router, and what is known not to be equal yet.
+//! The ways in which the fixture stands behind the router, and what is not equal by choice.
 
 use serde_json::json;
 
@@ -56,24 +56,6 @@ pub const BY_CHOICE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Scenarios that still differ from the fixture alone, and are to be mended: way, revision, scenario. The test that
-/// finds one equal fails: then it is to be taken out here.
-pub const DIFFERENT: &[(&str, &str, &str)] = &[
-    ("stdio shared", "2026-07-28", "http-custom-header-server-validation"),
-    ("stdio shared", "2026-07-28", "server-stateless"),
-    ("stdio shared", "2026-07-28", "tasks-dispatch-and-envelope"),
-    (
-        "stdio per session",
-        "2026-07-28",
-        "http-custom-header-server-validation",
-    ),
-    ("stdio per session", "2026-07-28", "server-stateless"),
-    ("stdio per session", "2026-07-28", "tasks-dispatch-and-envelope"),
-    ("HTTP", "2026-07-28", "http-custom-header-server-validation"),
-    ("HTTP", "2026-07-28", "server-stateless"),
-    ("HTTP", "2026-07-28", "tasks-dispatch-and-envelope"),
-];
-
 impl Way {
     /// The router's configuration, and the fixture that it dials if there is one.
     pub fn configuration(&self, era: &str) -> (String, Option<Fixture>) {
@@ -93,13 +75,5 @@ impl Way {
                 (config, Some(fixture))
             }
         }
-    }
-
-    /// The scenarios of a revision that are known to differ.
-    pub fn known(&self, revision: &str) -> Vec<&'static str> {
-        let mine = DIFFERENT
-            .iter()
-            .filter(|(way, rev, _)| *way == self.name && *rev == revision);
-        mine.map(|(_, _, scenario)| *scenario).collect()
     }
 }
