@@ -34,9 +34,6 @@ const OF_MODERN: &[&str] = &[
 /// configuration has, and gets none by itself yet.
 const OAUTH: &str = "auth/";
 
-/// Scenarios that still fail. The test that finds one passing fails: then it is to be taken out here.
-const FAILING: &[(&str, &str)] = &[];
-
 /// One scenario: its checks.
 async fn judged(revision: &str, scenario: &str) -> Report {
     let script = tool("tests/clients/through_router.mjs");
@@ -67,11 +64,8 @@ async fn half(revision: &str, scenarios: &'static [&'static str]) {
     let reports: Vec<_> = runs.buffered(AT_A_TIME).collect().await;
     let mut wrong = Vec::new();
     for (scenario, report) in &reports {
-        let known = FAILING.contains(&(revision, scenario));
-        match report.succeeds(scenario) {
-            true if known => wrong.push(format!("{scenario} passes by now: take it out of FAILING")),
-            false if !known => wrong.push(format!("{scenario} fails: {:?}", report.0.get(*scenario))),
-            _ => {}
+        if !report.succeeds(scenario) {
+            wrong.push(format!("{scenario} fails: {:?}", report.0.get(*scenario)));
         }
     }
     assert!(wrong.is_empty(), "{revision}: {}", wrong.join("\n"));
