@@ -121,6 +121,11 @@ impl Agent {
         }
     }
 
+    /// The id of its session.
+    pub fn session(&self) -> &str {
+        self.inner.session.as_deref().expect("modern agents have none")
+    }
+
     fn keep(&self, http: Http) {
         if http.is_free() {
             self.inner.idle.lock().unwrap().push(http);
