@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use crate::support::{Agent, Router, count, in_time};
 
-const DEMO: &str = "[backends.work]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n";
+/// A server that logs to whoever did not ask for a level.
+const DEMO: &str = "[backends.work]\ncommand = \"@program\"\nargs = [\"demo-server\", \"--era\", \"legacy\"]\n";
 
 /// Numbers that look random, and are the same in every run.
 struct Dice(u64);
@@ -166,7 +167,7 @@ async fn a_calls_stream_cut_at_random_points_and_resumed_loses_nothing_and_repea
 #[tokio::test]
 async fn a_sessions_own_stream_cut_at_random_points_and_resumed_loses_nothing_and_repeats_nothing() {
     // The comments are what keeps a reader busy who waits for so many bytes.
-    let router = Router::start(&format!("[listen]\nkeep-alive = \"20ms\"\n{DEMO}")).await;
+    let router = Router::start(&format!("[listen]\nkeep-alive = \"2ms\"\n{DEMO}")).await;
     router.ready("work").await;
     let agent = Agent::legacy(&router.address).await;
     let session = agent.session().to_owned();
@@ -187,7 +188,7 @@ async fn a_sessions_own_stream_cut_at_random_points_and_resumed_loses_nothing_an
         let most = match reading.cuts < cuts {
             true => dice.below(1200) as usize,
             // Bounded, for this stream has no end.
-            false => 200,
+            false => 800,
         };
         let request = get(&session, reading.last.as_deref());
         let before = reading.seen.len();
@@ -198,6 +199,8 @@ async fn a_sessions_own_stream_cut_at_random_points_and_resumed_loses_nothing_an
             .filter(|(_, m)| m["method"] == "notifications/tools/list_changed")
             .count();
         told.send_replace(changed);
+        let lost = speaker.is_finished() && reading.cuts > cuts + 100;
+        assert!(!lost, "the end was not told after {:?}", reading.seen.last());
     }
     let adds = speaker.await.unwrap();
     reading.assert_rising();
