@@ -46,6 +46,8 @@ impl Default for Listen {
             stream_after: secs(1),
             keep_alive: secs(15),
             stream_capacity: 256,
+            retry: secs(1),
+            poll_after: None,
             write_timeout: secs(30),
         }
     }
@@ -72,6 +74,10 @@ impl Default for Sessions {
             max_requests: 256,
             parked: 256,
             answer_wait: secs(10 * 60),
+            stream_events: 1000,
+            stream_bytes: MIB,
+            streams: 32,
+            stream_keep: secs(2 * 60),
         }
     }
 }

@@ -78,8 +78,12 @@ pub struct Listen {
     pub stream_after: Duration,
     /// Distance of the comments that keep a quiet event stream open.
     pub keep_alive: Duration,
-    /// Notifications buffered for one event stream; more are dropped.
+    /// Notifications buffered for one event stream of a modern agent; more are dropped.
     pub stream_capacity: usize,
+    /// How soon a legacy agent whose event stream broke may come back: the `retry` of its streams.
+    pub retry: Duration,
+    /// The event stream of a legacy agent's call is closed after so long, and the agent polls; `None` never.
+    pub poll_after: Option<Duration>,
     /// How long a write to an agent's socket may make no progress.
     pub write_timeout: Duration,
 }
@@ -114,6 +118,14 @@ pub struct Sessions {
     pub parked: usize,
     /// How long an agent may take to answer what a server asks it.
     pub answer_wait: Duration,
+    /// Messages of one event stream that are kept for an agent who comes back at most; the response is kept besides.
+    pub stream_events: usize,
+    /// Their bytes at most.
+    pub stream_bytes: usize,
+    /// Event streams of one session that wait for their agent at most.
+    pub streams: usize,
+    /// How long an event stream waits for its agent.
+    pub stream_keep: Duration,
 }
 
 /// Which era a backend is spoken to in.

@@ -144,6 +144,8 @@ fn listen(t: &mut Table<'_>, into: &mut Listen) {
     t.read("stream-after", &mut into.stream_after, duration(NONE, HOUR));
     t.read("keep-alive", &mut into.keep_alive, duration(TICK, HOUR));
     t.read("stream-capacity", &mut into.stream_capacity, Item::capacity);
+    t.read("retry", &mut into.retry, duration(NONE, HOUR));
+    t.read("poll-after", &mut into.poll_after, or_never);
     t.read("write-timeout", &mut into.write_timeout, duration(TICK, HOUR));
 }
 
@@ -156,12 +158,24 @@ fn router(t: &mut Table<'_>, into: &mut Router) {
     t.read("list-wait", &mut into.list_wait, duration(NONE, HOUR));
 }
 
+/// A duration, or the word "never".
+fn or_never(item: &Item<'_>) -> Option<Option<Duration>> {
+    match item.value {
+        toml::de::DeValue::String(text) if text == "never" => Some(None),
+        _ => item.duration(TICK, LONG).map(Some),
+    }
+}
+
 fn sessions(t: &mut Table<'_>, into: &mut Sessions) {
     t.read("capacity", &mut into.capacity, Item::capacity);
     t.read("idle", &mut into.idle, duration(TICK, LONG));
     t.read("max-requests", &mut into.max_requests, Item::capacity);
     t.read("parked", &mut into.parked, Item::capacity);
     t.read("answer-wait", &mut into.answer_wait, duration(TICK, LONG));
+    t.read("stream-events", &mut into.stream_events, Item::capacity);
+    t.read("stream-bytes", &mut into.stream_bytes, bytes(KIB));
+    t.read("streams", &mut into.streams, Item::capacity);
+    t.read("stream-keep", &mut into.stream_keep, duration(TICK, HOUR));
 }
 
 fn policies(t: &mut Table<'_>, into: &mut Policies) {
@@ -192,10 +206,7 @@ fn settings(t: &mut Table<'_>, into: &mut Backend) {
     t.read("session-idle", &mut into.session_idle, duration(TICK, LONG));
     t.read("server-requests", &mut into.server_requests, Item::word);
     t.read("max-in-flight", &mut into.max_in_flight, Item::capacity);
-    t.read("call-timeout", &mut into.call_timeout, |item| match item.value {
-        toml::de::DeValue::String(text) if text == "never" => Some(None),
-        _ => item.duration(TICK, LONG).map(Some),
-    });
+    t.read("call-timeout", &mut into.call_timeout, or_never);
     t.read("start-timeout", &mut into.start_timeout, duration(TICK, HOUR));
     t.read("stable-after", &mut into.stable_after, duration(NONE, HOUR));
     t.read("max-message", &mut into.max_message, bytes(KIB));

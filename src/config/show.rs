@@ -167,6 +167,8 @@ impl Printer {
             stream_after,
             keep_alive,
             stream_capacity,
+            retry,
+            poll_after,
             write_timeout,
         } = listen;
         self.table("listen");
@@ -180,6 +182,11 @@ impl Printer {
         self.time("stream-after", *stream_after);
         self.time("keep-alive", *keep_alive);
         self.line("stream-capacity", stream_capacity);
+        self.time("retry", *retry);
+        match poll_after {
+            Some(time) => self.time("poll-after", *time),
+            None => self.line("poll-after", quote("never")),
+        }
         self.time("write-timeout", *write_timeout);
     }
 
@@ -208,6 +215,10 @@ impl Printer {
             max_requests,
             parked,
             answer_wait,
+            stream_events,
+            stream_bytes,
+            streams,
+            stream_keep,
         } = sessions;
         self.table("sessions");
         self.line("capacity", capacity);
@@ -215,6 +226,10 @@ impl Printer {
         self.line("max-requests", max_requests);
         self.line("parked", parked);
         self.time("answer-wait", *answer_wait);
+        self.line("stream-events", stream_events);
+        self.size("stream-bytes", *stream_bytes);
+        self.line("streams", streams);
+        self.time("stream-keep", *stream_keep);
     }
 
     fn policies(&mut self, policies: &Policies) {

@@ -40,7 +40,8 @@ impl EventReader {
             let line = self.buffer.split_to(end);
             self.buffer.advance(1);
             if line.is_empty() {
-                if let Some(data) = self.data.take() {
+                // Without data it only tells where a reader is who would come back for more.
+                if let Some(data) = self.data.take().filter(|data| !data.is_empty()) {
                     return Some(data);
                 }
             } else if let Some(data) = field(&line, b"data") {
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn comments_and_other_fields_are_no_data() {
         let mut reader = EventReader::default();
-        let stream = b": taken\n\nid: 7\nevent: message\ndata: {}\n\nretry: 5\n\ndata:a\r\ndata: b\r\rdata: c\r\n\r\n";
+        let stream = b": taken\n\nid: 6\nretry: 9\ndata: \n\nid: 7\nevent: message\ndata: {}\n\nretry: 5\n\ndata:a\r\ndata: b\r\rdata: c\r\n\r\n";
         assert_eq!(read(&mut reader, stream), ["{}", "a\nb", "c"]);
         assert_eq!(read(&mut reader, b"data: half"), Vec::<String>::new());
         assert_eq!(reader.pending(), "data: half".len());

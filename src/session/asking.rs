@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::notes::NoteSender;
+use super::ring::Rank;
+use super::stream::Stream;
 use crate::backend::{Ask, refusal};
-use crate::transport::sse;
 use crate::wire::json::quote;
 use crate::wire::message::write_request;
 use crate::wire::{Object, RawJson, RequestId, method};
@@ -35,7 +35,7 @@ pub(super) struct Asking {
 impl Asking {
     /// Sends a request to the agent by `stream`, and sees to it that it is answered, withdrawn or given up after
     /// `patience`.
-    pub(super) fn ask(self: &Arc<Self>, ask: Ask, stream: Option<NoteSender>, patience: Duration) {
+    pub(super) fn ask(self: &Arc<Self>, ask: Ask, stream: Option<Arc<Stream>>, patience: Duration) {
         let Ask {
             method,
             params,
@@ -58,7 +58,7 @@ impl Asking {
             waiting.insert(id.clone(), Waiting { answer, progress });
         }
         let request = write_request(Some(&id), &method, params.as_deref());
-        if !stream.send(sse::event(&request)) {
+        if !stream.say(Rank::Firm, &request) {
             lock(&self.waiting).remove(&id);
             let _ = reply.send(Err(refusal("the client does not read its stream")));
             return;
@@ -76,7 +76,7 @@ impl Asking {
             };
             lock(&asking.waiting).remove(&id);
             let params = format!("{{\"requestId\":{id},\"reason\":\"no longer wanted\"}}");
-            stream.send(sse::event(&write_request(None, method::CANCELLED, Some(&params))));
+            stream.say(Rank::Firm, &write_request(None, method::CANCELLED, Some(&params)));
             if let Some(error) = given_up {
                 let _ = reply.send(Err(error));
             }

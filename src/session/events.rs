@@ -1,4 +1,4 @@
-//! How an answer goes back: as JSON while it comes soon and alone, else as an event stream.
+//! How an answer goes back to a modern agent: as JSON while it comes soon and alone, else as an event stream.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,13 +15,14 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::json_reply;
 use super::notes::Notes;
+use super::ring::Rank;
 use super::store::Session;
+use super::stream::Reader;
 use crate::backend::Subscription;
 use crate::catalog::Endpoint;
 use crate::config;
 use crate::transport::{Events, HttpReply, Replying, sse};
 use crate::wire::Topic;
-use crate::wire::message::write_request;
 
 /// The response of a call, as it becomes ready.
 pub(super) type Response = Pin<Box<dyn Future<Output = Body> + Send>>;
@@ -47,49 +48,10 @@ impl From<Body> for HttpReply {
     }
 }
 
-/// A call in its client's hands. A legacy client's disconnect cancels nothing: the rest of the call then goes on
-/// in a task of its own. A modern client's disconnect is how it cancels: the call is dropped.
-struct Attended {
-    response: Option<Response>,
-    outlives: bool,
-}
-
-impl Future for Attended {
-    type Output = Body;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Body> {
-        let Some(response) = &mut self.response else {
-            return Poll::Pending;
-        };
-        let ready = std::task::ready!(response.as_mut().poll(cx));
-        self.response = None;
-        Poll::Ready(ready)
-    }
-}
-
-impl Drop for Attended {
-    fn drop(&mut self) {
-        if let Some(rest) = self.response.take().filter(|_| self.outlives)
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(rest);
-        }
-    }
-}
-
-/// Answers with `response`. `notes` are events that come before it. Where the client reads no streams it is
+/// Answers a modern agent with the response of `call`, which is dropped with the connection: that is how such an agent
+/// cancels. `notes` are events that come before it. Where the client reads no streams it is
 /// answered with JSON, however long that takes.
-pub(super) fn reply(
-    response: Response,
-    mut notes: Option<Notes>,
-    outlives: bool,
-    streams: bool,
-    listen: &config::Listen,
-) -> Replying {
-    let mut call = Attended {
-        response: Some(response),
-        outlives,
-    };
+pub(super) fn reply(mut call: Response, mut notes: Option<Notes>, streams: bool, listen: &config::Listen) -> Replying {
     if !streams {
         return Box::pin(async move { call.await.into() });
     }
@@ -135,7 +97,7 @@ async fn next(notes: &mut Option<Notes>) -> Bytes {
 /// The event stream of one call: its notifications, then its response, then the end.
 struct CallEvents {
     first: Option<Bytes>,
-    call: Option<Attended>,
+    call: Option<Response>,
     last: Option<Bytes>,
     notes: Option<Notes>,
     keep_alive: Interval,
@@ -151,7 +113,7 @@ impl Stream for CallEvents {
         // The response is polled first, so that all its notifications are in the channel once it is ready;
         // they go out before it all the same.
         if let Some(call) = &mut self.call
-            && let Poll::Ready(body) = Pin::new(call).poll(cx)
+            && let Poll::Ready(body) = call.as_mut().poll(cx)
         {
             self.call = None;
             self.last = Some(sse::event(&body.text));
@@ -190,7 +152,7 @@ impl Stream for Feed {
 /// What ends a long stream, what it begins with, and what is said on it.
 pub(super) struct Long {
     /// Sent first.
-    pub first: Bytes,
+    pub first: Option<Bytes>,
     /// The lists whose changes are told.
     pub lists: Vec<Followed>,
     /// Sent last, when the router ends the stream.
@@ -198,13 +160,32 @@ pub(super) struct Long {
     /// False when the router shuts down.
     pub running: watch::Receiver<bool>,
     /// Other events.
-    pub others: Option<Notes>,
-    /// Whose stream it is, where it is a session's.
-    pub session: Option<Arc<Session>>,
+    pub others: Others,
     /// What is heard of because the stream is open.
     pub subscriptions: Vec<Subscription>,
     /// Distance of the comments that keep it open.
     pub keep_alive: Duration,
+}
+
+/// What else is said on a long stream.
+pub(super) enum Others {
+    /// Nothing.
+    None,
+    /// What comes here.
+    Notes(Notes),
+    /// What is said on the stream of a session: changes of lists too, so that they are there for who comes back.
+    Session(Arc<Session>, Reader),
+}
+
+impl Others {
+    /// The next event; `None` when there will be none. Cancel safe.
+    async fn next(&mut self) -> Option<Bytes> {
+        match self {
+            Self::None => std::future::pending().await,
+            Self::Notes(notes) => notes.recv().await,
+            Self::Session(_, reader) => reader.next().await,
+        }
+    }
 }
 
 /// A list whose changes are told on a long stream.
@@ -216,12 +197,12 @@ pub(super) struct Followed {
     /// The version that the agent knows.
     pub known: u64,
     /// What it is told when there is a later one.
-    pub changed: Bytes,
+    pub changed: String,
 }
 
 impl Followed {
     /// Follows a topic of `endpoint` from the version `known` on.
-    pub(super) fn new(endpoint: &Endpoint, topic: Topic, known: u64, changed: Bytes) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, topic: Topic, known: u64, changed: String) -> Self {
         Self {
             topic,
             version: endpoint.version(topic),
@@ -230,14 +211,14 @@ impl Followed {
         }
     }
 
-    /// The notification, if there is a version that the agent does not know.
-    fn news(&mut self) -> Option<(u64, Bytes)> {
+    /// The version that there is now, if the agent does not know it.
+    fn news(&mut self) -> Option<u64> {
         let version = *self.version.borrow_and_update();
         if version <= self.known {
             return None;
         }
         self.known = version;
-        Some((version, self.changed.clone()))
+        Some(version)
     }
 }
 
@@ -250,7 +231,7 @@ async fn next_change(lists: &mut [Followed]) -> Result<(), watch::error::RecvErr
     futures_util::future::select_all(changes).await.0
 }
 
-/// A long stream: list changes, and for a session what else is not tied to a call.
+/// A long stream: list changes, and what else is not tied to a call.
 pub(super) fn long_stream(long: Long) -> Events {
     // What waits for a slow reader waits in its notes, which are bounded by bytes.
     let (sender, receiver) = mpsc::channel(1);
@@ -262,19 +243,29 @@ async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
     // They end with the stream.
     let _subscriptions = std::mem::take(&mut long.subscriptions);
     let mut keep_alive = interval_at(Instant::now() + long.keep_alive, long.keep_alive);
-    if sender.send(long.first.clone()).await.is_err() {
+    if let Some(first) = long.first.take()
+        && sender.send(first).await.is_err()
+    {
         return;
     }
     loop {
         for list in &mut long.lists {
-            let Some((version, changed)) = list.news() else {
+            let Some(version) = list.news() else {
                 continue;
             };
-            if let Some(session) = &long.session {
-                session.known_lists[list.topic.position()].store(version, Ordering::Relaxed);
-            }
-            if sender.send(changed).await.is_err() {
-                return;
+            match &long.others {
+                Others::Session(session, _) => {
+                    // Two connections may follow the lists for a moment, and one of them tells.
+                    let known = &session.known_lists[list.topic.position()];
+                    if known.fetch_max(version, Ordering::Relaxed) < version {
+                        session.push(Rank::News, &list.changed);
+                    }
+                }
+                _ => {
+                    if sender.send(sse::event(&list.changed)).await.is_err() {
+                        return;
+                    }
+                }
             }
         }
         let event = tokio::select! {
@@ -284,9 +275,14 @@ async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
                 // The endpoint was removed.
                 Err(_) => None,
             },
-            other = async { match &mut long.others { Some(others) => others.recv().await, None => std::future::pending().await } } => other,
+            other = long.others.next() => other,
             _ = long.running.wait_for(|running| !running) => None,
-            _ = keep_alive.tick() => Some(sse::comment("open")),
+            _ = keep_alive.tick() => {
+                if let Others::Session(_, reader) = &long.others {
+                    reader.forget();
+                }
+                Some(sse::comment("open"))
+            }
         };
         let Some(event) = event else { break };
         if sender.send(event).await.is_err() {
@@ -296,11 +292,6 @@ async fn run_long(mut long: Long, sender: mpsc::Sender<Bytes>) {
     if let Some(last) = long.last {
         let _ = sender.send(last).await;
     }
-}
-
-/// The notification of a changed list as a legacy agent gets it.
-pub(super) fn list_changed(topic: Topic) -> Bytes {
-    sse::event(&write_request(None, topic.changed(), None))
 }
 
 #[cfg(test)]
@@ -320,7 +311,7 @@ mod tests {
             sender.send(Bytes::from_static(b"two "));
             "{}".to_owned().into()
         });
-        let HttpReply::Stream { events, .. } = reply(response, Some(receiver), true, true, &listen).await else {
+        let HttpReply::Stream { events, .. } = reply(response, Some(receiver), true, &listen).await else {
             panic!("the notes are lost")
         };
         let all: Vec<Bytes> = events.collect().await;
@@ -328,7 +319,7 @@ mod tests {
 
         let quiet = Box::pin(std::future::ready("{}".to_owned().into()));
         let (_sender, receiver) = notes::channel(4);
-        let reply = reply(quiet, Some(receiver), true, true, &listen).await;
+        let reply = reply(quiet, Some(receiver), true, &listen).await;
         assert!(matches!(reply, HttpReply::Json { body, .. } if body == "{}"));
     }
 }

@@ -7,10 +7,11 @@ use bytestring::ByteString;
 use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 
-use super::events::{self, Response};
+use super::events::Response;
+use super::legacy_reply::{self, Reading};
 use super::lists::{self, Reader};
-use super::notes::Notes;
 use super::store::Session;
+use super::stream::Reader as StreamReader;
 use super::{Agents, accepted, accepts_events, answer, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
 use crate::transport::{HttpReply, HttpRequest, Replying};
@@ -76,8 +77,9 @@ impl Agents {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
                 let headers = std::mem::take(&mut request.headers);
-                let (response, notes) = self.legacy_request(session, endpoint, headers, body, message, streams);
-                events::reply(response, notes, true, streams, &self.listen)
+                let (response, told) = self.legacy_request(session, endpoint, headers, body, message, streams);
+                let local = request.local;
+                legacy_reply::reply(response, told, session, Reading { streams, local }, &self.listen)
             }
             Message::Notification(notification) => {
                 legacy_notification(session, body, &notification);
@@ -174,7 +176,11 @@ impl Agents {
             let texts: Vec<String> = all.into_iter().map(|body| body.text).collect();
             format!("[{}]", texts.join(",")).into()
         });
-        events::reply(all, None, true, accepts_events(&request.headers), &self.listen)
+        let reading = Reading {
+            streams: accepts_events(&request.headers),
+            local: request.local,
+        };
+        legacy_reply::reply(all, None, &session, reading, &self.listen)
     }
 
     /// A request of a session: its response as it becomes ready, and the notifications before it.
@@ -186,12 +192,12 @@ impl Agents {
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
-    ) -> (Response, Option<Notes>) {
+    ) -> (Response, Option<StreamReader>) {
         if message.method == method::TOOLS_CALL {
             return self.legacy_call(session, endpoint, headers, body, message, streams);
         }
         let id = message.id.as_raw().to_owned();
-        let ready = |outcome: Result<&str, &str>| -> (Response, Option<Notes>) {
+        let ready = |outcome: Result<&str, &str>| -> (Response, Option<StreamReader>) {
             let response = write_response(&id, outcome);
             (Box::pin(std::future::ready(response.into())), None)
         };

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::events::Response;
 use super::input::{self, Required};
-use super::listener::{Asks, CallListener};
-use super::notes::{self, Notes};
+use super::listener::{Asks, CallListener, Voice};
 use super::store::Session;
+use super::stream::{Reader, Start};
 use super::{Agents, answer, method_name, own_tools, params_of, progress_token};
 use crate::backend::Ask;
 use crate::call::{Call, Subject};
@@ -34,9 +34,9 @@ impl Agents {
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
-    ) -> (Response, Option<Notes>) {
+    ) -> (Response, Option<Reader>) {
         let id = message.id;
-        let failed = |error: CallError| -> (Response, Option<Notes>) {
+        let failed = |error: CallError| -> (Response, Option<Reader>) {
             (
                 Box::pin(std::future::ready(
                     write_response(id.as_raw(), Err(&error.to_wire())).into(),
@@ -80,13 +80,14 @@ impl Agents {
             Err(refused) => return failed(Reason::InvalidParams(refused.to_string()).into()),
         };
         let progress = streams && token.is_some();
-        let (listener, notes): (Arc<dyn Listener>, _) = if progress || (streams && session.can_be_asked) {
-            let (sender, receiver) = notes::channel(self.listen.stream_capacity);
+        let (listener, told): (Arc<dyn Listener>, _) = if progress || (streams && session.can_be_asked) {
+            let stream = session.streams.open();
+            let reader = stream.read(Start::Unread);
             let level = Some(session.level.load(Ordering::Relaxed));
             let asks = Asks::Session(Arc::clone(session));
             (
-                Arc::new(CallListener::new(Some(sender), token, level, asks)),
-                Some(receiver),
+                Arc::new(CallListener::new(Some(Voice::Stream(stream)), token, level, asks)),
+                Some(reader),
             )
         } else {
             (Arc::clone(session) as Arc<dyn Listener>, None)
@@ -135,7 +136,7 @@ impl Agents {
             let errors = incoming.endpoint.view().settings.errors;
             answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
         };
-        (Box::pin(response), notes)
+        (Box::pin(response), told)
     }
 
     /// Carries a call to its last result. What a modern server asks by a result on the way, the agent is asked by

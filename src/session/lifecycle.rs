@@ -5,21 +5,27 @@ use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::events::{self, Followed, Long};
+use super::events::{self, Followed, Long, Others};
+use super::legacy_reply::{self, Times};
 use super::store::Session;
-use super::{Agents, SESSION, VERSION, answer, at_once, error_object};
+use super::stream::Start;
+use super::streams::Resumed;
+use super::{Agents, LAST_EVENT, SESSION, VERSION, answer, at_once, error_object, refuse};
 use crate::call::Introduction;
 use crate::catalog::{Endpoint, View};
-use crate::transport::{HttpReply, HttpRequest, Replying, sse};
+use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::json::quote;
-use crate::wire::message::write_response;
+use crate::wire::message::{write_request, write_response};
 use crate::wire::{Era, Kind, Object, RawJson, Request, Topic, Version, codes};
 
 /// Bytes of an `initialize` that are kept at most, for they are kept as long as the session.
 const MAX_INTRODUCTION: usize = 64 * 1024;
 
 impl Agents {
-    /// GET: the session's own stream.
+    /// GET: the session's own stream, or the rest of any, where the agent names the last event that it has.
+    ///
+    /// Nothing left is 405, which the official SDKs take for the end of it; a stream that is not known is 400, for 404
+    /// would say that the session is over (2025-11-25, "Session Management").
     pub(super) fn open_stream(self: Arc<Self>, endpoint: Arc<Endpoint>, request: HttpRequest) -> Replying {
         if request.headers.get(&SESSION).is_none() {
             return at_once(super::with_allow());
@@ -28,29 +34,45 @@ impl Agents {
             Ok(session) => session,
             Err(reply) => return at_once(*reply),
         };
+        let last = request.headers.get(&LAST_EVENT).map(HeaderValue::as_bytes);
+        let last = last.map(String::from_utf8_lossy).filter(|last| !last.is_empty());
+        let start = match last.map(|last| session.streams.resume(&last)) {
+            None => Start::Unread,
+            Some(Resumed::Own(start)) => start,
+            Some(Resumed::Call(reader)) => {
+                let times = Times::of(&session, request.local, &self.listen);
+                return at_once(legacy_reply::connection(reader, &times));
+            }
+            Some(Resumed::Over) => return at_once(super::with_allow()),
+            Some(Resumed::Unknown) => {
+                let why = "no event of this session has this Last-Event-ID, or its stream waited too long";
+                return at_once(refuse(StatusCode::BAD_REQUEST, codes::INVALID_REQUEST, why));
+            }
+        };
         Box::pin(async move {
             // What the session cannot have for itself it is not told of either.
             let own = self.privates.endpoint(&session, &endpoint).await;
-            self.stream_of(session, &own.unwrap_or(endpoint))
+            self.stream_of(session, &own.unwrap_or(endpoint), start, request.local)
         })
     }
 
-    fn stream_of(&self, session: Arc<Session>, endpoint: &Arc<Endpoint>) -> HttpReply {
-        let others = session.open_stream(self.listen.stream_capacity);
+    fn stream_of(&self, session: Arc<Session>, endpoint: &Arc<Endpoint>, start: Start, local: bool) -> HttpReply {
+        let reader = session.streams.read_own(start);
+        let times = Times::of(&session, local, &self.listen);
         let long = Long {
-            first: sse::comment("open"),
+            first: times.first(&reader, "open"),
             lists: session
                 .topics
                 .iter()
                 .map(|&topic| {
                     let known = session.known_lists[topic.position()].load(Ordering::Relaxed);
-                    Followed::new(endpoint, topic, known, events::list_changed(topic))
+                    let changed = write_request(None, topic.changed(), None);
+                    Followed::new(endpoint, topic, known, changed)
                 })
                 .collect(),
             last: None,
             running: self.running.subscribe(),
-            others: Some(others),
-            session: Some(session),
+            others: Others::Session(session, reader),
             subscriptions: Vec::new(),
             keep_alive: self.listen.keep_alive,
         };

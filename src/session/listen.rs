@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::events::{self, Followed, Long};
+use super::events::{self, Followed, Long, Others};
 use super::notes::{self, NoteSender};
 use super::{Agents, at_once, error_object, json_reply};
 use crate::backend::Watcher;
@@ -40,7 +40,7 @@ impl Agents {
             granted.set(topic.listen_key(), "true");
             let known = *endpoint.version(topic).borrow();
             let changed = write_request(None, topic.changed(), Some(&format!("{{{tag}}}")));
-            lists.push(Followed::new(endpoint, topic, known, sse::event(&changed)));
+            lists.push(Followed::new(endpoint, topic, known, changed));
         }
         let (sender, others) = notes::channel(self.listen.stream_capacity);
         let (mut subscriptions, mut heard) = (Vec::new(), Vec::new());
@@ -77,12 +77,14 @@ impl Agents {
         );
         let ended = format!("{{\"resultType\":\"complete\",{tag}}}");
         let long = Long {
-            first: sse::event(&acknowledged),
+            first: Some(sse::event(&acknowledged)),
             lists,
             last: Some(sse::event(&write_response(id, Ok(&ended)))),
             running: self.running.subscribe(),
-            others: (!subscriptions.is_empty()).then_some(others),
-            session: None,
+            others: match subscriptions.is_empty() {
+                true => Others::None,
+                false => Others::Notes(others),
+            },
             subscriptions,
             keep_alive: self.listen.keep_alive,
         };

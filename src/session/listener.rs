@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::notes::NoteSender;
+use super::ring::Rank;
 use super::store::Session;
+use super::stream::Stream;
 use crate::backend::{Ask, Sink, refusal};
 use crate::router::Listener;
 use crate::transport::sse;
@@ -48,6 +50,15 @@ fn above(last: f64) -> f64 {
     if next > last { next } else { last.next_up() }
 }
 
+/// Where what is said in the course of a call goes.
+#[derive(Clone)]
+pub(super) enum Voice {
+    /// To a modern agent, as long as it stays.
+    Notes(NoteSender),
+    /// To a legacy agent, who may come back.
+    Stream(Arc<Stream>),
+}
+
 /// A listener of one call with an event stream.
 pub struct CallListener {
     out: Mutex<Out>,
@@ -59,7 +70,7 @@ pub struct CallListener {
 /// Where the words go.
 struct Out {
     /// `None` while the call is parked and nobody listens.
-    events: Option<NoteSender>,
+    events: Option<Voice>,
     /// The agent's token, raw.
     token: Option<String>,
     series: Series,
@@ -77,7 +88,7 @@ pub(super) enum Asks {
 
 impl CallListener {
     /// A listener whose events go to `events`.
-    pub(super) fn new(events: Option<NoteSender>, token: Option<String>, level: Option<u8>, asks: Asks) -> Self {
+    pub(super) fn new(events: Option<Voice>, token: Option<String>, level: Option<u8>, asks: Asks) -> Self {
         let out = Mutex::new(Out {
             events,
             token,
@@ -87,7 +98,7 @@ impl CallListener {
     }
 
     /// The call goes on under another request of the agent, with a stream and a token of that.
-    pub(super) fn attach(&self, events: Option<NoteSender>, token: Option<String>) {
+    pub(super) fn attach(&self, events: Option<Voice>, token: Option<String>) {
         *self.out() = Out {
             events,
             token,
@@ -111,9 +122,13 @@ impl CallListener {
 
 impl Out {
     fn send(&self, method: &str, params: &str) {
-        if let Some(events) = &self.events {
-            events.send(sse::event(&write_request(None, method, Some(params))));
-        }
+        let Some(events) = &self.events else { return };
+        let message = write_request(None, method, Some(params));
+        // Where there is no room, some are missed.
+        let _ = match events {
+            Voice::Notes(notes) => notes.send(sse::event(&message)),
+            Voice::Stream(stream) => stream.say(Rank::Passing, &message),
+        };
     }
 }
 
@@ -151,7 +166,10 @@ impl Sink for CallListener {
                 let _ = ask.reply.send(Err(refusal("the client cannot be asked")));
             }
             Asks::Session(session) => {
-                let stream = self.out().events.clone();
+                let stream = match &self.out().events {
+                    Some(Voice::Stream(stream)) => Some(Arc::clone(stream)),
+                    _ => None,
+                };
                 session.put(ask, stream);
             }
             Asks::Input(asks) => {
@@ -188,7 +206,8 @@ impl Sink for Session {
 
     fn log(&self, rank: u8, params: RawJson) {
         if rank >= self.level.load(std::sync::atomic::Ordering::Relaxed) {
-            self.push(sse::event(&write_request(None, method::MESSAGE, Some(params.as_str()))));
+            let message = write_request(None, method::MESSAGE, Some(params.as_str()));
+            self.push(Rank::Passing, &message);
         }
     }
 
@@ -210,7 +229,7 @@ mod tests {
     #[test]
     fn held_progress_and_the_servers_own_rise_strictly() {
         let (sender, mut receiver) = crate::session::notes::channel(16);
-        let listener = CallListener::new(Some(sender), Some("\"t\"".into()), None, Asks::Refused);
+        let listener = CallListener::new(Some(Voice::Notes(sender)), Some("\"t\"".into()), None, Asks::Refused);
         listener.waiting("git", 2, Some(Duration::from_millis(2_100)), "backoff");
         listener.waiting("git", 1, None, "starting");
         for value in ["0", "0.5", "0.5", "1", "7e0"] {

@@ -8,6 +8,7 @@ mod events;
 mod input;
 mod legacy;
 mod legacy_call;
+mod legacy_reply;
 mod lifecycle;
 mod listen;
 mod listener;
@@ -18,8 +19,11 @@ mod notes;
 mod own_tools;
 mod parking;
 mod private;
+mod ring;
 mod states;
 mod store;
+mod stream;
+mod streams;
 mod tasks;
 
 use std::borrow::Cow;
@@ -48,6 +52,7 @@ use crate::wire::{Message, Object, ParseError, RawJson, RequestId, codes, header
 /// Looked up in every request: as names, they are not parsed each time.
 static VERSION: HeaderName = HeaderName::from_static(header::VERSION);
 static SESSION: HeaderName = HeaderName::from_static(header::SESSION);
+static LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What all agents of the router share.
 pub struct Agents {

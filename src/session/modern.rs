@@ -51,7 +51,7 @@ impl Agents {
                     let view = agents.settled(&endpoint, &[Kind::Tools]).await;
                     write_response(&id, Ok(&discovered(&view))).into()
                 };
-                events::reply(Box::pin(response), None, false, streams, &self.listen)
+                events::reply(Box::pin(response), None, streams, &self.listen)
             }
             method::LISTEN => self.listen(endpoint, &message),
             other if method::is_legacy_only(other) => {
@@ -71,7 +71,7 @@ impl Agents {
                         let listed = agents.list(&endpoint, kind, cursor, &reader).await;
                         write_response(&id, listed.as_deref().map_err(String::as_str)).into()
                     };
-                    events::reply(Box::pin(response), None, false, streams, &self.listen)
+                    events::reply(Box::pin(response), None, streams, &self.listen)
                 }
                 None => self.modern_call(endpoint, request, body, &message, envelope),
             },

@@ -10,7 +10,7 @@ use super::conversation::Conversation;
 use super::envelope::{Envelope, arguments_mirrored};
 use super::events::Body;
 use super::legacy::want_level;
-use super::listener::{Asks, CallListener};
+use super::listener::{Asks, CallListener, Voice};
 use super::states::Held;
 use super::{
     Agents, accepts_events, answer, asking, at_once, events, input, json_reply, method_name, notes, own_tools,
@@ -72,7 +72,7 @@ impl Agents {
         let rank = log_level.and_then(method::log_rank);
         let (sender, notes) = if streams && (token.is_some() || rank.is_some()) {
             let (sender, receiver) = notes::channel(self.listen.stream_capacity);
-            (Some(sender), Some(receiver))
+            (Some(Voice::Notes(sender)), Some(receiver))
         } else {
             (None, None)
         };
@@ -134,7 +134,7 @@ impl Agents {
                 Some(conversation) => Box::pin(agents.converse(&id, incoming, conversation)).await,
             }
         };
-        events::reply(Box::pin(response), notes, false, streams, &self.listen)
+        events::reply(Box::pin(response), notes, streams, &self.listen)
     }
 
     /// The response with an outcome; a state of the target goes out sealed.

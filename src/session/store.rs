@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::asking::{self, Asking};
 use super::lists::versions;
-use super::notes::{self, NoteSender, Notes};
 use super::own_tools;
 use super::private::Own;
+use super::ring::Rank;
+use super::stream::Stream;
+use super::streams::Streams;
 use crate::backend::{Ask, Backend, Subscription, Watcher, refusal};
 use crate::call::{AgentKey, Introduction};
 use crate::catalog::Endpoint;
 use crate::config;
-use crate::transport::sse;
 use crate::wire::message::write_request;
 use crate::wire::{RawJson, RequestId, Topic, Version, method};
 
@@ -55,7 +55,8 @@ pub struct Session {
     /// Whether the agent declared anything that a server could ask it.
     pub(super) can_be_asked: bool,
     running: Mutex<HashMap<RequestId, oneshot::Sender<()>>>,
-    stream: Mutex<Option<NoteSender>>,
+    /// Its event streams.
+    pub(super) streams: Arc<Streams>,
     used: Mutex<Instant>,
 }
 
@@ -121,16 +122,9 @@ impl Session {
         }
     }
 
-    /// The agent opened its stream: a newer one takes the place of an older one.
-    pub(super) fn open_stream(&self, capacity: usize) -> Notes {
-        let (sender, receiver) = notes::channel(capacity);
-        *lock(&self.stream) = Some(sender);
-        receiver
-    }
-
-    /// Puts an event on the agent's stream, if one is open and has room.
-    pub fn push(&self, event: Bytes) -> bool {
-        lock(&self.stream).as_ref().is_some_and(|s| s.send(event))
+    /// Says something on the agent's own stream, if that is open and has room.
+    pub(super) fn push(&self, rank: Rank, message: &str) -> bool {
+        self.streams.own().say(rank, message)
     }
 
     /// The agent wants to hear of changes of a resource of `backend`.
@@ -153,14 +147,17 @@ impl Session {
     }
 
     /// Puts a request of a server to the agent, on the stream of its call or on its own.
-    pub(super) fn put(&self, ask: Ask, stream: Option<NoteSender>) {
+    pub(super) fn put(&self, ask: Ask, stream: Option<Arc<Stream>>) {
         let introduction = self.introduction();
         let capabilities = introduction.capabilities.as_ref().map(RawJson::as_str);
         if let Err(why) = asking::can_be_asked(capabilities, &ask) {
             let _ = ask.reply.send(Err(refusal(&why)));
             return;
         }
-        let stream = stream.filter(|s| !s.is_closed()).or_else(|| lock(&self.stream).clone());
+        let own = self.streams.own();
+        let stream = stream
+            .filter(|s| s.is_open())
+            .or_else(|| own.is_open().then(|| Arc::clone(own)));
         self.asking.ask(ask, stream, self.answer_wait);
     }
 
@@ -169,9 +166,7 @@ impl Session {
     }
 
     fn idle_since(&self) -> Option<Instant> {
-        let busy = !lock(&self.running).is_empty()
-            || self.asking.is_waiting()
-            || lock(&self.stream).as_ref().is_some_and(|s| !s.is_closed());
+        let busy = !lock(&self.running).is_empty() || self.asking.is_waiting() || self.streams.own().is_read();
         (!busy).then(|| *lock(&self.used))
     }
 }
@@ -190,7 +185,7 @@ impl Watcher for Ear {
     fn updated(&self, params: &RawJson) {
         if let Some(session) = self.0.upgrade() {
             let told = write_request(None, method::RESOURCE_UPDATED, Some(params.as_str()));
-            session.push(sse::event(&told));
+            session.push(Rank::News, &told);
         }
     }
 }
@@ -235,8 +230,9 @@ impl Store {
         getrandom::fill(&mut random).ok()?;
         let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
         let known_lists = versions(endpoint).map(AtomicU64::new);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let session = Arc::new(Session {
-            number: self.next.fetch_add(1, Ordering::Relaxed),
+            number,
             version,
             endpoint: Arc::clone(&endpoint.name),
             can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
@@ -250,7 +246,7 @@ impl Store {
             own: Own::default(),
             answer_wait: self.limits.answer_wait,
             running: Mutex::default(),
-            stream: Mutex::default(),
+            streams: Streams::new(number, &self.limits),
             used: Mutex::new(Instant::now()),
         });
         let mut sessions = lock(&self.sessions);
@@ -293,7 +289,7 @@ impl Store {
     pub fn end(&self, id: &str) -> bool {
         let ended = lock(&self.sessions).remove(id);
         ended.is_some_and(|session| {
-            lock(&session.stream).take();
+            session.streams.end_all();
             session.asking.end();
             true
         })
@@ -306,6 +302,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::Start;
     use super::*;
 
     fn store(capacity: usize) -> Store {
@@ -315,6 +312,7 @@ mod tests {
             max_requests: 2,
             parked: 2,
             answer_wait: Duration::from_secs(60),
+            ..config::Sessions::default()
         })
     }
 
@@ -375,8 +373,8 @@ mod tests {
     async fn the_end_of_a_session_ends_its_stream() {
         let store = store(9);
         let (id, session) = open(&store).unwrap();
-        let mut stream = session.open_stream(1);
+        let mut stream = session.streams.read_own(Start::Unread);
         assert!(store.end(&id) && !store.end(&id));
-        assert!(stream.recv().await.is_none());
+        assert!(stream.next().await.is_none());
     }
 }

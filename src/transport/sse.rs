@@ -1,5 +1,7 @@
 //! Server-sent events as bytes.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 const EVENT: &[u8] = b"event: message\n";
@@ -11,6 +13,29 @@ pub fn event(data: &str) -> Bytes {
     out.put_slice(EVENT);
     lines(&mut out, DATA, data);
     out.freeze()
+}
+
+/// The same with an id, by which a reader who lost its connection says what it has.
+pub fn numbered(id: &str, data: &str) -> Bytes {
+    let mut out = BytesMut::with_capacity(EVENT.len() + DATA.len() + data.len() + id.len() + 7);
+    put_id(&mut out, id);
+    out.put_slice(EVENT);
+    lines(&mut out, DATA, data);
+    out.freeze()
+}
+
+/// An event without data: an id to begin with, and how soon to come back.
+pub fn primer(id: &str, retry: Duration) -> Bytes {
+    let mut out = BytesMut::with_capacity(id.len() + 40);
+    put_id(&mut out, id);
+    out.put_slice(format!("retry: {}\ndata: \n\n", retry.as_millis()).as_bytes());
+    out.freeze()
+}
+
+fn put_id(out: &mut BytesMut, id: &str) {
+    out.put_slice(b"id: ");
+    out.put_slice(id.as_bytes());
+    out.put_u8(b'\n');
 }
 
 /// A comment, which keeps a quiet stream open and is no event.
@@ -47,6 +72,10 @@ mod tests {
         let json = r#"{"jsonrpc":"2.0"}"#;
         let bytes = event(json);
         assert_eq!(bytes, format!("event: message\ndata: {json}\n\n"));
+        let bytes = numbered("1.2.3", json);
+        assert_eq!(bytes, format!("id: 1.2.3\nevent: message\ndata: {json}\n\n"));
+        let bytes = primer("1.2.0", Duration::from_millis(1500));
+        assert_eq!(bytes, "id: 1.2.0\nretry: 1500\ndata: \n\n");
     }
 
     #[test]

@@ -23,4 +23,5 @@ mod loops;
 mod remote;
 mod restarts;
 mod shutdown;
+mod streams;
 mod words;

@@ -136,6 +136,11 @@ impl Agent {
         }
     }
 
+    /// The id of its session.
+    pub fn session(&self) -> &str {
+        self.inner.session.as_deref().expect("modern agents have none")
+    }
+
     fn keep(&self, http: Http) {
         if http.is_free() {
             self.inner.idle.lock().unwrap().push(http);
@@ -252,16 +257,11 @@ impl Agent {
         self.keep(http);
     }
 
-    /// The id of its session.
-    pub fn session(&self) -> Option<String> {
-        self.inner.session.clone()
-    }
-
     /// Ends its session.
     pub async fn end(&self) {
-        let session = self.session().expect("modern agents have no session");
+        let session = self.session();
         let mut http = Http::connect(&self.inner.address).await;
-        let headers = [("mcp-session-id", session.as_str())];
+        let headers = [("mcp-session-id", session)];
         http.send("DELETE", &self.inner.path, &headers, "").await;
         in_time("the end of the session", http.head()).await.unwrap();
         assert_eq!(http.status, 200);

@@ -15,6 +15,10 @@ pub struct Http {
     pub headers: Vec<(String, String)>,
     /// Decoded bytes of an event stream that are not a whole event yet.
     text: Vec<u8>,
+    /// The id of the last whole event that had one.
+    pub last_id: Option<String>,
+    /// How soon to come back, if the stream said so.
+    pub retry: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,8 @@ impl Http {
             status: 0,
             headers: Vec::new(),
             text: Vec::new(),
+            last_id: None,
+            retry: None,
         }
     }
 
@@ -141,7 +147,14 @@ impl Http {
         loop {
             if let Some(end) = self.text.windows(2).position(|w| w == b"\n\n") {
                 let event: Vec<u8> = self.text.drain(..end + 2).collect();
-                return Ok(Some(parse(&String::from_utf8(event).expect("events are UTF-8"))));
+                let event = String::from_utf8(event).expect("events are UTF-8");
+                if let Some(id) = field(&event, "id") {
+                    self.last_id = Some(id.to_owned());
+                }
+                if let Some(retry) = field(&event, "retry") {
+                    self.retry = Some(retry.parse().expect("milliseconds"));
+                }
+                return Ok(Some(parse(&event)));
             }
             match self.piece().await? {
                 Some(piece) => self.text.extend_from_slice(&piece),
@@ -159,9 +172,15 @@ impl Http {
     }
 }
 
+fn field<'e>(event: &'e str, name: &str) -> Option<&'e str> {
+    let value = |line: &'e str| line.strip_prefix(name)?.strip_prefix(": ");
+    event.lines().find_map(value)
+}
+
+/// An event without data is as good as a comment.
 fn parse(event: &str) -> Event {
     let data: Vec<&str> = event.lines().filter_map(|l| l.strip_prefix("data:")).collect();
-    if data.is_empty() {
+    if data.iter().all(|line| line.trim().is_empty()) {
         let comment = event.lines().filter_map(|l| l.strip_prefix(':')).map(str::trim);
         return Event::Comment(comment.collect());
     }

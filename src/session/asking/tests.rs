@@ -1,6 +1,7 @@
 //! Requests to agents: answered, withdrawn, given up, refused.
 
-use super::super::notes::{self, Notes};
+use super::super::ring::Room;
+use super::super::stream::{Reader, Start};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,8 +23,14 @@ fn ask(method: &str, params: &str) -> (Ask, Server) {
     (ask, Server { answer, progress })
 }
 
-async fn heard(notes: &mut Notes) -> serde_json::Value {
-    let event = notes.recv().await.unwrap();
+fn a_stream(events: usize) -> (Arc<Stream>, Reader) {
+    let stream = Stream::new((1, 1), Room { events, bytes: 1 << 20 }, true);
+    let reader = stream.read(Start::Unread);
+    (stream, reader)
+}
+
+async fn heard(notes: &mut Reader) -> serde_json::Value {
+    let event = notes.next().await.unwrap();
     let text = std::str::from_utf8(&event).unwrap();
     serde_json::from_str(text.split_once("data: ").unwrap().1.trim()).unwrap()
 }
@@ -35,7 +42,7 @@ fn id(text: &str) -> RequestId {
 #[tokio::test(start_paused = true)]
 async fn the_answer_finds_its_way_back_and_tokens_are_replaced_both_ways() {
     let asking = Arc::new(Asking::default());
-    let (stream, mut notes) = notes::channel(8);
+    let (stream, mut notes) = a_stream(8);
     let (one, mut first) = ask(method::SAMPLE, r#"{"x": 1.0,"_meta":{"progressToken":0,"k":2}}"#);
     let (two, second) = ask(method::ROOTS_LIST, r#"{"_meta":{"progressToken":0}}"#);
     asking.ask(one, Some(stream.clone()), PATIENCE);
@@ -62,7 +69,7 @@ async fn the_answer_finds_its_way_back_and_tokens_are_replaced_both_ways() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_withdrawn_or_not_answered_is_cancelled_at_the_agent() {
     let asking = Arc::new(Asking::default());
-    let (stream, mut notes) = notes::channel(8);
+    let (stream, mut notes) = a_stream(8);
     let (one, server) = ask(method::SAMPLE, "{}");
     asking.ask(one, Some(stream.clone()), PATIENCE);
     heard(&mut notes).await;
@@ -95,7 +102,7 @@ async fn whoever_cannot_be_asked_is_not_and_the_server_is_told() {
             .as_str()
             .contains("no open stream")
     );
-    let (stream, notes) = notes::channel(8);
+    let (stream, notes) = a_stream(8);
     drop(notes);
     let (two, server) = ask(method::SAMPLE, "{}");
     asking.ask(two, Some(stream), PATIENCE);
@@ -108,7 +115,7 @@ async fn whoever_cannot_be_asked_is_not_and_the_server_is_told() {
             .as_str()
             .contains("does not read")
     );
-    let (stream, _notes) = notes::channel(MAX_WAITING + 1);
+    let (stream, _notes) = a_stream(MAX_WAITING + 1);
     let mut servers = Vec::new();
     for _ in 0..=MAX_WAITING {
         let (one, server) = ask(method::SAMPLE, "{}");
