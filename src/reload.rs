@@ -151,6 +151,9 @@ impl Reloader {
         }
         let config = self.config.clone();
         self.load_plugins(&config, false).await;
+        // Whoever waits for the reload sees what it did.
+        let endpoints = self.router.endpoints();
+        join_all(endpoints.values().map(|e| e.fresh_view())).await;
     }
 
     async fn reload_config(&mut self) {

@@ -67,13 +67,7 @@ impl Shelf {
 
     /// What was shown before of what there is now, under the same names, for the policies failed: `before` is of
     /// `old` backends, the listing of others. What nobody decided about is not shown.
-    pub(super) fn as_before(
-        &self,
-        old: &[Arc<Backend>],
-        listing: &Listing,
-        lists: Vec<Known>,
-        fault: String,
-    ) -> Self {
+    pub(super) fn as_before(&self, old: &[Arc<Backend>], listing: &Listing, lists: Vec<Known>, fault: String) -> Self {
         let now: HashMap<(&str, &str), &Listed> = listing
             .items
             .iter()

@@ -72,7 +72,11 @@ impl View {
                     Ok(shown) => Shelf::decided(kind, &shown, lists),
                     Err(fault) => {
                         let endpoint = &*endpoint.name;
-                        tracing::warn!(endpoint, kind = kind.as_str(), "what agents see stays as it was: {fault}");
+                        tracing::warn!(
+                            endpoint,
+                            kind = kind.as_str(),
+                            "what agents see stays as it was: {fault}"
+                        );
                         old.as_before(&before.backends, &listing, lists, fault.to_string())
                     }
                 }
@@ -99,7 +103,10 @@ impl View {
     /// Why nothing of this kind is shown, where that is not for want of anything: no policy has decided yet what is.
     pub fn undecided(&self, kind: Kind) -> Option<&str> {
         let shelf = self.shelf(kind);
-        let why = shelf.fault.as_deref().unwrap_or("what is shown here is not decided yet");
+        let why = shelf
+            .fault
+            .as_deref()
+            .unwrap_or("what is shown here is not decided yet");
         (!shelf.decided).then_some(why)
     }
 
@@ -241,7 +248,11 @@ impl View {
         if let Some((_, there)) = self.owners(kind, name).into_iter().flatten().find(owner) {
             return Some(Named {
                 // A URI is the same on both sides.
-                name: if kind.is_named() { Arc::clone(there) } else { name.into() },
+                name: if kind.is_named() {
+                    Arc::clone(there)
+                } else {
+                    name.into()
+                },
                 presumed: false,
             });
         }

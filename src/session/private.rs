@@ -147,12 +147,7 @@ fn one(settings: &config::Backend) -> config::Backend {
 }
 
 /// The endpoint of a session, with these members from its next view on.
-fn own_endpoint(
-    session: &Session,
-    shared: &Endpoint,
-    view: &View,
-    members: Vec<Arc<Backend>>,
-) -> Arc<Endpoint> {
+fn own_endpoint(session: &Session, shared: &Endpoint, view: &View, members: Vec<Arc<Backend>>) -> Arc<Endpoint> {
     let mut own = lock(&session.own.0);
     if let Some(endpoint) = &own.endpoint {
         if !is_same(&endpoint.view(), view, &members) {

@@ -22,5 +22,6 @@ mod lists;
 mod loops;
 mod remote;
 mod restarts;
+mod shown;
 mod shutdown;
 mod words;

@@ -13,5 +13,6 @@ mod chains;
 mod defaults;
 mod faults;
 mod limits;
+mod lists;
 mod reload;
 mod support;
