@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::future::select_all;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::view::View;
 use super::{Following, Wanted, next_version};
@@ -65,11 +66,13 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             .iter()
             .flat_map(|b| Kind::ALL.map(|kind| b.list(kind)))
             .collect();
+        let began = Instant::now();
         let view = {
             // Not kept while nothing happens: a generation ends when nobody has it.
             let policy = Arc::clone(&policies.borrow_and_update());
             View::make(&shared, &now, &*policy).await
         };
+        tracing::debug!(endpoint = &*shared.name, took = ?began.elapsed(), "what agents see is made");
         let sound = view.is_sound();
         shared.publish(view);
         shared.made.send_replace(asking);

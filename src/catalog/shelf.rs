@@ -22,6 +22,8 @@ pub(super) struct Shelf {
     by_key: HashMap<Arc<str>, Vec<Owner>>,
     /// The lists it was made of, in the order of the backends.
     pub(super) lists: Vec<Known>,
+    /// The names of those.
+    backends: Arc<[Arc<str>]>,
     /// What is shown, in order, and what stands for the lists that are not known.
     pub(super) items: Vec<Listed>,
     /// Whether the policies ever decided about it.
@@ -61,21 +63,21 @@ impl Shelf {
             lists,
             decided: true,
             fault,
+            backends: Arc::clone(&listing.backends),
             ..Self::of(kind, listing.items.clone())
         }
     }
 
-    /// What was shown before of what there is now, under the same names, for the policies failed: `before` is of
-    /// `old` backends, the listing of others. What nobody decided about is not shown.
-    pub(super) fn as_before(&self, old: &[Arc<Backend>], listing: &Listing, lists: Vec<Known>, fault: String) -> Self {
+    /// What was shown before of what there is now, under the same names, for the policies failed. What nobody decided
+    /// about is not shown.
+    pub(super) fn as_before(&self, listing: &Listing, lists: Vec<Known>, fault: String) -> Self {
         let now: HashMap<(&str, &str), &Listed> = listing
             .items
             .iter()
             .filter_map(|item| Some(((&**listing.backends.get(item.backend)?, &*item.key), item)))
             .collect();
         let again = |shown: &Listed| {
-            let backend = old.get(shown.backend)?.name();
-            let item = now.get(&(&**backend, &*shown.key))?;
+            let item = now.get(&(&**self.backends.get(shown.backend)?, &*shown.key))?;
             Some(Listed {
                 name: Arc::clone(&shown.name),
                 ..Listed::clone(item)
@@ -85,6 +87,7 @@ impl Shelf {
             lists,
             decided: self.decided,
             fault: Some(fault),
+            backends: Arc::clone(&listing.backends),
             ..Self::of(listing.kind, self.items.iter().filter_map(again).collect())
         }
     }
@@ -203,5 +206,53 @@ mod tests {
         assert_eq!(shelf.text, r#"{"name":"k0"},{"name":"k1"}"#);
         assert_eq!(shelf.owners("k0").unwrap().len(), 1);
         assert_eq!(shelf.owners("k1").unwrap().len(), 2);
+    }
+
+    fn listing(backends: &[&str], items: &[(usize, &str, &str)]) -> Listing {
+        let item = |(at, key, name): &(usize, &str, &str)| Listed {
+            name: (*name).into(),
+            ..Listed::new(*at, key, RawJson::from(format!("{{\"name\":\"{key}\"}}")))
+        };
+        Listing {
+            kind: Kind::Tools,
+            endpoint: "".into(),
+            path_backend: None,
+            naming: "auto",
+            backends: backends.iter().map(|b| (*b).into()).collect(),
+            items: items.iter().map(item).collect(),
+            skipped: false,
+        }
+    }
+
+    #[test]
+    fn another_name_is_written_into_the_definition() {
+        let shown = Shelf::decided(
+            Kind::Tools,
+            &listing(&["a"], &[(0, "x", "a__x"), (0, "y", "y")]),
+            Vec::new(),
+        );
+        assert_eq!(shown.text, r#"{"name":"a__x"},{"name":"y"}"#);
+        assert_eq!(shown.owners("a__x").unwrap(), [(0, Arc::from("x"))]);
+        assert!(shown.owners("x").is_none());
+    }
+
+    #[test]
+    fn after_a_fault_what_was_shown_and_still_is_there_keeps_its_name_and_place() {
+        let good = listing(&["a", "b"], &[(1, "z", "b__z"), (0, "y", "a__y"), (0, "x", "a__x")]);
+        let good = Shelf::decided(Kind::Tools, &good, Vec::new());
+        // `x` is gone, `new` and `c` have come, and `b` is another position.
+        let now = listing(
+            &["c", "b", "a"],
+            &[(0, "y", "y"), (1, "z", "z"), (2, "y", "y"), (2, "new", "new")],
+        );
+        let left = good.as_before(&now, Vec::new(), "broken".to_owned());
+        assert_eq!(left.text, r#"{"name":"b__z"},{"name":"a__y"}"#);
+        assert_eq!(left.owners("a__y").unwrap(), [(2, Arc::from("y"))]);
+        assert!(left.decided && left.fault.is_some());
+        // And so again, after another one.
+        let again = left.as_before(&now, Vec::new(), "broken".to_owned());
+        assert_eq!(again.text, left.text);
+        let never = Shelf::default().as_before(&now, Vec::new(), "broken".to_owned());
+        assert!(!never.decided && never.text.is_empty());
     }
 }

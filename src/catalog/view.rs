@@ -77,7 +77,7 @@ impl View {
                             kind = kind.as_str(),
                             "what agents see stays as it was: {fault}"
                         );
-                        old.as_before(&before.backends, &listing, lists, fault.to_string())
+                        old.as_before(&listing, lists, fault.to_string())
                     }
                 }
             };

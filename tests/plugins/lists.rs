@@ -99,7 +99,7 @@ async fn tools_are_hidden_renamed_and_put_in_another_order() {
         (json!({ "do": "reverse" }), vec!["x", "y", "x"]),
         (json!({ "do": "describe-list" }), vec!["x", "y", "x"]),
     ] {
-        let generation = chain(&[orders.clone()]).await;
+        let generation = chain(std::slice::from_ref(&orders)).await;
         assert_eq!(shown(&generation, &listing).await.unwrap(), wanted, "{orders}");
     }
     let reversed = chain(&[json!({ "do": "reverse" })]).await;
@@ -185,7 +185,7 @@ async fn bad_answers_about_a_list_are_faults_and_end_as_on_fault_says() {
         output: 100,
         ..closed(guest(json!({ "do": "mark" })))
     };
-    let fault = shown(&alone(tight).await, &tools("auto", &[&["x"; 60]]))
+    let fault = shown(&*alone(tight).await, &tools("auto", &[&["x"; 60]]))
         .await
         .unwrap_err();
     assert_eq!(fault.kind, FaultKind::Output, "{fault}");

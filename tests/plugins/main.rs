@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_types,
+    clippy::print_stdout,
     reason = "tests against the real clock"
 )]
 
