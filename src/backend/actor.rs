@@ -191,6 +191,7 @@ impl Actor {
             self.probe_due,
             self.listing.due(),
             self.patience_ends(),
+            self.listening_due(),
             closed,
         ]
         .into_iter()
@@ -209,6 +210,7 @@ impl Actor {
         }
         self.end_overdue_fetches(now);
         self.end_patience(now);
+        self.listen_again(now);
         if let Some((_, why)) = self.closed.take_if(|(at, _)| *at <= now) {
             self.on(Event::Broken { why });
         }
@@ -235,7 +237,7 @@ impl Actor {
             Control::Subscriptions => self.update_listening(),
             Control::Tell(notification) => {
                 if self.facts.as_ref().is_some_and(|f| f.era == Era::Legacy) {
-                    self.send_own(&notification);
+                    self.send_bounded(&notification);
                 }
             }
             Control::LogLevel(level) => {

@@ -158,7 +158,7 @@ impl Actor {
         if self.settings.server_requests != ServerRequests::Serialize {
             return None;
         }
-        let (call, sink) = self.pending.only(Instant::now())?;
+        let (call, sink) = self.pending.only()?;
         Some((Some(call), sink?))
     }
 
@@ -173,7 +173,7 @@ impl Actor {
                 };
                 params.set("progressToken", token);
                 let line = write_request(None, method::PROGRESS, Some(&params.to_text()));
-                self.send_own(&line);
+                self.send_bounded(&line);
             }
         }
     }
@@ -204,13 +204,18 @@ impl Actor {
         }
     }
 
+    /// Something that a target can do without: dropped while it does not read.
+    pub(super) fn send_bounded(&mut self, line: &str) {
+        if self.connection.as_ref().is_some_and(|c| c.backlog() < MAX_BACKLOG) {
+            self.send_own(line);
+        }
+    }
+
     fn answer(&mut self, id: &RequestId, outcome: Result<&str, &str>) {
         // One that asks without end and does not read must not fill the memory.
         let room = self.connection.as_ref().is_some_and(|c| c.backlog() < MAX_BACKLOG);
         if room {
-            // What an agent spread over several lines must become one.
-            let line = write_response(id.as_raw(), outcome).replace(['\n', '\r'], " ");
-            self.send_own(&line);
+            self.send_own(&write_response(id.as_raw(), outcome));
         }
     }
 }

@@ -61,10 +61,11 @@ impl Connection {
         }
     }
 
-    /// Queues a message of the router's own.
+    /// Queues a message of the router's own. Parts of it may be an agent's, with line breaks between its tokens: what
+    /// a target reads as a line of its own would be a message that nobody checked.
     pub fn push_own(&mut self, message: &str) {
-        let mut line = Vec::with_capacity(message.len() + 1);
-        line.extend_from_slice(message.as_bytes());
+        let flat = |byte: u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte };
+        let mut line: Vec<u8> = message.bytes().map(flat).collect();
         line.push(b'\n');
         self.push(None, line);
     }

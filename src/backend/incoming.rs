@@ -1,5 +1,6 @@
 //! What a target says: answers, progress, log messages, changed lists, and junk.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -86,6 +87,9 @@ impl Actor {
             self.on_list(kind, response.outcome);
             return;
         }
+        if self.on_listen_end(id.as_raw()) {
+            return;
+        }
         let entry = id.as_raw().parse().ok().and_then(|id| self.pending.answered(id));
         let Some(entry) = entry else {
             // An answer to a cancelled call, or to the router's own requests whose answer does not matter.
@@ -135,7 +139,11 @@ impl Actor {
         let rank = level.as_deref().and_then(method::log_rank).unwrap_or(1);
         let owner = match self.connection.as_ref().and_then(|c| c.owner()) {
             Some(id) => self.pending.get_mut(id).and_then(|entry| entry.sink.clone()),
-            None => self.pending.sole_owner(Instant::now()),
+            // One agent's own target has nobody else to speak to.
+            None => match &self.shared.owner {
+                Some(owner) => Some(Arc::clone(&owner.sink)),
+                None => self.pending.sole_owner(Instant::now()),
+            },
         };
         match owner {
             Some(sink) => sink.log(rank, RawJson::slice_of(line, params)),

@@ -6,14 +6,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::handshake::modern_meta;
 use crate::wire::json::quote;
 use crate::wire::message::write_request;
 use crate::wire::{Era, Object, RawJson, Topic, method};
+
+/// The pause before a listen request that the target ended is made again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What one incarnation was asked to announce.
 #[derive(Debug, Default)]
@@ -26,6 +31,8 @@ pub(super) struct Listening {
     current: Option<String>,
     /// The one that will.
     next: Option<String>,
+    /// When one that ended is made again.
+    retry: Option<Instant>,
 }
 
 impl Listening {
@@ -77,7 +84,8 @@ impl Actor {
         match self.facts.as_ref().map(|f| f.era) {
             Some(Era::Modern) => {
                 let wanted = self.shared.subscriptions.wanted();
-                if wanted != self.listening.told {
+                // One at a time: what comes meanwhile is looked at when the present one is acknowledged.
+                if wanted != self.listening.told && self.listening.next.is_none() {
                     self.listening.told = wanted;
                     self.listen();
                 }
@@ -118,9 +126,43 @@ impl Actor {
         let id = self.listening.id("listen");
         let params = json!({ "_meta": modern_meta(), "notifications": filter });
         self.send_own(&write_request(Some(&id), method::LISTEN, Some(&params.to_string())));
-        // One that was never acknowledged is not waited for.
-        if let Some(overtaken) = self.listening.next.replace(id) {
-            self.stop_listening(&overtaken);
+        self.listening.next = Some(id);
+    }
+
+    /// A listen request was answered, which is its end. One that had counted is made again after a pause; one that was
+    /// refused is not, until something else is wanted. False where the answer is to something else.
+    pub(super) fn on_listen_end(&mut self, id: &str) -> bool {
+        if self.listening.next.as_deref() == Some(id) {
+            self.listening.next = None;
+            return true;
+        }
+        if self.listening.current.as_deref() != Some(id) {
+            return false;
+        }
+        self.listening.current = None;
+        self.listening.retry = Some(Instant::now() + RETRY);
+        true
+    }
+
+    /// When a listen request that ended is made again.
+    pub(super) fn listening_due(&self) -> Option<Instant> {
+        self.listening.retry
+    }
+
+    /// Makes it again. What changed meanwhile is found out by asking.
+    pub(super) fn listen_again(&mut self, now: Instant) {
+        if self.listening.retry.is_none_or(|due| due > now) {
+            return;
+        }
+        self.listening.retry = None;
+        self.listening.told = self.shared.subscriptions.wanted();
+        self.listen();
+        for topic in Topic::ALL {
+            let announced = self.facts.as_ref().is_some_and(|f| f.announces(topic));
+            topic
+                .kinds()
+                .filter(|_| announced)
+                .for_each(|kind| self.refresh(kind, false));
         }
     }
 
@@ -137,6 +179,7 @@ impl Actor {
                 if let Some(before) = self.listening.acknowledged(object.as_ref()) {
                     self.stop_listening(&before);
                 }
+                self.update_listening();
             }
             // During the handshake: the page that was answered already may be stale.
             (_, Some(topic)) if self.shake.is_some() => self.listing.stale(topic),

@@ -109,8 +109,7 @@ impl Backend {
     /// Whose alone it is, says this to its targets.
     pub async fn tell(&self, notification: &str) {
         for running in self.targets.load_full().iter() {
-            // JSON has line breaks between tokens only; the target reads lines.
-            let line = notification.replace(['\n', '\r'], " ");
+            let line = notification.to_owned();
             running.target.control(Control::Tell(line)).await;
         }
     }

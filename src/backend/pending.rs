@@ -12,7 +12,7 @@ use super::target::{Settled, Sink};
 use crate::call::AgentKey;
 
 /// A server may still log about a call that was cancelled. For so long its agent counts as having a call
-/// there, so that such a message is not taken for somebody else's.
+/// there, so that such a message is not taken for somebody else's. For requests it counts until it is answered.
 const GHOST_LIFE: Duration = Duration::from_secs(60);
 /// Cancelled calls remembered at most.
 const GHOSTS: usize = 1024;
@@ -42,6 +42,8 @@ pub struct Entry {
 pub struct Pending {
     entries: BTreeMap<u64, Entry>,
     ghosts: VecDeque<(u64, AgentKey, Instant)>,
+    /// There were more than are remembered.
+    forgot: bool,
 }
 
 impl Pending {
@@ -69,6 +71,7 @@ impl Pending {
         if entry.end.is_some() {
             if self.ghosts.len() == GHOSTS {
                 self.ghosts.pop_front();
+                self.forgot = true;
             }
             self.ghosts.push_back((id, entry.agent.clone(), now));
         }
@@ -76,13 +79,12 @@ impl Pending {
     }
 
     /// The only call that the target can be working on, and where its notifications go. One that was cancelled may
-    /// still be worked on, which is no matter where it was of the same agent.
-    pub fn only(&mut self, now: Instant) -> Option<(u64, Option<Arc<dyn Sink>>)> {
-        self.forget_ghosts(now);
+    /// still be worked on, however long ago that was; it is no matter where it was of the same agent.
+    pub fn only(&self) -> Option<(u64, Option<Arc<dyn Sink>>)> {
         let mut entries = self.entries.values();
         let first = entries.next()?;
         let same = |agent: &AgentKey| first.agent.owns() && *agent == first.agent;
-        let alone = entries.next().is_none() && self.ghosts.iter().all(|(_, agent, _)| same(agent));
+        let alone = entries.next().is_none() && !self.forgot && self.ghosts.iter().all(|(_, agent, _)| same(agent));
         alone.then(|| (first.id, first.sink.clone()))
     }
 
@@ -99,27 +101,24 @@ impl Pending {
 
     /// Where a message goes that names no call: to the one agent that has calls here, and only if what
     /// owns them is known to be one agent, or the call is the only one. Otherwise it could be anybody's.
-    pub fn sole_owner(&mut self, now: Instant) -> Option<Arc<dyn Sink>> {
-        self.forget_ghosts(now);
+    pub fn sole_owner(&self, now: Instant) -> Option<Arc<dyn Sink>> {
+        let young = |(_, agent, since): &(u64, AgentKey, Instant)| {
+            (now.duration_since(*since) <= GHOST_LIFE).then(|| agent.clone())
+        };
+        let ghosts: Vec<AgentKey> = self.ghosts.iter().filter_map(young).collect();
         let mut entries = self.entries.values();
         let first = entries.next()?;
-        let alone = entries.next().is_none() && self.ghosts.is_empty();
+        let alone = entries.next().is_none() && ghosts.is_empty();
         let one_agent = first.agent.owns()
             && self.entries.values().all(|e| e.agent == first.agent)
-            && self.ghosts.iter().all(|(_, agent, _)| *agent == first.agent);
+            && ghosts.iter().all(|agent| *agent == first.agent);
         (alone || one_agent).then(|| first.sink.clone()).flatten()
-    }
-
-    fn forget_ghosts(&mut self, now: Instant) {
-        let old = |since: &Instant| now.duration_since(*since) > GHOST_LIFE;
-        while self.ghosts.front().is_some_and(|(_, _, since)| old(since)) {
-            self.ghosts.pop_front();
-        }
     }
 
     /// Takes everything out, oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = Entry> + use<> {
         self.ghosts.clear();
+        self.forgot = false;
         std::mem::take(&mut self.entries).into_values()
     }
 }
@@ -165,11 +164,18 @@ mod tests {
         pending.cancel(3, now);
         assert!(pending.sole_owner(now).is_none(), "the cancelled call may still log");
         assert!(pending.sole_owner(now + GHOST_LIFE * 2).is_some());
+        let later = now + GHOST_LIFE * 2;
         pending.answered(1);
         pending.answered(2);
         pending.insert(entry(4, c.clone()));
-        assert!(pending.sole_owner(now).is_some(), "the only call");
+        assert!(pending.sole_owner(later).is_some(), "the only call");
+        assert!(
+            pending.only().is_none(),
+            "the cancelled one of another agent may still ask"
+        );
+        pending.answered(3);
+        assert!(pending.only().is_some(), "it was answered after all");
         pending.insert(entry(5, c));
-        assert!(pending.sole_owner(now).is_none(), "a connection owns nothing");
+        assert!(pending.sole_owner(later).is_none(), "a connection owns nothing");
     }
 }

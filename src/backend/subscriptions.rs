@@ -27,14 +27,13 @@ struct Table {
 }
 
 impl Subscriptions {
-    /// Adds one, and says what it is known by, and whether it is the first for its URI.
-    pub(super) fn add(&self, uri: &str, watcher: Arc<dyn Watcher>) -> (u64, bool) {
+    /// Adds one, and says what it is known by.
+    pub(super) fn add(&self, uri: &str, watcher: Arc<dyn Watcher>) -> u64 {
         let mut table = self.table();
         table.last += 1;
         let number = table.last;
-        let watchers = table.by_uri.entry(uri.into()).or_default();
-        watchers.insert(number, watcher);
-        (number, watchers.len() == 1)
+        table.by_uri.entry(uri.into()).or_default().insert(number, watcher);
+        number
     }
 
     /// Takes one away; true where it was the last for its URI.
@@ -104,20 +103,21 @@ impl Drop for Subscription {
 }
 
 impl Backend {
-    /// Somebody wants to hear of changes of a resource, until what is returned is dropped.
-    pub async fn subscribe(&self, uri: &str, watcher: Arc<dyn Watcher>) -> Subscription {
-        let (number, first) = self.shared.subscriptions.add(uri, watcher);
-        let targets: Vec<Arc<Target>> = self.targets.load().iter().map(|r| Arc::clone(&r.target)).collect();
-        if first {
-            for target in &targets {
-                target.control(Control::Subscriptions).await;
-            }
-        }
+    /// Somebody wants to hear of changes of a resource, until what is returned is dropped. The targets learn of it by
+    /// [`Self::tell_subscriptions`].
+    pub fn subscribe(&self, uri: &str, watcher: Arc<dyn Watcher>) -> Subscription {
         Subscription {
+            number: self.shared.subscriptions.add(uri, watcher),
             shared: Arc::downgrade(&self.shared),
-            targets: targets.iter().map(Arc::downgrade).collect(),
+            targets: self.targets.load().iter().map(|r| Arc::downgrade(&r.target)).collect(),
             uri: uri.into(),
-            number,
+        }
+    }
+
+    /// Tells the targets what is subscribed to by now; nothing, where that is what they know.
+    pub async fn tell_subscriptions(&self) {
+        for running in self.targets.load_full().iter() {
+            running.target.control(Control::Subscriptions).await;
         }
     }
 }
@@ -136,15 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_are_news_for_targets_and_updates_reach_whom_they_concern() {
+    fn the_last_is_news_for_targets_and_updates_reach_whom_they_concern() {
         let subscriptions = Subscriptions::default();
         let (a, b) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
-        let (one, first) = subscriptions.add("x://a", Arc::clone(&a) as _);
-        assert!(first);
-        let (two, first) = subscriptions.add("x://a", Arc::clone(&b) as _);
-        assert!(!first);
-        let (three, first) = subscriptions.add("x://b", Arc::clone(&b) as _);
-        assert!(first);
+        let one = subscriptions.add("x://a", Arc::clone(&a) as _);
+        let two = subscriptions.add("x://a", Arc::clone(&b) as _);
+        let three = subscriptions.add("x://b", Arc::clone(&b) as _);
         assert_eq!(subscriptions.wanted().len(), 2);
         for uri in ["x://a", "x://a/part", "x://b", "x://ab"] {
             subscriptions.updated(uri, &RawJson::from(format!("\"{uri}\"")));

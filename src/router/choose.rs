@@ -94,6 +94,10 @@ impl Router {
     ) -> Result<Selected, CallError> {
         let mut live = to.backend.live();
         if let Some(pinned) = &incoming.pinned {
+            if pinned.backend != *to.backend.name() {
+                // A policy sends it where nobody knows of it.
+                return Err(CallError::from(Reason::StateLost).at(&pinned.backend));
+            }
             let same = |(target, live): &(Arc<Target>, Live)| {
                 target.replica == pinned.replica && pinned.incarnation.is_none_or(|i| i == live.incarnation)
             };

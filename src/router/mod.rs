@@ -283,7 +283,7 @@ fn fault(fault: crate::policy::PolicyFault) -> CallError {
 }
 
 /// An error that would say "not sent" about a call that was written once says what is true instead.
-fn honest(error: CallError, written: Option<String>) -> CallError {
+pub fn honest(error: CallError, written: Option<String>) -> CallError {
     match written {
         Some(why) if error.delivery() != crate::error::Delivery::Unknown => {
             let then = error.message();

@@ -56,6 +56,12 @@ fn refused(id: &str, error: &str, agent: Era) -> Body {
             object.set("code", codes::INVALID_PARAMS.to_string());
             write_response(id, Err(&object.to_text())).into()
         }
+        // Neither has it one for what a user has to do elsewhere first; the message says what that is.
+        Some(codes::LEGACY_URL_ELICITATION) => {
+            let mut object = Object::parse(error).unwrap_or_default();
+            object.set("code", codes::INTERNAL_ERROR.to_string());
+            write_response(id, Err(&object.to_text())).into()
+        }
         _ => body,
     }
 }

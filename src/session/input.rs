@@ -1,6 +1,5 @@
 //! Results that ask for input (2026-07-28, SEP-2322): read, written, and the calls that bring what was asked for.
 
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::wire::json::{push_quoted, quote};
@@ -161,13 +160,14 @@ pub(super) fn digest(method: &str, params: &str) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();
     hash.update(method.as_bytes());
     for (key, value) in kept {
-        // Members sorted at every depth, spaces gone.
-        let raw: &RawValue = serde_json::from_str(value).ok()?;
-        let value: serde_json::Value = serde_json::from_str(raw.get()).ok()?;
         hash.update([0]);
         hash.update(key.as_bytes());
         hash.update([0]);
-        hash.update(value.to_string().as_bytes());
+        // Members sorted at every depth, spaces gone; what no value can hold, such as 1e999, as it was written.
+        match serde_json::from_str::<serde_json::Value>(value) {
+            Ok(value) => hash.update(value.to_string().as_bytes()),
+            Err(_) => hash.update(value.as_bytes()),
+        }
     }
     Some(hash.finalize().into())
 }
@@ -238,6 +238,7 @@ mod tests {
         ] {
             assert_eq!(digest("tools/call", same), first, "{same}");
         }
+        assert!(digest("tools/call", r#"{"a":{"deep":1e999}}"#).is_some());
         for other in [
             r#"{"name":"u","arguments":{"a":1,"b":[2]}}"#,
             r#"{"name":"t","arguments":{"a":2,"b":[2]}}"#,

@@ -14,6 +14,7 @@ use super::store::Session;
 use super::stream::Reader as StreamReader;
 use super::{Agents, accepted, accepts_events, answer, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
+use crate::error::{CallError, Reason};
 use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::message::Response as Answered;
 use crate::wire::message::{text, write_response};
@@ -203,6 +204,11 @@ impl Agents {
         };
         match message.method.as_ref() {
             method::PING => ready(Ok("{}")),
+            // What is said to the router alone, or asks for nothing: a server that agents share must not hear it from one.
+            unfit if method::is_no_request(unfit) => {
+                let error = CallError::from(Reason::MethodNotFound(unfit.to_owned()));
+                ready(Err(&error.to_wire()))
+            }
             method::SET_LEVEL => match wanted_level(message.params) {
                 Ok(rank) => {
                     session.level.store(rank, Ordering::Relaxed);

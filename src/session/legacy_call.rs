@@ -17,7 +17,7 @@ use crate::backend::Ask;
 use crate::call::{Call, Subject};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
-use crate::router::{Answer, Incoming, Listener, Pinned};
+use crate::router::{Answer, Incoming, Listener, Pinned, honest};
 use crate::wire::message::write_response;
 use crate::wire::{Era, Kind, Object, Request, method};
 
@@ -55,6 +55,12 @@ impl Agents {
             Ok(subject) => subject,
             Err(why) => return failed(Reason::InvalidParams(why).into()),
         };
+        if message.method == method::SUBSCRIBE
+            && let Some(subject) = &subject
+            && let Err(why) = session.may_subscribe(&subject.key)
+        {
+            return failed(Reason::InvalidParams(why).into());
+        }
         if let Some(tool) = subject.as_ref().filter(|s| s.kind == Kind::Tools)
             && own_tools::is_own(endpoint.view().settings.own_tools, &tool.key)
         {
@@ -154,7 +160,9 @@ impl Agents {
                 Err(why) => return Err(Reason::InputRefused(why).into()),
             };
             // Boxed: few calls are asked.
-            answer = Box::pin(self.call_again(incoming, required, answer.from)).await?;
+            answer = Box::pin(self.call_again(incoming, required, answer.from))
+                .await
+                .map_err(after_input)?;
         }
         let why = format!("it asked {MAX_ROUNDS} times and was not content");
         Err(Reason::InputRefused(why).into())
@@ -206,6 +214,20 @@ impl Agents {
             handed_over: false.into(),
         };
         self.router.call(&again).await
+    }
+}
+
+/// An error of a call that had got as far as asking for input.
+fn after_input(error: CallError) -> CallError {
+    match error.reason {
+        Reason::StateLost => {
+            let why = "its process is another one.".to_owned();
+            CallError {
+                reason: Reason::InputLost(why),
+                ..error
+            }
+        }
+        _ => honest(error, Some("it had asked for input by then".to_owned())),
     }
 }
 

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::events::{self, Followed, Long, Others};
 use super::notes::{self, NoteSender};
+use super::store::MAX_URI;
 use super::{Agents, at_once, error_object, json_reply};
 use crate::backend::Watcher;
 use crate::catalog::Endpoint;
@@ -60,12 +61,16 @@ impl Agents {
                         events: sender.clone(),
                         id: id.to_owned(),
                     });
-                    subscriptions.push(backend.subscribe(&uri, ear).await);
+                    subscriptions.push(backend.subscribe(&uri, ear));
                 }
             }
             if any {
                 heard.push(quote(&uri));
             }
+        }
+        // All of them are in: each target is told once.
+        for backend in view.backends.iter().filter(|_| !heard.is_empty()) {
+            backend.tell_subscriptions().await;
         }
         if !heard.is_empty() {
             granted.set("resourceSubscriptions", format!("[{}]", heard.join(",")));
@@ -109,6 +114,9 @@ fn filter(params: Option<&str>) -> Result<(Vec<Topic>, Vec<String>), &'static st
     };
     if uris.len() > MAX_RESOURCES {
         return Err("resourceSubscriptions has more than 1000 URIs");
+    }
+    if uris.iter().any(|uri| uri.len() > MAX_URI) {
+        return Err("resourceSubscriptions has a URI longer than 2 KiB");
     }
     Ok((topics.collect(), uris))
 }

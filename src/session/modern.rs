@@ -54,7 +54,7 @@ impl Agents {
                 events::reply(Box::pin(response), None, streams, &self.listen)
             }
             method::LISTEN => self.listen(endpoint, &message),
-            other if method::is_legacy_only(other) => {
+            other if method::is_legacy_only(other) || other.starts_with("notifications/") => {
                 let error = CallError::from(Reason::MethodNotFound(other.to_owned())).to_wire();
                 at_once(json_reply(StatusCode::NOT_FOUND, write_response(&id, Err(&error))))
             }

@@ -77,7 +77,13 @@ impl Agents {
             (None, None)
         };
         let progress = token.is_some() && notes.is_some();
-        let can_be_asked = asking::declares_any(Some(capabilities));
+        // No other result may ask for input.
+        let asks = matches!(
+            &*message.method,
+            method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ
+        );
+        let state = state.filter(|_| asks);
+        let can_be_asked = asks && asking::declares_any(Some(capabilities));
         let converses = can_be_asked || state.is_some();
         let mut heard = None;
         let listener = (notes.is_some() || converses).then(|| {

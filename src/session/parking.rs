@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use super::listener::CallListener;
 use crate::backend::Ask;
@@ -37,7 +38,7 @@ pub(super) struct Ongoing {
 
 /// The calls that wait.
 pub(super) struct Parking {
-    calls: Mutex<HashMap<String, Ongoing>>,
+    calls: Mutex<HashMap<String, (Ongoing, AbortHandle)>>,
     capacity: usize,
 }
 
@@ -63,19 +64,24 @@ impl Parking {
             call.run = spawned(call.run);
             call.spawned = true;
         }
-        lock(&self.calls).insert(id.clone(), call);
         let (parking, gone) = (Arc::downgrade(self), id.clone());
-        tokio::spawn(async move {
+        // Held until it is in, so that its end cannot come before it.
+        let mut calls = lock(&self.calls);
+        let end = tokio::spawn(async move {
             tokio::time::sleep(patience).await;
             // Dropping it cancels the call and refuses what was asked.
-            drop(Weak::upgrade(&parking).and_then(|parking| parking.take(&gone)));
+            drop(Weak::upgrade(&parking).and_then(|parking| lock(&parking.calls).remove(&gone)));
         });
+        calls.insert(id.clone(), (call, end.abort_handle()));
+        drop(calls);
         Ok(id)
     }
 
     /// The call that waits under that name.
     pub(super) fn take(&self, id: &str) -> Option<Ongoing> {
-        lock(&self.calls).remove(id)
+        let (call, end) = lock(&self.calls).remove(id)?;
+        end.abort();
+        Some(call)
     }
 }
 

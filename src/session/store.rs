@@ -24,6 +24,11 @@ use crate::config;
 use crate::wire::message::write_request;
 use crate::wire::{RawJson, RequestId, Topic, Version, method};
 
+/// Bytes of the URI of a resource that is subscribed to at most: it is kept, and told to every incarnation.
+pub(super) const MAX_URI: usize = 2 * 1024;
+/// Resources that one session subscribes to at most.
+const MAX_SUBSCRIPTIONS: usize = 1000;
+
 /// The default severity: what an agent that never asked gets.
 pub const DEFAULT_LEVEL: u8 = 1;
 
@@ -85,6 +90,17 @@ impl Session {
         AgentKey::Session(self.number)
     }
 
+    /// It is over: what runs for it is cancelled, and what is its own is let go.
+    fn close(&self) {
+        for (_, cancel) in lock(&self.running).drain() {
+            // The request may have ended in this moment.
+            let _ = cancel.send(());
+        }
+        lock(&self.subscriptions).clear();
+        self.streams.end_all();
+        self.asking.end();
+    }
+
     /// What the agent said in `initialize`, and which backend it meant since.
     pub fn introduction(&self) -> Arc<Introduction> {
         self.introduction.load_full()
@@ -130,8 +146,21 @@ impl Session {
     /// The agent wants to hear of changes of a resource of `backend`.
     pub(super) async fn subscribe(self: &Arc<Self>, uri: &str, backend: &Backend) {
         let ear = Arc::new(Ear(Arc::downgrade(self)));
-        let subscription = backend.subscribe(uri, ear).await;
+        let subscription = backend.subscribe(uri, ear);
         lock(&self.subscriptions).insert(uri.to_owned(), subscription);
+        backend.tell_subscriptions().await;
+    }
+
+    /// Whether it may subscribe to that too; an error says why not.
+    pub(super) fn may_subscribe(&self, uri: &str) -> Result<(), String> {
+        let known = lock(&self.subscriptions);
+        if uri.len() > MAX_URI {
+            return Err(format!("the URI is longer than {MAX_URI} bytes"));
+        }
+        if known.len() >= MAX_SUBSCRIPTIONS && !known.contains_key(uri) {
+            return Err(format!("a session subscribes to {MAX_SUBSCRIPTIONS} resources at most"));
+        }
+        Ok(())
     }
 
     /// It no longer does.
@@ -289,8 +318,7 @@ impl Store {
     pub fn end(&self, id: &str) -> bool {
         let ended = lock(&self.sessions).remove(id);
         ended.is_some_and(|session| {
-            session.streams.end_all();
-            session.asking.end();
+            session.close();
             true
         })
     }

@@ -16,6 +16,8 @@ pub const HEADER_MISMATCH: i64 = -32020;
 pub const MISSING_CAPABILITY: i64 = -32021;
 /// Up to 2025-11-25: there is no such resource. Not to be sent to modern clients.
 pub const LEGACY_NOT_FOUND: i64 = -32002;
+/// 2025-11-25: the user has to open a URL first. Not to be sent to modern clients.
+pub const LEGACY_URL_ELICITATION: i64 = -32042;
 /// 2026-07-28: the protocol version is not spoken here.
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 

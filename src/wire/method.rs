@@ -84,6 +84,12 @@ pub fn log_rank(level: &str) -> Option<u8> {
         .and_then(|p| u8::try_from(p).ok())
 }
 
+/// True for what no agent can ask of a server through the router: handshakes and streams are the router's own, and
+/// notifications have no answer.
+pub fn is_no_request(method: &str) -> bool {
+    matches!(method, INITIALIZE | DISCOVER | LISTEN) || method.starts_with("notifications/")
+}
+
 /// True for methods that the modern era no longer has: the router answers them as unknown there, whoever may know
 /// them.
 pub fn is_legacy_only(method: &str) -> bool {

@@ -15,6 +15,7 @@ mod bounds;
 mod bytes;
 mod deaths;
 mod fake;
+mod hostile;
 mod many;
 mod refusals;
 #[path = "../support/mod.rs"]
