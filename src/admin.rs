@@ -4,15 +4,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::auth::{self, Guard, Refused};
 use crate::backend::BackendStatus;
 use crate::reload::{Reload, ReloadStatus};
 use crate::router::Router;
 use crate::session::Agents;
-use crate::transport::{Front, HttpRequest, Page, Replying};
+use crate::transport::{Admitting, Front, Head, HttpReply, HttpRequest, Page, Replying};
+use crate::wire::codes;
+use crate::wire::message::write_response;
 
 /// Lines of each target's stderr in a full status.
 const STDERR_LINES: usize = 10;
@@ -121,10 +126,54 @@ pub struct Door {
     pub agents: Arc<Agents>,
     /// Answers for the pages.
     pub admin: Arc<Admin>,
+    /// Asks who comes.
+    pub guard: Arc<Guard>,
+}
+
+/// A request as the guard sees it.
+fn asked<'a>(head: &Head<'a>) -> auth::Request<'a> {
+    auth::Request {
+        endpoint: head.endpoint,
+        query: head.uri.query(),
+        headers: head.headers,
+        secure: head.secure,
+    }
+}
+
+/// What is said to those who are not let in.
+fn turned_away(refused: Refused) -> HttpReply {
+    let Refused { status, challenge, why } = refused;
+    let mut headers = HeaderMap::new();
+    if let Some(Ok(challenge)) = challenge.as_deref().map(HeaderValue::from_str) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    let error = json!({ "code": codes::INVALID_REQUEST, "message": why });
+    HttpReply::Json {
+        status,
+        headers,
+        body: write_response("null", Err(&error.to_string())).into(),
+    }
 }
 
 impl Front for Door {
-    fn serve(self: Arc<Self>, request: HttpRequest) -> Replying {
+    fn admit<'a>(&'a self, head: Head<'a>) -> Admitting<'a> {
+        Box::pin(async move { self.guard.admit(asked(&head)).await.map_err(turned_away) })
+    }
+
+    fn metadata(&self, head: Head<'_>) -> Option<Page> {
+        let body = self.guard.metadata(asked(&head))?.into();
+        Some(Page {
+            status: http::StatusCode::OK,
+            content_type: "application/json",
+            body,
+        })
+    }
+
+    fn serve(self: Arc<Self>, mut request: HttpRequest) -> Replying {
+        if request.principal.is_some() {
+            // It has done its work, and is nobody else's matter: neither a policy's nor a session's.
+            request.headers.remove(AUTHORIZATION);
+        }
         Arc::clone(&self.agents).serve(request)
     }
 

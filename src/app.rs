@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Door};
+use crate::auth::{Fetch, Guard};
 use crate::backend::Backend;
 use crate::config;
 use crate::error::Reason;
@@ -19,6 +20,7 @@ use crate::plugin::{Compiler, Host};
 use crate::policy::NoPolicy;
 use crate::process::{Native, Spawner};
 use crate::reload::{Reader, Reloader};
+use crate::remote::web;
 use crate::router::{Policies, Router};
 use crate::session::Agents;
 use crate::shutdown::{Phase, Shutdown};
@@ -70,6 +72,7 @@ pub struct App {
     router: Arc<Router>,
     agents: Arc<Agents>,
     admin: Arc<Admin>,
+    guard: Arc<Guard>,
     reloader: Reloader,
 }
 
@@ -90,15 +93,23 @@ impl App {
             } else {
                 address.ip().to_string()
             };
+            let everybody = match config.asks("").0 {
+                None => "anybody who reaches it can call all tools: set `auth` in [listen]. ",
+                Some(_) => "",
+            };
             warn!(
-                "anybody who reaches {address} can call all tools: there is no authentication yet. Requests for another \
+                "listening on {address}, which is no loopback address. {everybody}Requests for another \
                  Host than {own} are refused unless listen.allowed-hosts has it"
             );
         }
         let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| Fatal::Policies(e.to_string()))?;
         let router = Arc::new(Router::new(Policies::new(Arc::new(NoPolicy))));
         let spawner: Arc<dyn Spawner> = Arc::new(Native);
-        let (reload, reloader) = Reloader::start(reader, loaded, host, Arc::clone(&router), Arc::clone(&spawner))
+        let fetch: Fetch =
+            Arc::new(|uri, ca_file, limit| Box::pin(async move { web::get(uri, ca_file.as_deref(), limit).await }));
+        let guard = Guard::new(&config, fetch);
+        let guarded = (Arc::clone(&router), Arc::clone(&guard));
+        let (reload, reloader) = Reloader::start(reader, loaded, host, guarded, Arc::clone(&spawner))
             .await
             .map_err(Fatal::Plugin)?;
         let agents = Agents::new(
@@ -115,6 +126,7 @@ impl App {
             router,
             agents,
             admin,
+            guard,
             reloader,
         })
     }
@@ -128,6 +140,7 @@ impl App {
             router,
             agents,
             admin,
+            guard,
             reloader,
         } = self;
         let watcher = match Watcher::new() {
@@ -146,6 +159,7 @@ impl App {
         let door = Arc::new(Door {
             agents: Arc::clone(&agents),
             admin,
+            guard,
         });
         let stop = {
             let signals = shutdown.subscribe();

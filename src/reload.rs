@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use crate::auth::Guard;
 use crate::backend::Backend;
 use crate::catalog::Endpoint;
 use crate::config::{self, Config, Problems};
@@ -45,6 +46,7 @@ pub struct Reloader {
     generations: Vec<Weak<Generation>>,
     number: u64,
     router: Arc<Router>,
+    guard: Arc<Guard>,
     spawner: Arc<dyn Spawner>,
     status: Arc<Mutex<Shown>>,
     asks: mpsc::Receiver<oneshot::Sender<()>>,
@@ -57,7 +59,7 @@ impl Reloader {
         reader: Reader,
         loaded: config::Loaded,
         host: Arc<Host>,
-        router: Arc<Router>,
+        (router, guard): (Arc<Router>, Arc<Guard>),
         spawner: Arc<dyn Spawner>,
     ) -> Result<(Reload, Self), String> {
         let (asks_sender, asks) = mpsc::channel(4);
@@ -76,6 +78,7 @@ impl Reloader {
             generations: Vec::new(),
             number: 0,
             router,
+            guard,
             spawner,
             status: Arc::clone(&status),
             asks,
@@ -198,6 +201,8 @@ impl Reloader {
     /// Brings backends and endpoints to `config`.
     async fn apply(&mut self, config: Config) {
         let changes = config::diff(&self.config, &config);
+        // Before anything new can be reached.
+        self.guard.configure(&config);
         let mut backends = (*self.router.backends()).clone();
         for name in &changes.backends_added {
             if let Some(settings) = config.backends.get(name) {

@@ -157,7 +157,7 @@ impl Printer {
 }
 
 /// A table in one line, its values expanded when they are read.
-fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a str)>) -> String {
+pub(super) fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a str)>) -> String {
     let pairs: Vec<String> = pairs
         .map(|(key, value)| format!("{} = {}", quote(key), quote(&escape(value))))
         .collect();

@@ -18,7 +18,7 @@ use crate::wire::{Message, Object, Topic, Version, header, method};
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("pointsman/", env!("CARGO_PKG_VERSION")));
+pub(super) const AGENT: HeaderValue = HeaderValue::from_static(concat!("pointsman/", env!("CARGO_PKG_VERSION")));
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// Time for the server to take note of the end of its session.
 const FAREWELL: Duration = Duration::from_secs(2);

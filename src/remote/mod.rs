@@ -18,6 +18,7 @@ mod stream;
 mod tests;
 #[cfg(unix)]
 mod unix;
+pub mod web;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

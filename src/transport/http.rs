@@ -109,6 +109,7 @@ pub async fn serve(
         front,
         hosts: bound.local_addr().map(|address| Hosts::new(address, &listen)),
         max_body: listen.max_body,
+        secure: false,
     });
     let (tell, told) = tokio::sync::watch::channel(false);
     let mut connections = JoinSet::new();

@@ -161,6 +161,39 @@ impl Dice {
             ..Backend::default()
         }
     }
+    fn auth(&mut self) -> BTreeMap<String, Auth> {
+        let keys = match self.below(3) {
+            0 => Keys::Discovered,
+            1 => Keys::Url("https://id.example/keys?x=${HOME}".to_owned()),
+            _ => Keys::File {
+                path: PathBuf::from("/keys.json"),
+                text: "{}".to_owned(),
+            },
+        };
+        let jwt = Jwt {
+            audience: self.texts(),
+            algorithms: vec![self.word()],
+            leeway: self.time(),
+            principal: self.text(),
+            labels: self.env(),
+            wait: self.time(),
+            ca_file: self.flag().then(|| self.path()),
+            ..Jwt::new("https://id.example/realm".to_owned(), keys)
+        };
+        let token = |dice: &mut Self| Token {
+            sha256: digest(dice.text().as_bytes()),
+            scopes: vec!["a".to_owned(), "b:c".to_owned()],
+            labels: dice.env(),
+        };
+        let tokens = (0..self.below(3)).map(|n| (format!("{n} \"é"), token(self))).collect();
+        let kinds = [("ci", AuthKind::Tokens(tokens)), ("people", AuthKind::Jwt(jwt.into()))];
+        let scopes = vec!["mcp".to_owned()];
+        let auth = |(name, kind): (&str, _)| {
+            let scopes = scopes.clone();
+            (name.to_owned(), Auth { kind, scopes })
+        };
+        kinds.map(auth).into()
+    }
     fn plugin(&mut self) -> Plugin {
         let cpu = self.time();
         Plugin {
@@ -184,6 +217,8 @@ impl Dice {
         let names: Vec<String> = backends.keys().cloned().collect();
         let endpoint = |dice: &mut Self| Endpoint {
             backends: (!names.is_empty() && dice.flag()).then(|| names.clone()),
+            auth: dice.flag().then(|| "people".to_owned()),
+            scopes: vec!["tools:call".to_owned()],
             names: dice.word(),
             errors: dice.word(),
             page_size: dice.count(),
@@ -193,6 +228,12 @@ impl Dice {
         Config {
             listen: Listen {
                 address: ([127, 0, 0, self.below(255) as u8], self.below(65_536) as u16).into(),
+                auth: Some(["none", "people", "ci"][self.below(2) as usize + 1].to_owned()),
+                public_url: self.flag().then(|| "https://router.example:8".to_owned()),
+                tls: self.flag().then(|| Tls {
+                    cert: self.path(),
+                    key: self.path(),
+                }),
                 allowed_hosts: vec!["router.lan".to_owned()],
                 allowed_origins: vec!["https://app.example:8".to_owned()],
                 max_connections: self.count(),
@@ -219,6 +260,7 @@ impl Dice {
                 parked: self.count(),
                 answer_wait: self.time(),
             },
+            auth: self.auth(),
             endpoints: (0..self.below(3)).map(|n| (format!("e{n}"), endpoint(self))).collect(),
             backends,
             plugins,
@@ -244,7 +286,7 @@ proptest! {
     fn what_is_shown_loads_back(row in proptest::collection::vec(any::<u32>(), 0..400)) {
         let config = Dice(row.into_iter()).config();
         let shown = show(&config, Secrets::Shown);
-        let loaded = with_files(&[], |outside| parse(&shown, Path::new("/elsewhere/p.toml"), outside));
+        let loaded = with_files(&[("/keys.json", "{}")], |outside| parse(&shown, Path::new("/elsewhere/p.toml"), outside));
         match loaded {
             Ok(loaded) => prop_assert_eq!(loaded.config, config),
             Err(problems) => prop_assert!(false, "{problems}\n{shown}"),
