@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::value::RawValue;
 
 use super::events::{self, Response};
+use super::legacy_call::Sender;
 use super::lists::{self, Reader};
 use super::notes::Notes;
 use super::store::Session;
@@ -83,8 +84,8 @@ impl Agents {
         match message {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
-                let headers = std::mem::take(&mut request.headers);
-                let (response, notes) = self.legacy_request(session, endpoint, headers, body, message, streams);
+                let sender = Sender::of(&mut request);
+                let (response, notes) = self.legacy_request(session, endpoint, sender, body, message, streams);
                 events::reply(response, notes, true, streams, &self.listen)
             }
             Message::Notification(notification) => {
@@ -119,7 +120,7 @@ impl Agents {
         self: Arc<Self>,
         session: Arc<Session>,
         endpoint: Arc<Endpoint>,
-        request: HttpRequest,
+        mut request: HttpRequest,
     ) -> Replying {
         let body = match text(request.body.clone()) {
             Ok(body) => body,
@@ -142,13 +143,15 @@ impl Agents {
                 &format!("a batch has 1 to {MAX_BATCH} messages"),
             ));
         }
+        let streams = accepts_events(&request.headers);
+        let sender = Sender::of(&mut request);
         let mut responses: Vec<Response> = Vec::new();
         for item in items {
             match Message::parse(item.get()) {
                 Ok(Message::Request(message)) => {
-                    let headers = request.headers.clone();
+                    let sender = sender.clone();
                     responses.push(
-                        self.legacy_request(&session, &endpoint, headers, &body, message, false)
+                        self.legacy_request(&session, &endpoint, sender, &body, message, false)
                             .0,
                     );
                 }
@@ -172,7 +175,7 @@ impl Agents {
             let texts: Vec<String> = all.into_iter().map(|body| body.text).collect();
             format!("[{}]", texts.join(",")).into()
         });
-        events::reply(all, None, true, accepts_events(&request.headers), &self.listen)
+        events::reply(all, None, true, streams, &self.listen)
     }
 
     /// A request of a session: its response as it becomes ready, and the notifications before it.
@@ -180,13 +183,13 @@ impl Agents {
         self: &Arc<Self>,
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
-        headers: HeaderMap,
+        sender: Sender,
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<Notes>) {
         if message.method == method::TOOLS_CALL {
-            return self.legacy_call(session, endpoint, headers, body, message, streams);
+            return self.legacy_call(session, endpoint, sender, body, message, streams);
         }
         let id = message.id.as_raw().to_owned();
         let ready = |outcome: Result<&str, &str>| -> (Response, Option<Notes>) {
@@ -219,7 +222,7 @@ impl Agents {
             },
             other => match Kind::listed_by(other) {
                 Some(kind) => (self.legacy_list(session, endpoint, kind, id, message.params), None),
-                None => self.legacy_call(session, endpoint, headers, body, message, streams),
+                None => self.legacy_call(session, endpoint, sender, body, message, streams),
             },
         }
     }
@@ -237,6 +240,7 @@ impl Agents {
         let reader = Reader {
             era: Era::Legacy,
             agent: Some(session.key()),
+            principal: session.principal.clone(),
         };
         Box::pin(async move {
             let position = kind.topic().position();

@@ -15,7 +15,7 @@ use super::lists::versions;
 use super::notes::{self, NoteSender, Notes};
 use super::private::Own;
 use crate::backend::{Ask, Backend, Subscription, Watcher, refusal};
-use crate::call::{AgentKey, Introduction};
+use crate::call::{AgentKey, Introduction, Principal};
 use crate::catalog::Endpoint;
 use crate::config;
 use crate::transport::sse;
@@ -33,6 +33,8 @@ pub struct Session {
     pub version: Version,
     /// The name of the endpoint where it was opened. The endpoint itself may be removed and come back.
     pub endpoint: Arc<str>,
+    /// Who opened it, where that was asked: nobody else may use it.
+    pub principal: Option<Arc<Principal>>,
     /// What the agent said in `initialize`.
     pub introduction: Arc<Introduction>,
     /// The least severity of log messages wanted.
@@ -213,6 +215,7 @@ impl Store {
         version: Version,
         endpoint: &Endpoint,
         introduction: Introduction,
+        principal: Option<Arc<Principal>>,
     ) -> Option<(String, Arc<Session>)> {
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).ok()?;
@@ -224,6 +227,7 @@ impl Store {
             endpoint: Arc::clone(&endpoint.name),
             can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
             introduction: Arc::new(introduction),
+            principal,
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
             known_lists,
@@ -302,7 +306,7 @@ mod tests {
 
     fn open(store: &Store) -> Option<(String, Arc<Session>)> {
         let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new());
-        store.open(Version::V20250618, &endpoint, Introduction::default())
+        store.open(Version::V20250618, &endpoint, Introduction::default(), None)
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,5 +13,6 @@ mod chains;
 mod defaults;
 mod faults;
 mod limits;
+mod principal;
 mod reload;
 mod support;
