@@ -33,6 +33,8 @@ pub struct Status {
     pub uptime_s: u64,
     /// Where it listens.
     pub address: String,
+    /// Whether it does so behind TLS.
+    pub tls: bool,
     /// Legacy sessions.
     pub sessions: usize,
     /// Its backends.
@@ -48,17 +50,24 @@ pub struct Admin {
     agents: Arc<Agents>,
     reload: Reload,
     address: SocketAddr,
+    tls: bool,
     started: Instant,
 }
 
 impl Admin {
     /// Administration of these parts.
-    pub fn new(router: Arc<Router>, agents: Arc<Agents>, reload: Reload, address: SocketAddr) -> Arc<Self> {
+    pub fn new(
+        router: Arc<Router>,
+        agents: Arc<Agents>,
+        reload: Reload,
+        (address, tls): (SocketAddr, bool),
+    ) -> Arc<Self> {
         Arc::new(Self {
             router,
             agents,
             reload,
             address,
+            tls,
             started: Instant::now(),
         })
     }
@@ -70,6 +79,7 @@ impl Admin {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             address: self.address.to_string(),
+            tls: self.tls,
             sessions: self.agents.sessions(),
             backends: self.router.backends().values().map(|b| b.status(lines)).collect(),
             reload: self.reload.status(),

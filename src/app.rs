@@ -19,7 +19,7 @@ use crate::keys;
 use crate::plugin::{Compiler, Host};
 use crate::policy::NoPolicy;
 use crate::process::{Native, Spawner};
-use crate::reload::{Reader, Reloader};
+use crate::reload::{Parts, Reader, Reloader};
 use crate::remote::web;
 use crate::router::{Policies, Router};
 use crate::session::Agents;
@@ -38,6 +38,9 @@ pub enum Fatal {
         /// Why.
         error: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("[listen.tls]: {0}")]
+    Tls(String),
     /// The policy host cannot start.
     #[error("the policy host cannot start: {0}")]
     Policies(String),
@@ -86,6 +89,13 @@ impl App {
             error,
         };
         let bound = transport::bind(&config.listen).await.map_err(listen_error)?;
+        let tls = config
+            .listen
+            .tls
+            .as_ref()
+            .map(transport::Tls::load)
+            .transpose()
+            .map_err(Fatal::Tls)?;
         let address = bound.local_addr().unwrap_or(config.listen.address);
         if !address.ip().to_canonical().is_loopback() {
             let own = if address.ip().is_unspecified() {
@@ -108,8 +118,13 @@ impl App {
         let fetch: Fetch =
             Arc::new(|uri, ca_file, limit| Box::pin(async move { web::get(uri, ca_file.as_deref(), limit).await }));
         let guard = Guard::new(&config, fetch);
-        let guarded = (Arc::clone(&router), Arc::clone(&guard));
-        let (reload, reloader) = Reloader::start(reader, loaded, host, guarded, Arc::clone(&spawner))
+        let parts = Parts {
+            router: Arc::clone(&router),
+            guard: Arc::clone(&guard),
+            tls: tls.clone(),
+            spawner: Arc::clone(&spawner),
+        };
+        let (reload, reloader) = Reloader::start(reader, loaded, host, parts)
             .await
             .map_err(Fatal::Plugin)?;
         let agents = Agents::new(
@@ -118,11 +133,16 @@ impl App {
             keys::sealer(config.router.key_file.as_deref()),
             spawner,
         );
-        let admin = Admin::new(Arc::clone(&router), Arc::clone(&agents), reload, address);
+        let admin = Admin::new(
+            Arc::clone(&router),
+            Arc::clone(&agents),
+            reload,
+            (address, tls.is_some()),
+        );
         Ok(Self {
             address,
             config,
-            bound,
+            bound: bound.secured(tls),
             router,
             agents,
             admin,

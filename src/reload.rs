@@ -3,6 +3,7 @@
 //! A bad plugin never holds up a good configuration, and a bad configuration never touches running plugins.
 
 mod handle;
+mod parts;
 mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,19 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::auth::Guard;
 use crate::backend::Backend;
 use crate::catalog::Endpoint;
 use crate::config::{self, Config, Problems};
 use crate::error::Reason;
 use crate::plugin::{Generation, Host, Loaded};
 use crate::policy::Policy;
-use crate::process::Spawner;
-use crate::router::Router;
 use crate::watch::{Hint, Watcher};
 
 use self::handle::Shown;
 pub use self::handle::{Reload, ReloadStatus};
+pub use self::parts::Parts;
 pub use self::pipeline::words as misfit_words;
 
 /// Under this name the pipeline as a whole is refused; no plugin can have it.
@@ -45,9 +44,7 @@ pub struct Reloader {
     pipeline: config::Pipeline,
     generations: Vec<Weak<Generation>>,
     number: u64,
-    router: Arc<Router>,
-    guard: Arc<Guard>,
-    spawner: Arc<dyn Spawner>,
+    parts: Parts,
     status: Arc<Mutex<Shown>>,
     asks: mpsc::Receiver<oneshot::Sender<()>>,
 }
@@ -59,8 +56,7 @@ impl Reloader {
         reader: Reader,
         loaded: config::Loaded,
         host: Arc<Host>,
-        (router, guard): (Arc<Router>, Arc<Guard>),
-        spawner: Arc<dyn Spawner>,
+        parts: Parts,
     ) -> Result<(Reload, Self), String> {
         let (asks_sender, asks) = mpsc::channel(4);
         let status = Arc::new(Mutex::new(Shown::default()));
@@ -77,9 +73,7 @@ impl Reloader {
             pipeline: config::Pipeline::default(),
             generations: Vec::new(),
             number: 0,
-            router,
-            guard,
-            spawner,
+            parts,
             status: Arc::clone(&status),
             asks,
         };
@@ -156,6 +150,9 @@ impl Reloader {
     }
 
     async fn reload_config(&mut self) {
+        if let Some(tls) = &self.parts.tls {
+            tls.renew().await;
+        }
         let reader = Arc::clone(&self.reader);
         let read = tokio::task::spawn_blocking(move || reader()).await;
         let loaded = match read {
@@ -202,14 +199,14 @@ impl Reloader {
     async fn apply(&mut self, config: Config) {
         let changes = config::diff(&self.config, &config);
         // Before anything new can be reached.
-        self.guard.configure(&config);
-        let mut backends = (*self.router.backends()).clone();
+        self.parts.guard.configure(&config);
+        let mut backends = (*self.parts.router.backends()).clone();
         for name in &changes.backends_added {
             if let Some(settings) = config.backends.get(name) {
                 info!(backend = name, "added");
                 backends.insert(
                     name.clone(),
-                    Backend::start(name, settings.clone(), Arc::clone(&self.spawner)),
+                    Backend::start(name, settings.clone(), Arc::clone(&self.parts.spawner)),
                 );
             }
         }
@@ -231,7 +228,7 @@ impl Reloader {
                 backend.reconfigure(settings.clone(), respawn).await;
             }
         }
-        self.router.set_backends(backends.clone());
+        self.parts.router.set_backends(backends.clone());
         self.set_endpoints(&config, &backends);
         for backend in removed {
             info!(backend = %backend.name(), "removed");
@@ -267,7 +264,7 @@ impl Reloader {
             };
             wanted.push((name.clone(), Some(name.as_str()), settings, vec![Arc::clone(backend)]));
         }
-        let old = self.router.endpoints();
+        let old = self.parts.router.endpoints();
         let mut endpoints = BTreeMap::new();
         for (name, backend, settings, members) in wanted {
             // The same endpoint goes on under its name: sessions and streams hold on to it.
@@ -280,7 +277,7 @@ impl Reloader {
             };
             endpoints.insert(name, endpoint);
         }
-        self.router.set_endpoints(endpoints);
+        self.parts.router.set_endpoints(endpoints);
     }
 
     /// Loads what changed of the plugins of `config` and makes a new generation of it. Where a plugin is
@@ -346,7 +343,10 @@ impl Reloader {
         self.number = generation.generation();
         self.loaded = loaded;
         self.pipeline = pipeline;
-        self.router.policies().swap(Arc::clone(&generation) as Arc<dyn Policy>);
+        self.parts
+            .router
+            .policies()
+            .swap(Arc::clone(&generation) as Arc<dyn Policy>);
         let number = self.number;
         // Before the count: status must not keep the generation before alive.
         self.shown().generation = Some(Arc::clone(&generation));

@@ -2,7 +2,7 @@
 //!
 //! `http` accepts and stops, `connection` drives one socket against its deadlines (`watch` says what the socket
 //! is doing), `request` turns HTTP requests into [`HttpRequest`]s, `hosts` keeps other sites' pages out,
-//! `reply` and `sse` make the bytes that go back. `local` has the other doors: sockets that only their owner can open.
+//! `reply` and `sse` make the bytes that go back, `tls` keeps the certificate. `local` has the other doors: sockets that only their owner can open.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,9 +22,11 @@ mod request;
 pub mod sse;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod watch;
 
 pub use self::http::{Bound, bind, serve};
+pub use self::tls::Tls;
 
 /// One HTTP request to an endpoint, its body complete.
 #[derive(Debug)]

@@ -17,4 +17,5 @@ mod asking;
 mod issuer;
 mod owners;
 mod server;
+mod tls;
 mod tokens;
