@@ -4,7 +4,7 @@ use super::expand::escape;
 use super::show::{Printer, list, quote};
 use super::show_backend::pairs;
 use super::values::Word;
-use super::{Auth, AuthKind, Jwt, Keys, Token};
+use super::{Auth, AuthKind, Jwt, Keys, OAuth, Token, TokenServer};
 
 impl Printer {
     /// One `[auth.NAME]` with its tokens.
@@ -22,6 +22,38 @@ impl Printer {
                 }
             }
         }
+    }
+
+    /// How the router gets a token for a backend.
+    pub(super) fn oauth(&mut self, backend: &str, oauth: &OAuth) {
+        let OAuth {
+            server,
+            client_id,
+            client_secret,
+            client_auth,
+            scopes,
+            resource,
+            audience,
+            ca_file,
+        } = oauth;
+        self.table(&format!("backends.{backend}.oauth"));
+        match server {
+            TokenServer::Url(url) => self.text("token-url", Some(url)),
+            TokenServer::Issuer(issuer) => self.text("issuer", Some(issuer)),
+        }
+        self.text("client-id", Some(client_id));
+        match &client_secret.file {
+            Some(file) => self.path("client-secret-file", Some(file)),
+            None => {
+                let secret = self.hidden(&client_secret.text).to_owned();
+                self.text("client-secret", Some(&secret));
+            }
+        }
+        self.word("client-auth", *client_auth);
+        self.line("scopes", list(scopes));
+        self.text("resource", resource.as_deref());
+        self.text("audience", audience.as_deref());
+        self.path("ca-file", ca_file.as_deref());
     }
 
     fn token(&mut self, token: &Token) {

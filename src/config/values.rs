@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{Algorithm, EraChoice, Errors, Names, OnFault, Scope, ServerRequests, StateKind, Transport};
+use super::{Algorithm, ClientAuth, EraChoice, Errors, Names, OnFault, Scope, ServerRequests, StateKind, Transport};
 
 /// Units of time, longest first, in nanoseconds.
 const TIMES: [(&str, u64); 7] = [
@@ -142,6 +142,10 @@ impl Word for Algorithm {
         ("ES384", Self::Es384),
         ("EdDSA", Self::EdDsa),
     ];
+}
+
+impl Word for ClientAuth {
+    const ALL: &'static [(&'static str, Self)] = &[("basic", Self::Basic), ("post", Self::Post)];
 }
 
 impl Word for StateKind {

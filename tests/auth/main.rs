@@ -19,3 +19,4 @@ mod owners;
 mod server;
 mod tls;
 mod tokens;
+mod upstream;

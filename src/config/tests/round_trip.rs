@@ -149,6 +149,7 @@ impl Dice {
         let remote = Remote {
             place,
             transport: self.word(),
+            oauth: self.flag().then(|| self.oauth()),
             headers: (0..self.below(3))
                 .map(|n| (format!("X-{n}"), "${HOME} \"x\"".to_owned()))
                 .collect(),
@@ -193,6 +194,29 @@ impl Dice {
             (name.to_owned(), Auth { kind, scopes })
         };
         kinds.map(auth).into()
+    }
+    fn oauth(&mut self) -> OAuth {
+        let server = match self.flag() {
+            true => TokenServer::Url("https://id.example/token?a=${HOME}".to_owned()),
+            false => TokenServer::Issuer("https://id.example".to_owned()),
+        };
+        let secret = match self.flag() {
+            true => (None, self.text()),
+            false => (Some(PathBuf::from("/keys.json")), "{}".to_owned()),
+        };
+        OAuth {
+            server,
+            client_id: self.text(),
+            client_secret: Secret {
+                file: secret.0,
+                text: secret.1,
+            },
+            client_auth: self.word(),
+            scopes: vec!["x".to_owned()],
+            resource: self.flag().then(|| self.text()),
+            audience: self.flag().then(|| self.text()),
+            ca_file: self.flag().then(|| self.path()),
+        }
     }
     fn plugin(&mut self) -> Plugin {
         let cpu = self.time();
