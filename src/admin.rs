@@ -4,15 +4,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::auth::{self, Guard, Refused};
 use crate::backend::BackendStatus;
 use crate::reload::{Reload, ReloadStatus};
 use crate::router::Router;
 use crate::session::Agents;
-use crate::transport::{Front, HttpRequest, Page, Replying};
+use crate::transport::{Admitting, Front, Head, HttpReply, HttpRequest, Page, Replying};
+use crate::wire::codes;
+use crate::wire::message::write_response;
 
 /// Lines of each target's stderr in a full status.
 const STDERR_LINES: usize = 10;
@@ -28,6 +33,8 @@ pub struct Status {
     pub uptime_s: u64,
     /// Where it listens.
     pub address: String,
+    /// Whether it does so behind TLS.
+    pub tls: bool,
     /// Legacy sessions.
     pub sessions: usize,
     /// Its backends.
@@ -43,17 +50,24 @@ pub struct Admin {
     agents: Arc<Agents>,
     reload: Reload,
     address: SocketAddr,
+    tls: bool,
     started: Instant,
 }
 
 impl Admin {
     /// Administration of these parts.
-    pub fn new(router: Arc<Router>, agents: Arc<Agents>, reload: Reload, address: SocketAddr) -> Arc<Self> {
+    pub fn new(
+        router: Arc<Router>,
+        agents: Arc<Agents>,
+        reload: Reload,
+        (address, tls): (SocketAddr, bool),
+    ) -> Arc<Self> {
         Arc::new(Self {
             router,
             agents,
             reload,
             address,
+            tls,
             started: Instant::now(),
         })
     }
@@ -65,6 +79,7 @@ impl Admin {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             address: self.address.to_string(),
+            tls: self.tls,
             sessions: self.agents.sessions(),
             backends: self.router.backends().values().map(|b| b.status(lines)).collect(),
             reload: self.reload.status(),
@@ -121,10 +136,54 @@ pub struct Door {
     pub agents: Arc<Agents>,
     /// Answers for the pages.
     pub admin: Arc<Admin>,
+    /// Asks who comes.
+    pub guard: Arc<Guard>,
+}
+
+/// A request as the guard sees it.
+fn asked<'a>(head: &Head<'a>) -> auth::Request<'a> {
+    auth::Request {
+        endpoint: head.endpoint,
+        query: head.uri.query(),
+        headers: head.headers,
+        secure: head.secure,
+    }
+}
+
+/// What is said to those who are not let in.
+fn turned_away(refused: Refused) -> HttpReply {
+    let Refused { status, challenge, why } = refused;
+    let mut headers = HeaderMap::new();
+    if let Some(Ok(challenge)) = challenge.as_deref().map(HeaderValue::from_str) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    let error = json!({ "code": codes::INVALID_REQUEST, "message": why });
+    HttpReply::Json {
+        status,
+        headers,
+        body: write_response("null", Err(&error.to_string())).into(),
+    }
 }
 
 impl Front for Door {
-    fn serve(self: Arc<Self>, request: HttpRequest) -> Replying {
+    fn admit<'a>(&'a self, head: Head<'a>) -> Admitting<'a> {
+        Box::pin(async move { self.guard.admit(asked(&head)).await.map_err(turned_away) })
+    }
+
+    fn metadata(&self, head: Head<'_>) -> Option<Page> {
+        let body = self.guard.metadata(asked(&head))?.into();
+        Some(Page {
+            status: http::StatusCode::OK,
+            content_type: "application/json",
+            body,
+        })
+    }
+
+    fn serve(self: Arc<Self>, mut request: HttpRequest) -> Replying {
+        if request.principal.is_some() {
+            // It has done its work, and is nobody else's matter: neither a policy's nor a session's.
+            request.headers.remove(AUTHORIZATION);
+        }
         Arc::clone(&self.agents).serve(request)
     }
 

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Door};
+use crate::auth::{Fetch, Guard};
 use crate::backend::Backend;
 use crate::config;
 use crate::error::Reason;
@@ -18,7 +19,8 @@ use crate::keys;
 use crate::plugin::{Compiler, Host};
 use crate::policy::NoPolicy;
 use crate::process::{Native, Spawner};
-use crate::reload::{Reader, Reloader};
+use crate::reload::{Parts, Reader, Reloader};
+use crate::remote::web;
 use crate::router::{Policies, Router};
 use crate::session::Agents;
 use crate::shutdown::{Phase, Shutdown};
@@ -36,6 +38,9 @@ pub enum Fatal {
         /// Why.
         error: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("[listen.tls]: {0}")]
+    Tls(String),
     /// The policy host cannot start.
     #[error("the policy host cannot start: {0}")]
     Policies(String),
@@ -70,6 +75,7 @@ pub struct App {
     router: Arc<Router>,
     agents: Arc<Agents>,
     admin: Arc<Admin>,
+    guard: Arc<Guard>,
     reloader: Reloader,
 }
 
@@ -83,6 +89,13 @@ impl App {
             error,
         };
         let bound = transport::bind(&config.listen).await.map_err(listen_error)?;
+        let tls = config
+            .listen
+            .tls
+            .as_ref()
+            .map(transport::Tls::load)
+            .transpose()
+            .map_err(Fatal::Tls)?;
         let address = bound.local_addr().unwrap_or(config.listen.address);
         if !address.ip().to_canonical().is_loopback() {
             let own = if address.ip().is_unspecified() {
@@ -90,15 +103,28 @@ impl App {
             } else {
                 address.ip().to_string()
             };
+            let everybody = match config.asks("").0 {
+                None => "anybody who reaches it can call all tools: set `auth` in [listen]. ",
+                Some(_) => "",
+            };
             warn!(
-                "anybody who reaches {address} can call all tools: there is no authentication yet. Requests for another \
+                "listening on {address}, which is no loopback address. {everybody}Requests for another \
                  Host than {own} are refused unless listen.allowed-hosts has it"
             );
         }
         let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| Fatal::Policies(e.to_string()))?;
         let router = Arc::new(Router::new(Policies::new(Arc::new(NoPolicy))));
         let spawner: Arc<dyn Spawner> = Arc::new(Native);
-        let (reload, reloader) = Reloader::start(reader, loaded, host, Arc::clone(&router), Arc::clone(&spawner))
+        let fetch: Fetch =
+            Arc::new(|uri, ca_file, limit| Box::pin(async move { web::get(uri, ca_file.as_deref(), limit).await }));
+        let guard = Guard::new(&config, fetch);
+        let parts = Parts {
+            router: Arc::clone(&router),
+            guard: Arc::clone(&guard),
+            tls: tls.clone(),
+            spawner: Arc::clone(&spawner),
+        };
+        let (reload, reloader) = Reloader::start(reader, loaded, host, parts)
             .await
             .map_err(Fatal::Plugin)?;
         let agents = Agents::new(
@@ -107,14 +133,20 @@ impl App {
             keys::sealer(config.router.key_file.as_deref()),
             spawner,
         );
-        let admin = Admin::new(Arc::clone(&router), Arc::clone(&agents), reload, address);
+        let admin = Admin::new(
+            Arc::clone(&router),
+            Arc::clone(&agents),
+            reload,
+            (address, tls.is_some()),
+        );
         Ok(Self {
             address,
             config,
-            bound,
+            bound: bound.secured(tls),
             router,
             agents,
             admin,
+            guard,
             reloader,
         })
     }
@@ -128,6 +160,7 @@ impl App {
             router,
             agents,
             admin,
+            guard,
             reloader,
         } = self;
         let watcher = match Watcher::new() {
@@ -146,6 +179,7 @@ impl App {
         let door = Arc::new(Door {
             agents: Arc::clone(&agents),
             admin,
+            guard,
         });
         let stop = {
             let signals = shutdown.subscribe();

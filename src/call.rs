@@ -1,6 +1,7 @@
 //! One request inside the router, as policies and actors see it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
@@ -14,6 +15,8 @@ use crate::wire::{Era, Index, Kind, Malformed, Object, RawJson, Version};
 pub enum AgentKey {
     /// A legacy session, by its number in the router (never its secret id).
     Session(u64),
+    /// An authenticated principal, by its key.
+    Principal(Arc<str>),
     /// A connection: for fairness alone, nothing sticks to it.
     Connection(u64),
 }
@@ -21,7 +24,7 @@ pub enum AgentKey {
 impl AgentKey {
     /// True where calls with this key are known to be of one agent.
     pub fn owns(&self) -> bool {
-        matches!(self, Self::Session(_))
+        matches!(self, Self::Session(_) | Self::Principal(_))
     }
 }
 
@@ -29,8 +32,40 @@ impl std::fmt::Display for AgentKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Session(n) => write!(f, "session-{n}"),
+            Self::Principal(key) => write!(f, "principal-{key}"),
             Self::Connection(n) => write!(f, "connection-{n}"),
         }
+    }
+}
+
+/// Who an agent proved to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    key: Arc<str>,
+    /// Its name, as its token has it.
+    pub name: String,
+    /// What its token is good for.
+    pub scopes: Vec<String>,
+    /// What else policies can read of it.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Principal {
+    /// The principal that `[auth.REALM]` knows under this name.
+    pub fn new(realm: &str, name: String, scopes: Vec<String>, labels: BTreeMap<String, String>) -> Self {
+        // No realm has a slash in its name.
+        let key = format!("{realm}/{name}").into();
+        Self {
+            key,
+            name,
+            scopes,
+            labels,
+        }
+    }
+
+    /// What tells it from all others, also from those of the same name elsewhere.
+    pub fn key(&self) -> &Arc<str> {
+        &self.key
     }
 }
 
@@ -49,6 +84,8 @@ pub struct Call {
     pub path_backend: Option<Arc<str>>,
     /// Who it is from.
     pub agent: AgentKey,
+    /// Who its agent proved to be, where that was asked.
+    pub principal: Option<Arc<Principal>>,
     /// The era the agent speaks.
     pub era: Era,
     /// The headers of the HTTP request.
@@ -195,9 +232,9 @@ impl Call {
         self.subject.as_ref().filter(called).map(|s| s.key.as_str())
     }
 
-    /// The authenticated principal that it is from; empty where agents are not told apart.
+    /// The key of the authenticated principal that it is from; empty where agents are not told apart.
     pub fn principal(&self) -> &str {
-        ""
+        self.principal.as_ref().map_or("", |principal| &principal.key)
     }
 
     /// The index of the params. An error where arguments hold a key twice: a policy and a target could read
@@ -251,6 +288,7 @@ mod tests {
                 endpoint: Arc::from(""),
                 path_backend: None,
                 agent: AgentKey::Connection(1),
+                principal: None,
                 era: Era::Legacy,
                 headers: HeaderMap::new(),
                 initialize: None,

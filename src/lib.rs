@@ -15,6 +15,7 @@ pub mod policy;
 pub mod seal;
 
 // Floor 2, mechanisms: blind to each other.
+pub mod auth;
 pub mod plugin;
 pub mod process;
 pub mod remote;

@@ -3,6 +3,7 @@
 //! A bad plugin never holds up a good configuration, and a bad configuration never touches running plugins.
 
 mod handle;
+mod parts;
 mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +20,11 @@ use crate::config::{self, Config, Problems};
 use crate::error::Reason;
 use crate::plugin::{Generation, Host, Loaded};
 use crate::policy::Policy;
-use crate::process::Spawner;
-use crate::router::Router;
 use crate::watch::{Hint, Watcher};
 
 use self::handle::Shown;
 pub use self::handle::{Reload, ReloadStatus};
+pub use self::parts::Parts;
 pub use self::pipeline::words as misfit_words;
 
 /// Under this name the pipeline as a whole is refused; no plugin can have it.
@@ -45,8 +45,7 @@ pub struct Reloader {
     pipeline: config::Pipeline,
     generations: Vec<Weak<Generation>>,
     number: u64,
-    router: Arc<Router>,
-    spawner: Arc<dyn Spawner>,
+    parts: Parts,
     status: Arc<Mutex<Shown>>,
     asks: mpsc::Receiver<oneshot::Sender<()>>,
 }
@@ -58,8 +57,7 @@ impl Reloader {
         reader: Reader,
         loaded: config::Loaded,
         host: Arc<Host>,
-        router: Arc<Router>,
-        spawner: Arc<dyn Spawner>,
+        parts: Parts,
     ) -> Result<(Reload, Self), String> {
         let (asks_sender, asks) = mpsc::channel(4);
         let status = Arc::new(Mutex::new(Shown::default()));
@@ -76,8 +74,7 @@ impl Reloader {
             pipeline: config::Pipeline::default(),
             generations: Vec::new(),
             number: 0,
-            router,
-            spawner,
+            parts,
             status: Arc::clone(&status),
             asks,
         };
@@ -152,11 +149,14 @@ impl Reloader {
         let config = self.config.clone();
         self.load_plugins(&config, false).await;
         // Whoever waits for the reload sees what it did.
-        let endpoints = self.router.endpoints();
+        let endpoints = self.parts.router.endpoints();
         join_all(endpoints.values().map(|e| e.fresh_view())).await;
     }
 
     async fn reload_config(&mut self) {
+        if let Some(tls) = &self.parts.tls {
+            tls.renew().await;
+        }
         let reader = Arc::clone(&self.reader);
         let read = tokio::task::spawn_blocking(move || reader()).await;
         let loaded = match read {
@@ -202,13 +202,15 @@ impl Reloader {
     /// Brings backends and endpoints to `config`.
     async fn apply(&mut self, config: Config) {
         let changes = config::diff(&self.config, &config);
-        let mut backends = (*self.router.backends()).clone();
+        // Before anything new can be reached.
+        self.parts.guard.configure(&config);
+        let mut backends = (*self.parts.router.backends()).clone();
         for name in &changes.backends_added {
             if let Some(settings) = config.backends.get(name) {
                 info!(backend = name, "added");
                 backends.insert(
                     name.clone(),
-                    Backend::start(name, settings.clone(), Arc::clone(&self.spawner)),
+                    Backend::start(name, settings.clone(), Arc::clone(&self.parts.spawner)),
                 );
             }
         }
@@ -230,7 +232,7 @@ impl Reloader {
                 backend.reconfigure(settings.clone(), respawn).await;
             }
         }
-        self.router.set_backends(backends.clone());
+        self.parts.router.set_backends(backends.clone());
         self.set_endpoints(&config, &backends).await;
         for backend in removed {
             info!(backend = %backend.name(), "removed");
@@ -266,7 +268,7 @@ impl Reloader {
             };
             wanted.push((name.clone(), Some(name.as_str()), settings, vec![Arc::clone(backend)]));
         }
-        let old = self.router.endpoints();
+        let old = self.parts.router.endpoints();
         let mut endpoints = BTreeMap::new();
         for (name, backend, settings, members) in wanted {
             // The same endpoint goes on under its name: sessions and streams hold on to it.
@@ -275,13 +277,13 @@ impl Reloader {
                     endpoint.update(settings, members);
                     Arc::clone(endpoint)
                 }
-                None => Endpoint::new(&name, backend, settings, members, self.router.policies().changes()),
+                None => Endpoint::new(&name, backend, settings, members, self.parts.router.policies().changes()),
             };
             endpoints.insert(name, endpoint);
         }
         // Shown before they are asked for.
         join_all(endpoints.values().map(|e| e.fresh_view())).await;
-        self.router.set_endpoints(endpoints);
+        self.parts.router.set_endpoints(endpoints);
     }
 
     /// Loads what changed of the plugins of `config` and makes a new generation of it. Where a plugin is
@@ -347,7 +349,10 @@ impl Reloader {
         self.number = generation.generation();
         self.loaded = loaded;
         self.pipeline = pipeline;
-        self.router.policies().swap(Arc::clone(&generation) as Arc<dyn Policy>);
+        self.parts
+            .router
+            .policies()
+            .swap(Arc::clone(&generation) as Arc<dyn Policy>);
         let number = self.number;
         // Before the count: status must not keep the generation before alive.
         self.shown().generation = Some(Arc::clone(&generation));

@@ -17,7 +17,7 @@ fn outside() -> Outside<'static> {
             Some(if name == "HOME" {
                 "/home/me".to_owned()
             } else {
-                format!("value of {name}")
+                format!("value-of-{name}")
             })
         },
     }

@@ -23,7 +23,13 @@ impl Actor {
             let tool = tools.as_ref().and_then(|tools| tools.get(name));
             tool.and_then(|tool| tool.mirrored.clone().ok()).unwrap_or_default()
         });
-        match Remote::open(remote, self.replica, self.settings.max_message, mirrors) {
+        match Remote::open(
+            remote,
+            self.replica,
+            self.settings.max_message,
+            mirrors,
+            &self.shared.wallet,
+        ) {
             Ok(opened) => {
                 self.connection = Some(opened.into());
                 let remembered = match remote.transport {

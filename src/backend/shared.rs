@@ -16,6 +16,7 @@ use crate::call::AgentKey;
 use crate::config::{self, ServerRequests};
 use crate::error::CallError;
 use crate::process::Spawner;
+use crate::remote::Wallet;
 
 /// Whether a target takes calls.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) gate: Gate,
     pub(super) spawner: Arc<dyn Spawner>,
+    /// The router's own tokens, where the servers want some.
+    pub(super) wallet: Wallet,
     /// The agent whose alone the backend is, where it is one agent's.
     pub(super) owner: Option<Owner>,
     conditions: Mutex<Conditions>,
@@ -68,6 +71,7 @@ impl Shared {
             name,
             gate,
             spawner,
+            wallet: Wallet::default(),
             owner,
             conditions,
             lists: Lists::default(),

@@ -9,10 +9,11 @@ use crate::reload::PIPELINE;
 /// The status of a router as text. `options` are those that reach it, for the commands that are told.
 pub(super) fn status(status: &Value, options: &str) -> String {
     let mut out = String::new();
+    let scheme = if status["tls"] == true { "https" } else { "http" };
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "pointsman {} at http://{}/mcp, pid {}, up {} s, {} sessions",
+        "pointsman {} at {scheme}://{}/mcp, pid {}, up {} s, {} sessions",
         text(status, "version"),
         text(status, "address"),
         text(status, "pid"),

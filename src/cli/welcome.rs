@@ -65,7 +65,8 @@ fn connect(port: u16, config: &Config, source: &str) -> Vec<String> {
 
 /// The words, for a router that listens at `address` with this configuration, which came from `source`.
 pub(super) fn welcome(address: SocketAddr, config: &Config, source: &str) -> String {
-    let url = format!("http://{}/mcp", reachable(address));
+    let scheme = if config.listen.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}/mcp", reachable(address));
     let status = format!(
         "pointsman status{}",
         options(config.router.admin_socket.as_deref(), address.port())

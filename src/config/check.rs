@@ -7,7 +7,7 @@ use super::doc::{Notes, Place};
 use super::problem::did_you_mean;
 use super::remote::leads_back;
 use super::values::show_duration;
-use super::{Backend, Config, Endpoint, OwnTools, Plugin, Remote, defaults};
+use super::{Backend, Config, Endpoint, OPEN, OwnTools, Plugin, Remote, defaults};
 
 /// Notes what does not fit together in a configuration whose values are each valid.
 pub(super) fn check(config: &Config, notes: &Notes) {
@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config, notes: &Notes) {
     for (name, plugin) in &config.plugins {
         times(notes, &format!("plugins.{name}"), plugin);
     }
+    auth(notes, config);
     for (name, one) in &config.endpoints {
         endpoint(notes, config, name, one);
     }
@@ -105,6 +106,47 @@ fn endpoint(notes: &Notes, config: &Config, name: &str, one: &Endpoint) {
             let message = format!("there is no backend `{backend}` for [{path}]");
             let at = place(notes, &format!("{path}.backends.{position}"));
             notes.fault(at, message, did_you_mean(backend, &known));
+        }
+    }
+}
+
+/// Who is asked for a token must be asked by something that is there.
+fn auth(notes: &Notes, config: &Config) {
+    let known: Vec<&str> = config.auth.keys().map(String::as_str).collect();
+    let listen = ("listen".to_owned(), &config.listen.auth);
+    let endpoints = config.endpoints.iter();
+    let endpoints = endpoints.map(|(name, one)| (format!("endpoints.{name}"), &one.auth));
+    for (table, named) in std::iter::once(listen).chain(endpoints) {
+        if let Some(name) = named
+            && name != OPEN
+            && !config.auth.contains_key(name)
+        {
+            let message = format!("there is no [auth.{name}] for [{table}]");
+            notes.fault(
+                place(notes, &format!("{table}.auth")),
+                message,
+                did_you_mean(name, &known),
+            );
+        }
+    }
+    for (name, one) in &config.endpoints {
+        let (path, open) = (format!("endpoints.{name}"), config.asks("").0.is_none());
+        let endpoint = if name == "default" { "" } else { name };
+        if !one.scopes.is_empty() && config.asks(endpoint).0.is_none() {
+            let message = format!("`scopes` of [{path}] are not asked for: it has no `auth`");
+            notes.fault(place(notes, &format!("{path}.scopes")), message, None);
+        } else if open && config.asks(endpoint).0.is_some() {
+            let message = format!("[{path}] asks for a token, and `/mcp` does not");
+            let hint = "set `auth` in [listen], and `auth = \"none\"` where everybody may".to_owned();
+            notes.warn(place(notes, &format!("{path}.auth")), message, Some(hint));
+        }
+    }
+    for name in config.auth.keys() {
+        let used = std::iter::once(&config.listen.auth).chain(config.endpoints.values().map(|one| &one.auth));
+        if !used.flatten().any(|used| used == name) {
+            let hint = Some("name it as `auth` in [listen], or in an endpoint".to_owned());
+            let message = format!("[auth.{name}] is asked nowhere");
+            notes.warn(place(notes, &format!("auth.{name}")), message, hint);
         }
     }
 }

@@ -40,6 +40,9 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            auth: None,
+            public_url: None,
+            tls: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             max_connections: 4096,
@@ -163,6 +166,8 @@ impl Default for Endpoint {
     fn default() -> Self {
         Self {
             backends: None,
+            auth: None,
+            scopes: Vec::new(),
             names: Names::Auto,
             errors: Errors::JsonRpc,
             page_size: 1000,

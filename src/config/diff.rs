@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Backend, Config};
+use super::{Backend, Config, Listen};
 
 /// The changes from one configuration to the next. Names are sorted. Every backend of both is in at most one of
 /// `backends_respawn` and `backends_retuned`; one that is respawned takes its new limits on the way.
@@ -29,7 +29,9 @@ pub struct Changes {
     pub policies_changed: bool,
     /// Whether the bounds of sessions changed: it takes a restart of the router.
     pub sessions_changed: bool,
-    /// Whether `[listen]` changed: it takes a restart of the router.
+    /// Whether it changed who may call: what is asked for, or where.
+    pub auth_changed: bool,
+    /// Whether `[listen]` changed otherwise: it takes a restart of the router.
     pub listen_changed: bool,
     /// Whether `[router]` changed: it takes a restart of the router.
     pub router_changed: bool,
@@ -65,7 +67,8 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         pipeline_changed: old.pipeline != new.pipeline,
         policies_changed: old.policies != new.policies,
         sessions_changed: old.sessions != new.sessions,
-        listen_changed: old.listen != new.listen,
+        auth_changed: old.auth != new.auth || asked(&old.listen) != asked(&new.listen),
+        listen_changed: old.listen != unasked(&new.listen, &old.listen),
         router_changed: old.router != new.router,
         ..Changes::default()
     };
@@ -77,6 +80,20 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         }
     }
     changes
+}
+
+/// What `[listen]` says about who may call: it is in force at once.
+fn asked(listen: &Listen) -> (&Option<String>, &Option<String>) {
+    (&listen.auth, &listen.public_url)
+}
+
+/// All else that it says.
+fn unasked(new: &Listen, old: &Listen) -> Listen {
+    Listen {
+        auth: old.auth.clone(),
+        public_url: old.public_url.clone(),
+        ..new.clone()
+    }
 }
 
 fn backend(changes: &mut Changes, name: String, before: &Backend, after: &Backend) {

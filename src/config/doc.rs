@@ -49,6 +49,7 @@ pub(super) struct Notes {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     places: RefCell<BTreeMap<String, Place>>,
+    files: RefCell<Vec<PathBuf>>,
     incomplete: Cell<bool>,
 }
 
@@ -61,6 +62,16 @@ impl Notes {
     /// Notes what is allowed, but hardly meant.
     pub(super) fn warn(&self, place: Place, message: impl Into<String>, hint: Option<String>) {
         self.warnings.borrow_mut().push(place.problem(message.into(), hint));
+    }
+
+    /// Remembers a file that the configuration depends on, whether it is there or not.
+    pub(super) fn depends_on(&self, file: &Path) {
+        self.files.borrow_mut().push(file.to_owned());
+    }
+
+    /// Those files.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// Remembers that part of the configuration could not be read: names that are missing now prove nothing.
@@ -167,6 +178,10 @@ impl<'a> Doc<'a> {
         if let Some(fault) = names::fault(name) {
             let hint = names::suggestion(name).map(|other| format!("for example `{other}`"));
             self.fault(offset, format!("the {kind} name `{name}` {fault}"), hint);
+        }
+        if kind == "auth" && name == super::auth::OPEN {
+            let hint = Some("`none` stands for no authentication at all".to_owned());
+            self.fault(offset, "no [auth] can be named `none`", hint);
         }
         if kind == "backend" && name == "default" {
             let hint = Some("`default` is the endpoint with all backends".to_owned());

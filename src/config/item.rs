@@ -74,6 +74,16 @@ impl<'d> Item<'d> {
         self.doc.path(self.at, &self.label, text)
     }
 
+    /// A file, with what stands in it.
+    pub(super) fn file(&self) -> Option<(PathBuf, String)> {
+        let path = self.path()?;
+        self.doc.notes.depends_on(&path);
+        match (self.doc.outside.read)(&path) {
+            Ok(text) => Some((path, text)),
+            Err(error) => self.fault(&format!("cannot be read: {} ({error})", path.display()), None),
+        }
+    }
+
     /// A program.
     pub(super) fn program(&self) -> Option<String> {
         let text = self.text()?;

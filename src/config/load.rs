@@ -34,7 +34,7 @@ impl Outside<'static> {
 pub struct Loaded {
     /// The configuration, checked.
     pub config: Config,
-    /// Every file it depends on, the main file first: included files, and plugin files whether they are there or not.
+    /// Every file it depends on, the main file first: included files, and files of plugins, keys and tokens, whether they are there or not.
     pub files: Vec<PathBuf>,
     /// What is allowed, but hardly meant.
     pub warnings: Vec<Problem>,
@@ -161,6 +161,11 @@ fn folder(file: &Path) -> PathBuf {
 fn finish(mut config: Config, mut files: Vec<PathBuf>, notes: Notes) -> Result<Loaded, Problems> {
     defaults::add_plugins(&mut config);
     check::check(&config, &notes);
+    for file in notes.files() {
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
     let (problems, warnings) = notes.into_parts();
     if !problems.is_empty() {
         return Err(Problems(problems, files));

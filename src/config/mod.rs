@@ -1,5 +1,6 @@
 //! The configuration as types. Every queue has a capacity and a wait.
 
+mod auth;
 mod check;
 mod defaults;
 mod demo;
@@ -10,21 +11,25 @@ mod item;
 mod load;
 mod mcp_servers;
 mod names;
+mod oauth;
 mod problem;
 mod read;
 mod remote;
 mod sections;
 mod show;
+mod show_auth;
 mod show_backend;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
+pub use auth::{Algorithm, Auth, AuthKind, Jwt, Keys, OPEN, Token, digest, is_token};
 pub use defaults::EMBEDDED;
 pub use demo::embedded;
 pub use diff::{Changes, diff, needs_respawn};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
+pub use oauth::{ClientAuth, OAuth, Secret, TokenServer};
 pub use problem::{Problem, Problems};
 pub use remote::{Place, Remote, Transport};
 pub use show::{Secrets, show};
@@ -45,6 +50,8 @@ pub struct Config {
     pub router: Router,
     /// Legacy sessions.
     pub sessions: Sessions,
+    /// How agents prove who they are, by name.
+    pub auth: BTreeMap<String, Auth>,
     /// Backends by name.
     pub backends: BTreeMap<String, Backend>,
     /// Endpoints by name; `default` is `/mcp`, any other is `/mcp/NAME`.
@@ -62,6 +69,12 @@ pub struct Config {
 pub struct Listen {
     /// Address and port; port 0 takes a free one.
     pub address: SocketAddr,
+    /// The `[auth.NAME]` of every endpoint that names no other; `None` means that nobody is asked.
+    pub auth: Option<String>,
+    /// Scheme and host under which agents know the router; `None` means what they ask for in `Host`.
+    pub public_url: Option<String>,
+    /// The certificate; `None` means plain HTTP.
+    pub tls: Option<Tls>,
     /// Hosts accepted in `Host` besides the address itself, `localhost`, `127.0.0.1` and `[::1]`.
     pub allowed_hosts: Vec<String>,
     /// Origins accepted in `Origin` besides those of the allowed hosts.
@@ -86,6 +99,15 @@ pub struct Listen {
     pub poll_after: Option<Duration>,
     /// How long a write to an agent's socket may make no progress.
     pub write_timeout: Duration,
+}
+
+/// `[listen.tls]`: HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The chain of certificates, the router's own first, as PEM.
+    pub cert: PathBuf,
+    /// Its private key, as PEM.
+    pub key: PathBuf,
 }
 
 /// `[router]`: the process itself.
@@ -305,6 +327,10 @@ pub enum OwnTools {
 pub struct Endpoint {
     /// Its backends; `None` means all.
     pub backends: Option<Vec<String>>,
+    /// Its `[auth.NAME]`; `None` means that of `[listen]`, [`OPEN`] that anybody may.
+    pub auth: Option<String>,
+    /// Scopes that a token must have here, besides those of its `[auth.NAME]`.
+    pub scopes: Vec<String>,
     /// How it names tools.
     pub names: Names,
     /// How it reports errors.

@@ -86,9 +86,14 @@ impl<'d> Table<'d> {
         }
     }
 
+    /// Whether a member is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.iter().any(|(name, _)| name.get_ref() == key)
+    }
+
     /// Notes a problem where a member that must be there is not.
     pub(super) fn require(&self, key: &str) {
-        if !self.table.iter().any(|(name, _)| name.get_ref() == key) {
+        if !self.has(key) {
             self.doc
                 .fault(self.span.start, format!("`{key}` is missing {}", self.label()), None);
         }

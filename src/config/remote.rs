@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::item::Item;
+use super::oauth::{self, OAuth};
 use super::read::Table;
 use super::sections::{HOUR, TICK, duration};
 
@@ -16,6 +17,8 @@ pub struct Remote {
     pub place: Place,
     /// Which of MCP's transports it has.
     pub transport: Transport,
+    /// How the router gets a token for it.
+    pub oauth: Option<OAuth>,
     /// Sent with every request: credentials, as a rule.
     pub headers: BTreeMap<String, String>,
     /// Time for a name to be looked up and a connection to be made, TLS included.
@@ -73,13 +76,14 @@ impl Remote {
 }
 
 /// The keys of a backend over HTTP.
-pub(super) const KEYS: [&str; 8] = [
+pub(super) const KEYS: [&str; 9] = [
     "url",
     "urls",
     "unix-socket",
     "path",
     "transport",
     "headers",
+    "oauth",
     "connect-timeout",
     "ca-file",
 ];
@@ -96,6 +100,7 @@ impl From<Place> for Remote {
         Self {
             place,
             transport: Transport::Auto,
+            oauth: None,
             headers: BTreeMap::new(),
             connect_timeout: CONNECT,
             ca_file: None,
@@ -148,6 +153,15 @@ pub(super) fn section(t: &mut Table<'_>) -> Option<Remote> {
     let mut one = Remote::from(place);
     t.read("transport", &mut one.transport, Item::word);
     t.section("headers", |t| t.headers(&mut one.headers));
+    t.section("oauth", |t| one.oauth = oauth::section(t));
+    if one.oauth.is_some()
+        && one
+            .headers
+            .keys()
+            .any(|name| name.eq_ignore_ascii_case("authorization"))
+    {
+        t.refuse("headers", "`oauth` gives the header Authorization");
+    }
     t.read("connect-timeout", &mut one.connect_timeout, duration(TICK, HOUR));
     t.read("ca-file", &mut one.ca_file, |item| item.path().map(Some));
     Some(one)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::doc::Place;
 use super::item::Item;
 use super::read::Table;
-use super::remote;
-use super::{Backend, Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source, defaults};
+use super::{Backend, Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls};
+use super::{auth, defaults, remote};
 
 const NONE: Duration = Duration::ZERO;
 pub(super) const TICK: Duration = Duration::from_millis(1);
@@ -43,6 +43,10 @@ pub(super) fn main(table: &mut Table<'_>, into: &mut Gathered) {
     table.section("listen", |t| listen(t, &mut config.listen));
     table.section("router", |t| router(t, &mut config.router));
     table.section("sessions", |t| sessions(t, &mut config.sessions));
+    table.each("auth", |name, t| {
+        t.doc.claim(t.at(), "auth", name, false);
+        config.auth.insert(name.to_owned(), auth::section(t));
+    });
     table.section("policies", |t| policies(t, &mut config.policies));
     config.pipeline = defaults::pipeline();
     table.section("pipeline", |t| pipeline(t, &mut config.pipeline));
@@ -70,6 +74,7 @@ pub(super) fn included(table: &mut Table<'_>, into: &mut Gathered) {
         "listen",
         "router",
         "sessions",
+        "auth",
         "policies",
         "pipeline",
         "backend-defaults",
@@ -123,6 +128,21 @@ fn shared(table: &mut Table<'_>, into: &mut Gathered) {
 
 fn listen(t: &mut Table<'_>, into: &mut Listen) {
     t.read("address", &mut into.address, Item::address);
+    t.read("auth", &mut into.auth, |item| {
+        item.text().map(|name| Some(name.to_owned()))
+    });
+    t.read("public-url", &mut into.public_url, |item| auth::origin(item).map(Some));
+    t.section("tls", |t| {
+        let file = |t: &mut Table<'_>, key| {
+            t.require(key);
+            let path = t.take(key)?.path()?;
+            t.doc.notes.depends_on(&path);
+            Some(path)
+        };
+        if let (Some(cert), Some(key)) = (file(t, "cert"), file(t, "key")) {
+            into.tls = Some(Tls { cert, key });
+        }
+    });
     t.read("allowed-hosts", &mut into.allowed_hosts, |item| {
         item.words_like(
             |word| !word.contains(['/', ' ']),
@@ -252,6 +272,10 @@ fn endpoint(t: &mut Table<'_>, into: &mut Endpoint) {
             some => Some(Some(some)),
         },
     });
+    t.read("auth", &mut into.auth, |item| {
+        item.text().map(|name| Some(name.to_owned()))
+    });
+    t.read("scopes", &mut into.scopes, auth::scope_list);
     t.read("names", &mut into.names, Item::word);
     t.read("errors", &mut into.errors, Item::word);
     t.read("page-size", &mut into.page_size, Item::capacity);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::expand::escape;
 use super::values::{Word, show_duration, show_size};
-use super::{Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source};
+use super::{Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls};
 
 /// Whether what looks like a secret is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub fn show(config: &Config, secrets: Secrets) -> String {
         listen,
         router,
         sessions,
+        auth,
         backends,
         endpoints,
         plugins,
@@ -41,6 +42,9 @@ pub fn show(config: &Config, secrets: Secrets) -> String {
     out.listen(listen);
     out.router(router);
     out.sessions(sessions);
+    for (name, one) in auth {
+        out.auth(name, one);
+    }
     out.policies(policies);
     out.pipeline(pipeline);
     for (name, one) in plugins {
@@ -130,6 +134,13 @@ impl Printer {
         }
     }
 
+    /// A text that is expanded when it is read, if it is set.
+    pub(super) fn text(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.line(key, quote(&escape(value)));
+        }
+    }
+
     /// The value of `name`, or the mask for it.
     pub(super) fn masked<'v>(&self, name: &str, value: &'v str) -> &'v str {
         if self.secrets == Secrets::Masked && is_secret(name) {
@@ -158,6 +169,9 @@ impl Printer {
     fn listen(&mut self, listen: &Listen) {
         let Listen {
             address,
+            auth,
+            public_url,
+            tls,
             allowed_hosts,
             allowed_origins,
             max_connections,
@@ -188,6 +202,13 @@ impl Printer {
             None => self.line("poll-after", quote("never")),
         }
         self.time("write-timeout", *write_timeout);
+        self.text("auth", auth.as_deref());
+        self.text("public-url", public_url.as_deref());
+        if let Some(Tls { cert, key }) = tls {
+            self.table("listen.tls");
+            self.path("cert", Some(cert));
+            self.path("key", Some(key));
+        }
     }
 
     fn router(&mut self, router: &Router) {
@@ -319,6 +340,8 @@ impl Printer {
     fn endpoint(&mut self, name: &str, endpoint: &Endpoint) {
         let Endpoint {
             backends,
+            auth,
+            scopes,
             names,
             errors,
             page_size,
@@ -329,6 +352,8 @@ impl Printer {
             Some(names) => self.line("backends", list(names)),
             None => self.line("backends", quote("all")),
         }
+        self.text("auth", auth.as_deref());
+        self.line("scopes", list(scopes));
         self.word("names", *names);
         self.word("errors", *errors);
         self.line("page-size", page_size);

@@ -62,6 +62,9 @@ impl Printer {
         self.time("stable-after", *stable_after);
         self.size("max-message", *max_message);
         self.size("stderr-bytes", *stderr_bytes);
+        if let Some(oauth) = remote.as_ref().and_then(|remote| remote.oauth.as_ref()) {
+            self.oauth(name, oauth);
+        }
         self.gate(name, gate);
         self.restarts(name, backoff, crash_loop, stop);
     }
@@ -70,6 +73,7 @@ impl Printer {
         let Remote {
             place,
             transport,
+            oauth: _,
             headers,
             connect_timeout,
             ca_file,
@@ -157,7 +161,7 @@ impl Printer {
 }
 
 /// A table in one line, its values expanded when they are read.
-fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a str)>) -> String {
+pub(super) fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a str)>) -> String {
     let pairs: Vec<String> = pairs
         .map(|(key, value)| format!("{} = {}", quote(key), quote(&escape(value))))
         .collect();

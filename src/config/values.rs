@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{EraChoice, Errors, Names, OnFault, OwnTools, Scope, ServerRequests, StateKind, Transport};
+use super::{
+    Algorithm, ClientAuth, EraChoice, Errors, Names, OnFault, OwnTools, Scope, ServerRequests, StateKind, Transport,
+};
 
 /// Units of time, longest first, in nanoseconds.
 const TIMES: [(&str, u64); 7] = [
@@ -128,6 +130,24 @@ impl Word for EraChoice {
 
 impl Word for Transport {
     const ALL: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("http", Self::Http), ("sse", Self::Sse)];
+}
+
+impl Word for Algorithm {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("RS256", Self::Rs256),
+        ("RS384", Self::Rs384),
+        ("RS512", Self::Rs512),
+        ("PS256", Self::Ps256),
+        ("PS384", Self::Ps384),
+        ("PS512", Self::Ps512),
+        ("ES256", Self::Es256),
+        ("ES384", Self::Es384),
+        ("EdDSA", Self::EdDsa),
+    ];
+}
+
+impl Word for ClientAuth {
+    const ALL: &'static [(&'static str, Self)] = &[("basic", Self::Basic), ("post", Self::Post)];
 }
 
 impl Word for StateKind {

@@ -135,6 +135,18 @@ impl types::HostCall for State {
     fn agent(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<String> {
         Ok(self.call()?.agent.to_string())
     }
+    fn principal(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<Option<String>> {
+        let principal = self.call()?.principal.as_ref();
+        Ok(principal.map(|principal| principal.name.clone()))
+    }
+    fn label(&mut self, _: Resource<CallHandle>, name: String) -> wasmtime::Result<Option<String>> {
+        let principal = self.call()?.principal.as_ref();
+        Ok(principal.and_then(|principal| principal.labels.get(&name).cloned()))
+    }
+    fn scopes(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<Vec<String>> {
+        let principal = self.call()?.principal.as_ref();
+        Ok(principal.map(|principal| principal.scopes.clone()).unwrap_or_default())
+    }
     fn era(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<String> {
         Ok(self.call()?.era.as_str().to_owned())
     }

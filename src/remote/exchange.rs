@@ -57,6 +57,7 @@ impl From<NoReply> for End {
         match no {
             NoReply::Unsent(why) => Self::Unreachable(why),
             NoReply::Broken(why) => Self::broken(&why),
+            NoReply::NoToken(why) => Self::Refused(why),
         }
     }
 }

@@ -5,20 +5,21 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::client::{Client, Letter};
+use super::credentials::{Bearer, Credentials, NoToken};
 use super::out::Out;
 use crate::wire::{Message, Object, Topic, Version, header, method};
 
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("pointsman/", env!("CARGO_PKG_VERSION")));
+pub(super) const AGENT: HeaderValue = HeaderValue::from_static(concat!("pointsman/", env!("CARGO_PKG_VERSION")));
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// Time for the server to take note of the end of its session.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -32,6 +33,8 @@ pub(super) enum NoReply {
     Unsent(String),
     /// It was written, at least in part.
     Broken(String),
+    /// There is no token to send it with, and there will be none.
+    NoToken(String),
 }
 
 /// A session of the legacy era.
@@ -47,6 +50,7 @@ pub(super) struct Link {
     client: Client,
     url: Mutex<Uri>,
     configured: HeaderMap,
+    credentials: Option<Arc<Credentials>>,
     legacy: OnceLock<Legacy>,
     /// HTTP+SSE of 2024-11-05 is spoken.
     old: AtomicBool,
@@ -62,7 +66,7 @@ impl Link {
     pub(super) fn new(
         client: Client,
         url: Uri,
-        configured: HeaderMap,
+        (configured, credentials): (HeaderMap, Option<Arc<Credentials>>),
         limit: usize,
         patience: Duration,
         words: mpsc::Sender<Word>,
@@ -71,6 +75,7 @@ impl Link {
             client,
             url: Mutex::new(url),
             configured,
+            credentials,
             legacy: OnceLock::new(),
             old: AtomicBool::new(false),
             endpoint: watch::Sender::new(None),
@@ -189,18 +194,64 @@ impl Link {
         }
     }
 
-    /// Posts a message and waits for the head of the reply.
+    /// The token to send, where one is wanted.
+    async fn bearer(&self) -> Result<Option<Bearer>, NoReply> {
+        let Some(credentials) = &self.credentials else {
+            return Ok(None);
+        };
+        match credentials.bearer().await {
+            Ok(bearer) => Ok(Some(bearer)),
+            Err(NoToken::Unreachable(why)) => Err(NoReply::Unsent(format!("no token: {why}"))),
+            Err(NoToken::Refused(why)) => Err(NoReply::NoToken(format!("the router gets no token for it: {why}"))),
+        }
+    }
+
+    /// Whether a reply says that this token was not accepted, and another one may be.
+    fn wants_another(&self, status: StatusCode, bearer: Option<&Bearer>) -> bool {
+        match (&self.credentials, bearer) {
+            (Some(credentials), Some(bearer)) if status == StatusCode::UNAUTHORIZED => credentials.refused(bearer),
+            (Some(credentials), _) => {
+                credentials.accepted();
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Posts a message and waits for the head of the reply. A server that answers with 401 has done nothing: then the
+    /// message is sent once more, with a new token.
     pub(super) async fn post(
         &self,
         uri: &Uri,
         out: &Out,
         taken: &Arc<AtomicBool>,
     ) -> Result<Response<Incoming>, NoReply> {
+        let bearer = self.bearer().await?;
+        let response = self.post_with(uri, out, taken, bearer.as_ref()).await?;
+        if !self.wants_another(response.status(), bearer.as_ref()) {
+            return Ok(response);
+        }
+        drop(response);
+        taken.store(false, Ordering::Release);
+        let bearer = self.bearer().await?;
+        let response = self.post_with(uri, out, taken, bearer.as_ref()).await?;
+        self.wants_another(response.status(), bearer.as_ref());
+        Ok(response)
+    }
+
+    async fn post_with(
+        &self,
+        uri: &Uri,
+        out: &Out,
+        taken: &Arc<AtomicBool>,
+        bearer: Option<&Bearer>,
+    ) -> Result<Response<Incoming>, NoReply> {
         let letter = Letter::new(out.body.clone(), Arc::clone(taken));
         let mut request = self.request(Method::POST, uri, letter);
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(ACCEPT, BOTH);
+        headers.extend(bearer.map(|bearer| (AUTHORIZATION, bearer.value.clone())));
         match &out.mirrored {
             Some(mirrored) => headers.extend(mirrored.clone()),
             None if out.method == method::INITIALIZE => {}
@@ -228,9 +279,20 @@ impl Link {
 
     /// Asks for an event stream, from after event `last` on.
     pub(super) async fn stream(&self, last: Option<&str>) -> Result<Response<Incoming>, NoReply> {
+        let bearer = self.bearer().await?;
+        let response = self.stream_with(last, bearer.as_ref()).await?;
+        if !self.wants_another(response.status(), bearer.as_ref()) {
+            return Ok(response);
+        }
+        let bearer = self.bearer().await?;
+        self.stream_with(last, bearer.as_ref()).await
+    }
+
+    async fn stream_with(&self, last: Option<&str>, bearer: Option<&Bearer>) -> Result<Response<Incoming>, NoReply> {
         let mut request = self.request(Method::GET, &self.url(), Letter::empty());
         let headers = request.headers_mut();
         headers.insert(ACCEPT, EVENTS);
+        headers.extend(bearer.map(|bearer| (AUTHORIZATION, bearer.value.clone())));
         self.with_session(headers);
         headers.extend(last.and_then(|id| Some((LAST_EVENT, HeaderValue::from_str(id).ok()?))));
         self.client.send(request).await.map_err(|error| match error.connect {
@@ -248,7 +310,13 @@ impl Link {
     pub(super) async fn farewell(&self) {
         let mut request = self.request(Method::DELETE, &self.url(), Letter::empty());
         self.with_session(request.headers_mut());
-        let _ = timeout(FAREWELL, self.client.send(request)).await;
+        let leave = async {
+            let bearer = self.bearer().await.ok().flatten();
+            let headers = request.headers_mut();
+            headers.extend(bearer.map(|bearer| (AUTHORIZATION, bearer.value)));
+            self.client.send(request).await
+        };
+        let _ = timeout(FAREWELL, leave).await;
     }
 }
 

@@ -5,6 +5,7 @@
 //! them. Nothing is ever sent twice here: what failed is reported with what is known about it.
 
 mod client;
+mod credentials;
 mod ends;
 mod exchange;
 mod link;
@@ -18,6 +19,7 @@ mod stream;
 mod tests;
 #[cfg(unix)]
 mod unix;
+pub mod web;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use self::link::{Link, Word};
 use self::out::Out;
 use crate::wire::method;
 
+pub use self::credentials::Wallet;
 pub use self::open::OpenError;
 pub use self::out::Mirrors;
 

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::client::Client;
 use super::link::Link;
-use super::{Mirrors, Remote, WORDS};
+use super::{Mirrors, Remote, WORDS, Wallet};
 use crate::config::{self, Place, Transport};
 
 /// Why a server cannot even be tried: only another configuration, or another file, helps.
@@ -16,7 +16,14 @@ pub struct OpenError(pub(super) String);
 
 impl Remote {
     /// Prepares the connections of target `target`; nothing is sent yet. Messages longer than `limit` are refused.
-    pub fn open(remote: &config::Remote, target: u32, limit: usize, mirrors: Mirrors) -> Result<Self, OpenError> {
+    /// Tokens of the router's own are kept in `wallet`.
+    pub fn open(
+        remote: &config::Remote,
+        target: u32,
+        limit: usize,
+        mirrors: Mirrors,
+        wallet: &Wallet,
+    ) -> Result<Self, OpenError> {
         let (url, client) = match &remote.place {
             Place::Urls(urls) => {
                 let position = usize::try_from(target).unwrap_or(usize::MAX);
@@ -45,7 +52,15 @@ impl Remote {
             }
         }
         let (sender, words) = mpsc::channel(WORDS);
-        let link = Link::new(client, url, configured, limit, remote.connect_timeout, sender);
+        let credentials = remote.oauth.as_ref().map(|settings| wallet.open(settings));
+        let link = Link::new(
+            client,
+            url,
+            (configured, credentials),
+            limit,
+            remote.connect_timeout,
+            sender,
+        );
         let mut opened = Self {
             link: link.into(),
             words,

@@ -35,6 +35,8 @@ pub(super) async fn probe(link: &Link) -> Option<End> {
         link.renew();
         match link.post(&uri, &out, &Arc::default()).await {
             Err(NoReply::Unsent(why)) => return Some(End::Unreachable(why)),
+            // That says nothing of the server.
+            Err(NoReply::NoToken(_)) => return None,
             Err(NoReply::Broken(_)) => sleep(pause).await,
             Ok(response) if response.status().is_success() => match whole(response.into_body(), link.limit).await {
                 Ok(_) => return None,

@@ -177,6 +177,7 @@ mod tests {
             endpoint: Arc::from(""),
             path_backend: None,
             agent: AgentKey::Session(1),
+            principal: None,
             era,
             headers: http::HeaderMap::new(),
             initialize: None,

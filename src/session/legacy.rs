@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::value::RawValue;
 
 use super::events::Response;
+use super::legacy_call::Sender;
 use super::legacy_reply::{self, Reading};
 use super::lists::{self, Reader};
 use super::store::Session;
@@ -77,8 +78,8 @@ impl Agents {
         match message {
             Message::Request(message) => {
                 let streams = accepts_events(&request.headers);
-                let headers = std::mem::take(&mut request.headers);
-                let (response, told) = self.legacy_request(session, endpoint, headers, body, message, streams);
+                let sender = Sender::of(&mut request);
+                let (response, told) = self.legacy_request(session, endpoint, sender, body, message, streams);
                 let local = request.local;
                 legacy_reply::reply(response, told, session, Reading { streams, local }, &self.listen)
             }
@@ -124,7 +125,7 @@ impl Agents {
         self: Arc<Self>,
         session: Arc<Session>,
         endpoint: Arc<Endpoint>,
-        request: HttpRequest,
+        mut request: HttpRequest,
     ) -> Replying {
         let body = match text(request.body.clone()) {
             Ok(body) => body,
@@ -147,13 +148,15 @@ impl Agents {
                 &format!("a batch has 1 to {MAX_BATCH} messages"),
             ));
         }
+        let streams = accepts_events(&request.headers);
+        let sender = Sender::of(&mut request);
         let mut responses: Vec<Response> = Vec::new();
         for item in items {
             match Message::parse(item.get()) {
                 Ok(Message::Request(message)) => {
-                    let headers = request.headers.clone();
+                    let sender = sender.clone();
                     responses.push(
-                        self.legacy_request(&session, &endpoint, headers, &body, message, false)
+                        self.legacy_request(&session, &endpoint, sender, &body, message, false)
                             .0,
                     );
                 }
@@ -178,7 +181,7 @@ impl Agents {
             format!("[{}]", texts.join(",")).into()
         });
         let reading = Reading {
-            streams: accepts_events(&request.headers),
+            streams,
             local: request.local,
         };
         legacy_reply::reply(all, None, &session, reading, &self.listen)
@@ -189,13 +192,13 @@ impl Agents {
         self: &Arc<Self>,
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
-        headers: HeaderMap,
+        sender: Sender,
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
     ) -> (Response, Option<StreamReader>) {
         if message.method == method::TOOLS_CALL {
-            return self.legacy_call(session, endpoint, headers, body, message, streams);
+            return self.legacy_call(session, endpoint, sender, body, message, streams);
         }
         let id = message.id.as_raw().to_owned();
         let ready = |outcome: Result<&str, &str>| -> (Response, Option<StreamReader>) {
@@ -233,7 +236,7 @@ impl Agents {
             },
             other => match Kind::listed_by(other) {
                 Some(kind) => (self.legacy_list(session, endpoint, kind, id, message.params), None),
-                None => self.legacy_call(session, endpoint, headers, body, message, streams),
+                None => self.legacy_call(session, endpoint, sender, body, message, streams),
             },
         }
     }
@@ -251,6 +254,7 @@ impl Agents {
         let reader = Reader {
             era: Era::Legacy,
             agent: Some(session.key()),
+            principal: session.principal.clone(),
         };
         Box::pin(async move {
             let position = kind.topic().position();

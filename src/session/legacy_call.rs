@@ -14,12 +14,30 @@ use super::store::Session;
 use super::stream::{Reader, Start};
 use super::{Agents, answer, method_name, own_tools, params_of, progress_token};
 use crate::backend::Ask;
-use crate::call::{Call, Subject};
+use crate::call::{Call, Principal, Subject};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Answer, Incoming, Listener, Pinned, honest};
+use crate::transport::HttpRequest;
 use crate::wire::message::write_response;
 use crate::wire::{Era, Kind, Object, Request, method};
+
+/// What an HTTP request says of who sent it.
+#[derive(Clone)]
+pub(super) struct Sender {
+    pub(super) headers: HeaderMap,
+    pub(super) principal: Option<Arc<Principal>>,
+}
+
+impl Sender {
+    /// Takes it out of a request.
+    pub(super) fn of(request: &mut HttpRequest) -> Self {
+        Self {
+            headers: std::mem::take(&mut request.headers),
+            principal: request.principal.take(),
+        }
+    }
+}
 
 /// How often a server may ask in the course of one call.
 const MAX_ROUNDS: usize = 32;
@@ -30,7 +48,7 @@ impl Agents {
         self: &Arc<Self>,
         session: &Arc<Session>,
         endpoint: &Arc<Endpoint>,
-        headers: HeaderMap,
+        sender: Sender,
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
@@ -109,8 +127,10 @@ impl Agents {
             endpoint: Arc::clone(&endpoint.name),
             path_backend: endpoint.backend.clone(),
             agent: session.key(),
+            // As its token is now, and not as it was when the session began.
+            principal: sender.principal,
             era: Era::Legacy,
-            headers,
+            headers: sender.headers,
             initialize: Some(session.introduction()),
             params: params_of(body, message.params, params.get_borrowed("_meta")),
         };

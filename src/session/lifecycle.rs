@@ -11,7 +11,7 @@ use super::store::Session;
 use super::stream::Start;
 use super::streams::Resumed;
 use super::{Agents, LAST_EVENT, SESSION, VERSION, answer, at_once, error_object, refuse};
-use crate::call::Introduction;
+use crate::call::{Introduction, Principal};
 use crate::catalog::{Endpoint, View};
 use crate::transport::{HttpReply, HttpRequest, Replying};
 use crate::wire::json::quote;
@@ -127,7 +127,10 @@ impl Agents {
             ));
         };
         match self.sessions.get(secret) {
-            Some(session) if session.endpoint == endpoint.name => Ok(session),
+            // To anybody else it is as if it were not there.
+            Some(session) if session.endpoint == endpoint.name && is_same(&session.principal, &request.principal) => {
+                Ok(session)
+            }
             _ => Err(refusal(
                 StatusCode::NOT_FOUND,
                 "session not found: send initialize again",
@@ -143,6 +146,7 @@ impl Agents {
         message: &Request<'_>,
     ) -> Replying {
         let id = message.id.clone();
+        let principal = request.principal;
         let (version, introduction) = match introduction(request.headers, message.params) {
             Ok(both) => both,
             Err(why) => {
@@ -152,7 +156,7 @@ impl Agents {
         };
         Box::pin(async move {
             let view = self.settled(&endpoint, &[Kind::Tools]).await;
-            self.open_session(id.as_raw(), version, &endpoint, &view, introduction)
+            self.open_session(id.as_raw(), version, &endpoint, &view, (introduction, principal))
         })
     }
 
@@ -162,12 +166,12 @@ impl Agents {
         version: Version,
         endpoint: &Endpoint,
         view: &View,
-        introduction: Introduction,
+        (introduction, principal): (Introduction, Option<Arc<Principal>>),
     ) -> HttpReply {
         let client = introduction.client.clone();
         let capabilities = view.capabilities(Era::Legacy);
         let topics = declared(&capabilities);
-        let Some((secret, session)) = self.sessions.open(version, endpoint, topics, introduction) else {
+        let Some((secret, session)) = self.sessions.open(version, endpoint, topics, introduction, principal) else {
             let error = error_object(codes::INTERNAL_ERROR, "too many sessions are open", None);
             return super::json_reply(StatusCode::SERVICE_UNAVAILABLE, write_response(id, Err(&error)));
         };
@@ -199,6 +203,11 @@ fn declared(capabilities: &str) -> Vec<Topic> {
     declared
         .filter(|topic| capabilities.get(topic.capability()).is_some())
         .collect()
+}
+
+/// Whether a request is from whom the session belongs to.
+fn is_same(owner: &Option<Arc<Principal>>, other: &Option<Arc<Principal>>) -> bool {
+    owner.as_ref().map(|p| p.key()) == other.as_ref().map(|p| p.key())
 }
 
 /// What an `initialize` says; an error is what is wrong with it.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Agents, answer, error_object, own_tools};
 use crate::backend::Backend;
-use crate::call::AgentKey;
+use crate::call::{AgentKey, Principal};
 use crate::catalog::{Endpoint, View};
 use crate::error::{CallError, Reason};
 use crate::wire::{Era, Kind, Object, Topic, codes};
@@ -94,13 +94,21 @@ pub(super) struct Reader {
     pub(super) era: Era,
     /// Set where cursors belong to one agent.
     pub(super) agent: Option<AgentKey>,
+    /// Who reads, where that was asked.
+    pub(super) principal: Option<Arc<Principal>>,
 }
 
 impl Reader {
     /// What a cursor is good for: this list of this endpoint, in the hands of this agent.
     fn purpose(&self, endpoint: &Endpoint, kind: Kind) -> Vec<u8> {
         let agent = self.agent.as_ref().map(ToString::to_string).unwrap_or_default();
-        format!("cursor\0{}\0{}\0{agent}", endpoint.name, kind.list_method()).into_bytes()
+        let principal = self.principal.as_ref().map_or("", |p| p.key());
+        format!(
+            "cursor\0{}\0{}\0{agent}\0{principal}",
+            endpoint.name,
+            kind.list_method()
+        )
+        .into_bytes()
     }
 }
 

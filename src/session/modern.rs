@@ -66,6 +66,7 @@ impl Agents {
                         era: Era::Modern,
                         // Lists do not vary from connection to connection, and neither do their pages.
                         agent: None,
+                        principal: request.principal,
                     };
                     let response = async move {
                         let listed = agents.list(&endpoint, kind, cursor, &reader).await;

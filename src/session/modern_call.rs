@@ -102,7 +102,13 @@ impl Agents {
             subject,
             endpoint: Arc::clone(&endpoint.name),
             path_backend: endpoint.backend.clone(),
-            agent: AgentKey::Connection(request.connection),
+            agent: request
+                .principal
+                .as_ref()
+                .map_or(AgentKey::Connection(request.connection), |principal| {
+                    AgentKey::Principal(Arc::clone(principal.key()))
+                }),
+            principal: request.principal,
             era: Era::Modern,
             headers: request.headers,
             initialize: None,

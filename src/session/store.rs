@@ -18,7 +18,7 @@ use super::ring::Rank;
 use super::stream::Stream;
 use super::streams::Streams;
 use crate::backend::{Ask, Backend, Subscription, Watcher, refusal};
-use crate::call::{AgentKey, Introduction};
+use crate::call::{AgentKey, Introduction, Principal};
 use crate::catalog::Endpoint;
 use crate::config;
 use crate::wire::message::write_request;
@@ -40,6 +40,8 @@ pub struct Session {
     pub version: Version,
     /// The name of the endpoint where it was opened. The endpoint itself may be removed and come back.
     pub endpoint: Arc<str>,
+    /// Who opened it, where that was asked: nobody else may use it.
+    pub principal: Option<Arc<Principal>>,
     /// What the agent said in `initialize`, and which backend it meant since.
     introduction: ArcSwap<Introduction>,
     /// The least severity of log messages wanted.
@@ -254,6 +256,7 @@ impl Store {
         endpoint: &Endpoint,
         topics: Vec<Topic>,
         introduction: Introduction,
+        principal: Option<Arc<Principal>>,
     ) -> Option<(String, Arc<Session>)> {
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).ok()?;
@@ -266,6 +269,7 @@ impl Store {
             endpoint: Arc::clone(&endpoint.name),
             can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
             introduction: ArcSwap::from_pointee(introduction),
+            principal,
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
             topics,
@@ -354,6 +358,7 @@ mod tests {
             &endpoint,
             Topic::ALL.into(),
             Introduction::default(),
+            None,
         )
     }
 

@@ -174,6 +174,7 @@ mod tests {
             agent: AgentKey::Session(1),
             era: Era::Legacy,
             headers: http::HeaderMap::new(),
+            principal: None,
             initialize: None,
             params: RawJson::from(params.to_owned()).try_into().unwrap(),
         }

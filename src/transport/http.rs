@@ -20,6 +20,7 @@ use super::hosts::Hosts;
 use super::local::{LocalListener, LocalStream};
 use super::reply::Refusal;
 use super::request::Shared;
+use super::tls::Tls;
 use super::watch::{LINGER, Limits};
 use crate::config::Listen;
 
@@ -40,10 +41,11 @@ const PROCESSES: u64 = 1 << 63;
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 /// A listener that is bound and does not accept yet: clients queue until [`serve`].
-#[derive(Debug)]
-pub struct Bound(Listener);
+pub struct Bound {
+    listener: Listener,
+    tls: Option<Arc<Tls>>,
+}
 
-#[derive(Debug)]
 enum Listener {
     Tcp(TcpListener, SocketAddr),
     Local(LocalListener),
@@ -59,12 +61,20 @@ impl Bound {
     /// The same front behind a socket that only its owner can open. There no web page can ask, so `Host` and `Origin`
     /// are not looked at, and requests say that they are local.
     pub fn local(listener: LocalListener) -> Self {
-        Self(Listener::Local(listener))
+        Self {
+            listener: Listener::Local(listener),
+            tls: None,
+        }
+    }
+
+    /// The same, with TLS where that is wanted.
+    pub fn secured(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Where it listens, with the port that was taken if the configuration says 0; `None` for a local one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match self.0 {
+        match self.listener {
             Listener::Tcp(_, address) => Some(address),
             Listener::Local(_) => None,
         }
@@ -73,7 +83,7 @@ impl Bound {
     /// The next client, and how its connection is numbered: over a local socket all connections of one process are
     /// one, for there a client has one for each request.
     async fn accept(&self, listen: &Listen) -> io::Result<(Guest, u64)> {
-        match &self.0 {
+        match &self.listener {
             Listener::Tcp(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 tune(&stream, listen);
@@ -92,7 +102,10 @@ impl Bound {
 pub async fn bind(listen: &Listen) -> io::Result<Bound> {
     let listener = TcpListener::bind(listen.address).await?;
     let address = listener.local_addr()?;
-    Ok(Bound(Listener::Tcp(listener, address)))
+    Ok(Bound {
+        listener: Listener::Tcp(listener, address),
+        tls: None,
+    })
 }
 
 /// Accepts and serves until `stop`; then finishes the requests at work until `deadline`, which is polled only
@@ -109,6 +122,7 @@ pub async fn serve(
         front,
         hosts: bound.local_addr().map(|address| Hosts::new(address, &listen)),
         max_body: listen.max_body,
+        secure: bound.tls.is_some(),
     });
     let (tell, told) = tokio::sync::watch::channel(false);
     let mut connections = JoinSet::new();
@@ -122,13 +136,19 @@ pub async fn serve(
             accepted = bound.accept(&listen) => match accepted {
                 Ok((guest, number)) if connections.len() < listen.max_connections => {
                     let (shared, told) = (Arc::clone(&shared), told.clone());
-                    match guest {
-                        Guest::Tcp(stream) => connections.spawn(drive(stream, number, shared, limits, told)),
-                        Guest::Local(stream) => connections.spawn(drive(stream, number, shared, limits, told)),
+                    match (guest, bound.tls.clone()) {
+                        (Guest::Tcp(stream), Some(tls)) => {
+                            let hands = (tls, listen.header_timeout);
+                            connections.spawn(secured(hands, stream, number, shared, limits, told))
+                        }
+                        (Guest::Tcp(stream), None) => connections.spawn(drive(stream, number, shared, limits, told)),
+                        (Guest::Local(stream), _) => connections.spawn(drive(stream, number, shared, limits, told)),
                     };
                 }
                 Ok((guest, _)) if refusals.len() < REFUSALS => {
                     match guest {
+                        // Words would have to follow a handshake, and of those there may be too many.
+                        Guest::Tcp(_) if bound.tls.is_some() => continue,
                         Guest::Tcp(stream) => refusals.spawn(tokio::time::timeout(LINGER, refuse(stream))),
                         Guest::Local(stream) => refusals.spawn(tokio::time::timeout(LINGER, refuse(stream))),
                     };
@@ -156,6 +176,28 @@ pub async fn serve(
     }
     tracing::info!(connections = connections.len(), "connections dropped at the deadline");
     connections.shutdown().await;
+}
+
+/// One connection behind TLS. The handshake is part of the time for the first head.
+async fn secured(
+    (tls, within): (Arc<Tls>, Duration),
+    stream: TcpStream,
+    number: u64,
+    shared: Arc<Shared>,
+    limits: Limits,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) -> End {
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream, within) => shaken,
+        _ = stop.wait_for(|stop| *stop) => return End::Closed,
+    };
+    match shaken {
+        Ok(stream) => drive(stream, number, shared, limits, stop).await,
+        Err(error) => {
+            tracing::debug!(%error, "no TLS handshake");
+            End::Broken
+        }
+    }
 }
 
 /// Errors that are over with the connection that had them.

@@ -2,14 +2,16 @@
 //!
 //! `http` accepts and stops, `connection` drives one socket against its deadlines (`watch` says what the socket
 //! is doing), `request` turns HTTP requests into [`HttpRequest`]s, `hosts` keeps other sites' pages out,
-//! `reply` and `sse` make the bytes that go back. `local` has the other doors: sockets that only their owner can open.
+//! `reply` and `sse` make the bytes that go back, `tls` keeps the certificate. `local` has the other doors: sockets that only their owner can open.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ::http::{HeaderMap, Method, StatusCode};
+use ::http::{HeaderMap, Method, StatusCode, Uri};
 use bytes::Bytes;
 use futures_util::Stream;
+
+use crate::call::Principal;
 
 mod connection;
 mod hosts;
@@ -20,9 +22,11 @@ mod request;
 pub mod sse;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod watch;
 
 pub use self::http::{Bound, bind, serve};
+pub use self::tls::Tls;
 
 /// One HTTP request to an endpoint, its body complete.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct HttpRequest {
     pub body: Bytes,
     /// Unique per accepted connection; over a local socket, per process.
     pub connection: u64,
+    /// Who sent it, where the front asked for proof.
+    pub principal: Option<Arc<Principal>>,
     /// It came over a socket that only the router's owner can open. Nobody between the two routes by headers, and a
     /// client that speaks stdio has none: they need not mirror the body.
     pub local: bool,
@@ -86,8 +92,30 @@ pub struct Page {
 /// The future of a reply.
 pub type Replying = Pin<Box<dyn Future<Output = HttpReply> + Send>>;
 
+/// What is known of a request before its body is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The endpoint, as in [`HttpRequest`]; `None` for the page `/status`.
+    pub endpoint: Option<&'a str>,
+    /// Its target.
+    pub uri: &'a Uri,
+    /// Its headers; `Host` and `Origin` are checked already.
+    pub headers: &'a HeaderMap,
+    /// It came over TLS.
+    pub secure: bool,
+}
+
+/// The future of being let in: as whom, where that was asked, or the reply in its place.
+pub type Admitting<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Principal>>, HttpReply>> + Send + 'a>>;
+
 /// What stands behind the HTTP front.
 pub trait Front: Send + Sync + 'static {
+    /// Whether a request is let in. Requests over local sockets are, without a question.
+    fn admit<'a>(&'a self, head: Head<'a>) -> Admitting<'a>;
+
+    /// The metadata of an endpoint as a protected resource (RFC 9728); `None` is answered with 404.
+    fn metadata(&self, head: Head<'_>) -> Option<Page>;
+
     /// Answers one request. The future is dropped when the client disconnects before the reply.
     fn serve(self: Arc<Self>, request: HttpRequest) -> Replying;
 

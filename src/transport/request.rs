@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::hosts::Hosts;
 use super::reply::{Content, Refusal, not_allowed};
 use super::watch::{Phase, Watch};
-use super::{Front, HttpRequest};
+use super::{Front, Head, HttpReply, HttpRequest};
+use crate::call::Principal;
 
 /// What all requests share.
 pub(super) struct Shared {
@@ -20,11 +22,30 @@ pub(super) struct Shared {
     /// `None` behind a local socket.
     pub(super) hosts: Option<Hosts>,
     pub(super) max_body: usize,
+    /// Behind TLS.
+    pub(super) secure: bool,
 }
 
 impl Shared {
     fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         self.hosts.as_ref().map_or(Ok(()), |hosts| hosts.check(uri, headers))
+    }
+
+    fn head<'a>(&self, endpoint: Option<&'a str>, uri: &'a Uri, headers: &'a HeaderMap) -> Head<'a> {
+        Head {
+            endpoint,
+            uri,
+            headers,
+            secure: self.secure,
+        }
+    }
+
+    /// Who asks. Over a local socket nobody else can.
+    async fn admit(&self, head: Head<'_>) -> Result<Option<Arc<Principal>>, HttpReply> {
+        match self.hosts {
+            None => Ok(None),
+            Some(_) => self.front.admit(head).await,
+        }
     }
 }
 
@@ -33,14 +54,46 @@ impl Shared {
 pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, watch: &Watch) -> Response<Content> {
     let path = request.uri().path();
     match path {
-        "/status" | "/healthz" | "/readyz" if !matches!(*request.method(), Method::GET | Method::HEAD) => not_allowed(),
+        "/status" | "/healthz" | "/readyz" | WELL_KNOWN if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+            not_allowed()
+        }
         "/status" => match shared.check(request.uri(), request.headers()) {
-            Ok(()) => page(shared, &request, watch),
+            Ok(()) => match shared.admit(shared.head(None, request.uri(), request.headers())).await {
+                Ok(_) => page(shared, &request, watch),
+                Err(reply) => reply.into_response(),
+            },
             Err(refusal) => refuse(refusal, request.body(), watch),
         },
         "/healthz" | "/readyz" => page(shared, &request, watch),
         _ if endpoint(path).is_some() => call(shared, request, watch).await,
-        _ => refuse(Refusal::NotFound, request.body(), watch),
+        _ => match path.strip_prefix(WELL_KNOWN).and_then(resource) {
+            Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => not_allowed(),
+            Some(endpoint) => metadata(shared, endpoint, &request, watch),
+            None => refuse(Refusal::NotFound, request.body(), watch),
+        },
+    }
+}
+
+/// Where clients look for what an endpoint asks for (RFC 9728, section 3.1): here, with its path behind.
+const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+/// The endpoint whose metadata a path is of; without a path behind it is that of `/mcp`.
+fn resource(rest: &str) -> Option<&str> {
+    match rest {
+        "" | "/" => Some(""),
+        path => endpoint(path),
+    }
+}
+
+/// Everybody may read it: who has no token yet least of all has one.
+fn metadata(shared: &Shared, endpoint: &str, request: &Request<Incoming>, watch: &Watch) -> Response<Content> {
+    let (uri, headers) = (request.uri(), request.headers());
+    if let Err(refusal) = shared.check(uri, headers) {
+        return refuse(refusal, request.body(), watch);
+    }
+    match shared.front.metadata(shared.head(Some(endpoint), uri, headers)) {
+        Some(page) => page.into_response(),
+        None => refuse(Refusal::NotFound, request.body(), watch),
     }
 }
 
@@ -56,8 +109,17 @@ fn endpoint(path: &str) -> Option<&str> {
 
 async fn call(shared: &Shared, request: Request<Incoming>, watch: &Watch) -> Response<Content> {
     let (parts, mut body) = request.into_parts();
+    let name = endpoint(parts.uri.path()).unwrap_or_default();
+    let mut principal = None;
     let read = match shared.check(&parts.uri, &parts.headers) {
-        Ok(()) => read(&mut body, shared.max_body, watch).await,
+        // Before the body: nobody holds memory who may not call.
+        Ok(()) => match shared.admit(shared.head(Some(name), &parts.uri, &parts.headers)).await {
+            Ok(admitted) => {
+                principal = admitted;
+                read(&mut body, shared.max_body, watch).await
+            }
+            Err(reply) => return turn_away(reply, body, watch).await,
+        },
         Err(refusal) => Err(refusal),
     };
     watch.stop_waiting_for_body();
@@ -67,13 +129,31 @@ async fn call(shared: &Shared, request: Request<Incoming>, watch: &Watch) -> Res
     };
     let request = HttpRequest {
         method: parts.method,
-        endpoint: endpoint(parts.uri.path()).unwrap_or_default().to_owned(),
+        endpoint: name.to_owned(),
+        principal,
         headers: parts.headers,
         body: bytes,
         connection: watch.number(),
         local: shared.hosts.is_none(),
     };
     Arc::clone(&shared.front).serve(request).await.into_response()
+}
+
+/// Bytes of a body that are read although its request is refused, for the sake of its connection.
+const POLITE: usize = 64 * 1024;
+
+/// A refusal that is none of ours. Clients try without a token first: the connection is kept where that is cheap.
+async fn turn_away(reply: HttpReply, mut body: Incoming, watch: &Watch) -> Response<Content> {
+    let read = read(&mut body, POLITE, watch).await;
+    watch.stop_waiting_for_body();
+    let mut response = reply.into_response();
+    if read.is_err() {
+        watch.close_after_reply();
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn page(shared: &Shared, request: &Request<Incoming>, watch: &Watch) -> Response<Content> {

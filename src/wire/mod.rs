@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod codes;
+pub mod discovery;
 pub mod edit;
 pub mod era;
 pub mod header;

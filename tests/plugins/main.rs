@@ -15,5 +15,6 @@ mod defaults;
 mod faults;
 mod limits;
 mod lists;
+mod principal;
 mod reload;
 mod support;

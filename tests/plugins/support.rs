@@ -134,6 +134,7 @@ pub fn parts(params: &str) -> Call {
         endpoint: "".into(),
         path_backend: None,
         agent: AgentKey::Connection(3),
+        principal: None,
         era: Era::Modern,
         headers: HeaderMap::new(),
         initialize: None,

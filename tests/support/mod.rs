@@ -112,7 +112,7 @@ impl Router {
                 panic!("the router ended before it listened");
             }
             let line = line.ok()?;
-            let rest = line.split("http://").nth(1)?;
+            let rest = line.split("http://").nth(1).or_else(|| line.split("https://").nth(1))?;
             Some(rest.split("/mcp").next()?.to_owned())
         })
         .await;

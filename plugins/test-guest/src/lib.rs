@@ -131,6 +131,11 @@ impl route::Guest for TestGuest {
             }),
             "answer" => RouteChoice::Answer(config.text.clone()),
             "tag" => RouteChoice::Answer(object("tag", LABEL)),
+            "who" => {
+                let team = call.label("team");
+                let words = format!("{:?} {team:?} {:?}", call.principal(), call.scopes());
+                RouteChoice::Answer(object("who", &words))
+            }
             "count" | "count-slowly" => {
                 RouteChoice::Answer(format!("{{\"count\":{}}}", CALLS.fetch_add(1, Ordering::Relaxed) + 1))
             }

@@ -48,6 +48,7 @@ struct Model {
 fn number(agent: &AgentKey) -> u64 {
     match agent {
         AgentKey::Session(n) | AgentKey::Connection(n) => *n,
+        AgentKey::Principal(key) => key.len() as u64,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests over the whole of the configuration: what is refused and how it is told, includes, showing and comparing.
 
+mod auth;
 mod bad;
 mod changes;
 mod clients;

@@ -149,6 +149,7 @@ impl Dice {
         let remote = Remote {
             place,
             transport: self.word(),
+            oauth: self.flag().then(|| self.oauth()),
             headers: (0..self.below(3))
                 .map(|n| (format!("X-{n}"), "${HOME} \"x\"".to_owned()))
                 .collect(),
@@ -159,6 +160,62 @@ impl Dice {
             replicas: remote.targets(),
             remote: Some(remote),
             ..Backend::default()
+        }
+    }
+    fn auth(&mut self) -> BTreeMap<String, Auth> {
+        let keys = match self.below(3) {
+            0 => Keys::Discovered,
+            1 => Keys::Url("https://id.example/keys?x=${HOME}".to_owned()),
+            _ => Keys::File {
+                path: PathBuf::from("/keys.json"),
+                text: "{}".to_owned(),
+            },
+        };
+        let jwt = Jwt {
+            audience: self.texts(),
+            algorithms: vec![self.word()],
+            leeway: self.time(),
+            principal: self.text(),
+            labels: self.env(),
+            wait: self.time(),
+            ca_file: self.flag().then(|| self.path()),
+            ..Jwt::new("https://id.example/realm".to_owned(), keys)
+        };
+        let token = |dice: &mut Self| Token {
+            sha256: digest(dice.text().as_bytes()),
+            scopes: vec!["a".to_owned(), "b:c".to_owned()],
+            labels: dice.env(),
+        };
+        let tokens = (0..self.below(3)).map(|n| (format!("{n} \"é"), token(self))).collect();
+        let kinds = [("ci", AuthKind::Tokens(tokens)), ("people", AuthKind::Jwt(jwt.into()))];
+        let scopes = vec!["mcp".to_owned()];
+        let auth = |(name, kind): (&str, _)| {
+            let scopes = scopes.clone();
+            (name.to_owned(), Auth { kind, scopes })
+        };
+        kinds.map(auth).into()
+    }
+    fn oauth(&mut self) -> OAuth {
+        let server = match self.flag() {
+            true => TokenServer::Url("https://id.example/token?a=${HOME}".to_owned()),
+            false => TokenServer::Issuer("https://id.example".to_owned()),
+        };
+        let secret = match self.flag() {
+            true => (None, self.text()),
+            false => (Some(PathBuf::from("/keys.json")), "{}".to_owned()),
+        };
+        OAuth {
+            server,
+            client_id: self.text(),
+            client_secret: Secret {
+                file: secret.0,
+                text: secret.1,
+            },
+            client_auth: self.word(),
+            scopes: vec!["x".to_owned()],
+            resource: self.flag().then(|| self.text()),
+            audience: self.flag().then(|| self.text()),
+            ca_file: self.flag().then(|| self.path()),
         }
     }
     fn plugin(&mut self) -> Plugin {
@@ -184,6 +241,8 @@ impl Dice {
         let names: Vec<String> = backends.keys().cloned().collect();
         let endpoint = |dice: &mut Self| Endpoint {
             backends: (!names.is_empty() && dice.flag()).then(|| names.clone()),
+            auth: dice.flag().then(|| "people".to_owned()),
+            scopes: vec!["tools:call".to_owned()],
             names: dice.word(),
             errors: dice.word(),
             page_size: dice.count(),
@@ -194,6 +253,12 @@ impl Dice {
         Config {
             listen: Listen {
                 address: ([127, 0, 0, self.below(255) as u8], self.below(65_536) as u16).into(),
+                auth: Some(["none", "people", "ci"][self.below(2) as usize + 1].to_owned()),
+                public_url: self.flag().then(|| "https://router.example:8".to_owned()),
+                tls: self.flag().then(|| Tls {
+                    cert: self.path(),
+                    key: self.path(),
+                }),
                 allowed_hosts: vec!["router.lan".to_owned()],
                 allowed_origins: vec!["https://app.example:8".to_owned()],
                 max_connections: self.count(),
@@ -226,6 +291,7 @@ impl Dice {
                 streams: self.count(),
                 stream_keep: self.time(),
             },
+            auth: self.auth(),
             endpoints: (0..self.below(3)).map(|n| (format!("e{n}"), endpoint(self))).collect(),
             backends,
             plugins,
@@ -252,7 +318,7 @@ proptest! {
     fn what_is_shown_loads_back(row in proptest::collection::vec(any::<u32>(), 0..400)) {
         let config = Dice(row.into_iter()).config();
         let shown = show(&config, Secrets::Shown);
-        let loaded = with_files(&[], |outside| parse(&shown, Path::new("/elsewhere/p.toml"), outside));
+        let loaded = with_files(&[("/keys.json", "{}")], |outside| parse(&shown, Path::new("/elsewhere/p.toml"), outside));
         match loaded {
             Ok(loaded) => prop_assert_eq!(loaded.config, config),
             Err(problems) => prop_assert!(false, "{problems}\n{shown}"),

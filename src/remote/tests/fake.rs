@@ -107,7 +107,7 @@ impl Fake {
 
 pub fn open(settings: &config::Remote, limit: usize) -> Remote {
     let mirrors: Mirrors = Arc::new(|_| Vec::new());
-    Remote::open(settings, 0, limit, mirrors).unwrap()
+    Remote::open(settings, 0, limit, mirrors, &Default::default()).unwrap()
 }
 
 async fn connection(mut stream: TcpStream, asked: mpsc::Sender<Asked>) {

@@ -157,7 +157,7 @@ fn a_file_of_authorities_that_is_none_is_told() {
     settings.ca_file = Some(file.clone());
     let error = |settings: &config::Remote| {
         let mirrors: crate::remote::Mirrors = std::sync::Arc::new(|_| Vec::new());
-        let opened = crate::remote::Remote::open(settings, 0, 1000, mirrors);
+        let opened = crate::remote::Remote::open(settings, 0, 1000, mirrors, &Default::default());
         opened.map(drop).unwrap_err().to_string()
     };
     assert!(error(&settings).contains("cannot be read"), "{}", error(&settings));

@@ -22,7 +22,7 @@ fn session(version: Version) -> Arc<Session> {
     let policies = Policies::new(Arc::new(NoPolicy)).changes();
     let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new(), policies);
     store
-        .open(version, &endpoint, Vec::new(), Introduction::default())
+        .open(version, &endpoint, Vec::new(), Introduction::default(), None)
         .unwrap()
         .1
 }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use http::header::ACCEPT;
 use http::{HeaderMap, Method};
 
-use crate::transport::{Events, Front, HttpReply, HttpRequest, Page, Replying, sse};
+use crate::transport::{Admitting, Events, Front, Head, HttpReply, HttpRequest, Page, Replying, sse};
 
 /// Turns every reply of the front inside that is not there at once into an event stream, which begins at once.
 pub struct Prompt(pub Arc<dyn Front>);
@@ -37,6 +37,14 @@ impl Front for Prompt {
                 }
             }
         })
+    }
+
+    fn admit<'a>(&'a self, head: Head<'a>) -> Admitting<'a> {
+        self.0.admit(head)
+    }
+
+    fn metadata(&self, head: Head<'_>) -> Option<Page> {
+        self.0.metadata(head)
     }
 
     fn page(&self, path: &str) -> Option<Page> {
@@ -82,6 +90,14 @@ mod tests {
             })
         }
 
+        fn admit<'a>(&'a self, _: Head<'a>) -> Admitting<'a> {
+            Box::pin(std::future::ready(Ok(None)))
+        }
+
+        fn metadata(&self, _: Head<'_>) -> Option<Page> {
+            None
+        }
+
         fn page(&self, _: &str) -> Option<Page> {
             None
         }
@@ -94,6 +110,7 @@ mod tests {
             headers: [(ACCEPT, accept.parse().unwrap())].into_iter().collect(),
             body: Bytes::new(),
             connection: 1,
+            principal: None,
             local: true,
         }
     }

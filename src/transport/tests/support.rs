@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::config::Listen;
-use crate::transport::{Front, HttpReply, HttpRequest, Page, Replying, bind, serve, sse};
+use crate::transport::{Admitting, Front, Head, HttpReply, HttpRequest, Page, Replying, bind, serve, sse};
 
 /// Long enough for a busy machine; only failing tests wait for it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -98,6 +98,14 @@ impl Front for Script {
                 _ => echo(&request),
             }
         })
+    }
+
+    fn admit<'a>(&'a self, _: Head<'a>) -> Admitting<'a> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn metadata(&self, _: Head<'_>) -> Option<Page> {
+        None
     }
 
     fn page(&self, path: &str) -> Option<Page> {
