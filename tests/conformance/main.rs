@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod polling;
 mod suite;
 mod ways;
 
