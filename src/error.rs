@@ -98,6 +98,8 @@ pub enum Reason {
     Unknown(Kind, String),
     /// The request is wrong.
     InvalidParams(String),
+    /// The client did not declare this extension, which the method needs.
+    Undeclared(&'static str),
     /// The method is not offered here.
     MethodNotFound(String),
     /// The router is shutting down.
@@ -156,6 +158,7 @@ impl CallError {
             | Reason::Refused(_)
             | Reason::Unknown(..)
             | Reason::InvalidParams(_)
+            | Reason::Undeclared(_)
             | Reason::MethodNotFound(_)
             | Reason::Ambiguous(_) => Delivery::Rejected,
             _ => Delivery::NotSent,
@@ -177,6 +180,7 @@ impl CallError {
             Reason::PolicyFault(_) => codes::POLICY_FAULT,
             Reason::Cancelled { .. } => codes::CANCELLED,
             Reason::Unknown(..) | Reason::InvalidParams(_) => codes::INVALID_PARAMS,
+            Reason::Undeclared(_) => codes::MISSING_CAPABILITY,
             Reason::MethodNotFound(_) => codes::METHOD_NOT_FOUND,
         }
     }
@@ -229,6 +233,7 @@ impl CallError {
             Reason::Unknown(Kind::Prompts, name) => format!("Unknown prompt: {name}"),
             Reason::Unknown(Kind::Resources | Kind::Templates, uri) => format!("Resource not found: {uri}"),
             Reason::InvalidParams(why) => format!("Invalid params: {why}"),
+            Reason::Undeclared(extension) => format!("the client did not declare the extension {extension}"),
             Reason::MethodNotFound(method) => format!("Method not found: {method}"),
             Reason::ShuttingDown => {
                 "the router is shutting down. The call was not sent; it is safe to repeat it.".to_owned()
@@ -238,6 +243,9 @@ impl CallError {
 
     /// The error's `data`: what is known, for programs.
     fn data(&self) -> Option<Value> {
+        if let Reason::Undeclared(extension) = self.reason {
+            return Some(json!({ "requiredCapabilities": { "extensions": { extension: {} } } }));
+        }
         if matches!(
             self.reason,
             Reason::Unknown(..) | Reason::InvalidParams(_) | Reason::MethodNotFound(_)

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use sha2::{Digest, Sha256};
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -19,7 +20,11 @@ const DATE_BYTES: usize = 8;
 const VERSION: u8 = 1;
 
 /// Seals and opens.
-pub struct Sealer(XChaCha20Poly1305);
+pub struct Sealer {
+    cipher: XChaCha20Poly1305,
+    /// Makes the nonces of what must have the same seal each time.
+    naming: [u8; 32],
+}
 
 /// Why something is not opened. Which of the two it is does not matter to an honest agent, and a dishonest one
 /// learns nothing.
@@ -36,7 +41,24 @@ pub enum NotOpened {
 impl Sealer {
     /// Seals under this key.
     pub fn new(key: &[u8; KEY_BYTES]) -> Self {
-        Self(XChaCha20Poly1305::new(&Key::from(*key)))
+        let naming = Sha256::new().chain_update(b"pointsman names").chain_update(key);
+        Self {
+            cipher: XChaCha20Poly1305::new(&Key::from(*key)),
+            naming: naming.finalize().into(),
+        }
+    }
+
+    /// Seals `text` for good, and always alike: its nonce is made of the text itself, so that no two texts share one.
+    pub fn name(&self, purpose: &[u8], text: &[u8]) -> String {
+        let hash = Sha256::new()
+            .chain_update(self.naming)
+            .chain_update(purpose.len().to_be_bytes())
+            .chain_update(purpose)
+            .chain_update(text);
+        let hash: [u8; 32] = hash.finalize().into();
+        let mut nonce = [0_u8; NONCE_BYTES];
+        nonce.copy_from_slice(&hash[..NONCE_BYTES]);
+        self.write(nonce, u64::MAX, purpose, text).unwrap_or_default()
     }
 
     /// Seals `text`, to be opened for the same `purpose` alone and not later than `life` from now. `None` where the
@@ -45,6 +67,10 @@ impl Sealer {
         let mut nonce = [0_u8; NONCE_BYTES];
         getrandom::fill(&mut nonce).ok()?;
         let until = seconds(SystemTime::now() + life);
+        self.write(nonce, until, purpose, text)
+    }
+
+    fn write(&self, nonce: [u8; NONCE_BYTES], until: u64, purpose: &[u8], text: &[u8]) -> Option<String> {
         let mut inside = Vec::with_capacity(DATE_BYTES + text.len());
         inside.extend_from_slice(&until.to_be_bytes());
         inside.extend_from_slice(text);
@@ -52,7 +78,7 @@ impl Sealer {
             msg: &inside,
             aad: purpose,
         };
-        let sealed = self.0.encrypt(&XNonce::from(nonce), payload).ok()?;
+        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).ok()?;
         let mut out = Vec::with_capacity(1 + NONCE_BYTES + sealed.len());
         out.push(VERSION);
         out.extend_from_slice(&nonce);
@@ -72,7 +98,7 @@ impl Sealer {
             aad: purpose,
         };
         let nonce = XNonce::try_from(&head[1..]).map_err(|_| NotOpened::Foreign)?;
-        let inside = self.0.decrypt(&nonce, payload).map_err(|_| NotOpened::Foreign)?;
+        let inside = self.cipher.decrypt(&nonce, payload).map_err(|_| NotOpened::Foreign)?;
         let (date, text) = inside.split_first_chunk::<DATE_BYTES>().ok_or(NotOpened::Foreign)?;
         if seconds(SystemTime::now()) > u64::from_be_bytes(*date) {
             return Err(NotOpened::Expired);
@@ -114,6 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_always_the_same_and_of_its_purpose_alone() {
+        let sealer = Sealer::new(&[7; KEY_BYTES]);
+        let name = sealer.name(b"mine", b"task");
+        assert_eq!(sealer.name(b"mine", b"task"), name);
+        assert_ne!(sealer.name(b"mine", b"other"), name);
+        assert_ne!(Sealer::new(&[8; KEY_BYTES]).name(b"mine", b"task"), name);
+        assert_eq!(sealer.open(b"mine", &name).unwrap(), b"task");
+        assert_eq!(sealer.open(b"yours", &name), Err(NotOpened::Foreign));
+    }
+
+    #[test]
     fn any_change_is_noticed() {
         let sealer = Sealer::new(&[7; KEY_BYTES]);
         let sealed = sealer.seal(b"", b"state", HOUR).unwrap();
@@ -139,7 +176,7 @@ mod tests {
         inside.extend_from_slice(b"state");
         let nonce = [3; NONCE_BYTES];
         let payload = Payload { msg: &inside, aad: b"" };
-        let sealed = sealer.0.encrypt(&XNonce::from(nonce), payload).unwrap();
+        let sealed = sealer.cipher.encrypt(&XNonce::from(nonce), payload).unwrap();
         let whole = [&[VERSION][..], &nonce, &sealed].concat();
         let old = URL_SAFE_NO_PAD.encode(whole);
         assert_eq!(sealer.open(b"", &old), Err(NotOpened::Expired));

@@ -49,6 +49,7 @@ pub(super) struct Actor {
     pub(super) listing: Listing,
     pub(super) listening: Listening,
     pub(super) asking: Asking,
+    pub(super) asking_checked: Instant,
     pub(super) facts: Option<Facts>,
     pub(super) remembered: Option<Era>,
     pub(super) incarnation: u64,
@@ -185,10 +186,16 @@ impl Actor {
 
     fn due(&self) -> Option<Instant> {
         let closed = self.closed.as_ref().map(|(at, _)| *at);
-        [self.life.due(), self.probe_due, self.listing.due(), closed]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.life.due(),
+            self.probe_due,
+            self.listing.due(),
+            self.patience_ends(),
+            closed,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn on_time(&mut self) {
@@ -201,6 +208,7 @@ impl Actor {
             }
         }
         self.end_overdue_fetches(now);
+        self.end_patience(now);
         if let Some((_, why)) = self.closed.take_if(|(at, _)| *at <= now) {
             self.on(Event::Broken { why });
         }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +25,9 @@ const MAX_ASKED: usize = 256;
 /// Progress notifications of an agent that wait for one request at most.
 const PROGRESS: usize = 16;
 
+/// How often it is looked at whether others wait.
+const CHECK: Duration = Duration::from_millis(250);
+
 /// A request that is out to an agent.
 struct Asked {
     /// The target's id for it.
@@ -34,6 +38,7 @@ struct Asked {
     token: Option<String>,
     answer: oneshot::Receiver<Result<RawJson, RawJson>>,
     progress: mpsc::Receiver<RawJson>,
+    since: Instant,
 }
 
 /// What came back from an agent.
@@ -83,6 +88,11 @@ impl Asking {
         self.asked.retain(|asked| asked.id.key() != id.key());
     }
 
+    /// Since when the oldest is out.
+    fn oldest(&self) -> Option<Instant> {
+        self.asked.front().map(|asked| asked.since)
+    }
+
     /// The target is gone.
     pub(super) fn clear(&mut self) {
         self.asked.clear();
@@ -121,6 +131,7 @@ impl Actor {
             token,
             answer,
             progress,
+            since: Instant::now(),
         });
         sink.ask(Ask {
             method: request.method.to_string(),
@@ -164,6 +175,32 @@ impl Actor {
                 let line = write_request(None, method::PROGRESS, Some(&params.to_text()));
                 self.send_own(&line);
             }
+        }
+    }
+
+    /// When it is looked at whether others wait for an agent that takes its time to answer: only where one call at a
+    /// time runs, since there it holds up all.
+    pub(super) fn patience_ends(&self) -> Option<Instant> {
+        let serial = self.shared.owner.is_none() && self.settings.server_requests == ServerRequests::Serialize;
+        let oldest = self.asking.oldest().filter(|_| serial)?;
+        // While nobody waits it is looked at again and again.
+        let due = oldest + self.settings.gate.wait / 2;
+        Some(due.max(self.asking_checked + CHECK))
+    }
+
+    /// Others wait: what is asked is given up, so that the call can end.
+    pub(super) fn end_patience(&mut self, now: Instant) {
+        if self.patience_ends().is_none_or(|due| due > now) {
+            return;
+        }
+        self.asking_checked = now;
+        if self.shared.gate.load().0 == 0 {
+            return;
+        }
+        let given_up: Vec<RequestId> = self.asking.asked.drain(..).map(|asked| asked.id).collect();
+        for id in given_up {
+            let why = "the client took too long to answer, and other calls wait for this server";
+            self.answer(&id, Err(refusal(why).as_str()));
         }
     }
 

@@ -16,7 +16,7 @@ use super::target::{Live, Phase, Settled};
 use crate::config;
 use crate::error::{CallError, Reason};
 use crate::process;
-use crate::wire::Kind;
+use crate::wire::{Era, Kind};
 
 /// How long a probe may stay unanswered before the legacy greeting goes out too.
 pub(super) const PROBE_WAIT: Duration = Duration::from_secs(3);
@@ -118,10 +118,11 @@ impl Actor {
                 self.shake = None;
                 self.probe_due = None;
                 self.remembered = Some(facts.era);
-                let tools = facts.tools.clone();
-                self.shared.lists.publish(Kind::Tools, tools, self.incarnation, false);
                 self.shared.introduce(Arc::clone(&facts.introduced));
+                let tools = facts.tools.clone();
                 self.facts = Some(*facts);
+                let tools = self.usable(tools);
+                self.shared.lists.publish(Kind::Tools, tools, self.incarnation, false);
                 if let Some(started) = self.started {
                     if self.starts.len() == 16 {
                         self.starts.pop_front();
@@ -237,6 +238,7 @@ impl Actor {
                 incarnation: self.incarnation,
                 era: facts.era,
                 logging: facts.has("logging"),
+                lasting: facts.era == Era::Modern && self.settings.remote.is_some(),
             });
         self.phase.send_replace(Phase {
             state: self.life.state().clone(),

@@ -34,6 +34,8 @@ pub struct Facts {
 /// What a server says of itself in `initialize` or `server/discover`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Introduced {
+    /// The era that it speaks.
+    pub era: Era,
     /// Its capabilities, raw.
     pub capabilities: RawJson,
     /// What it says to models about its use.
@@ -54,12 +56,13 @@ impl Facts {
 
 impl Introduced {
     /// From the result of either greeting.
-    fn of(result: &Object<'_>) -> Arc<Self> {
+    fn of(era: Era, result: &Object<'_>) -> Arc<Self> {
         let capabilities = result
             .get("capabilities")
             .filter(|c| c.starts_with('{'))
             .unwrap_or("{}");
         Arc::new(Self {
+            era,
             capabilities: RawJson::from(capabilities.to_owned()),
             instructions: result.get_str("instructions").map(Cow::into_owned),
         })
@@ -105,6 +108,8 @@ pub struct Handshake {
     discovered: Option<(String, Arc<Introduced>)>,
     choice: EraChoice,
     face: Face,
+    /// The probe was repeated.
+    asked_again: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +122,7 @@ enum Greeting {
 
 const DISCOVER_ID: &str = "1";
 const INITIALIZE_ID: &str = "2";
+const DISCOVER_AGAIN_ID: &str = "\"1-again\"";
 
 impl Handshake {
     /// Begins. `remembered` is the era of an earlier incarnation, `face` who the target is told that it serves.
@@ -129,6 +135,7 @@ impl Handshake {
             discovered: None,
             choice,
             face,
+            asked_again: false,
         };
         let first = match (choice, remembered) {
             (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => shake.send_initialize(),
@@ -155,7 +162,9 @@ impl Handshake {
     /// A response arrived.
     pub fn on_response(&mut self, response: &Response<'_>) -> Step {
         match response.id.as_ref().map(|id| id.as_raw()) {
-            Some(DISCOVER_ID) if self.discover == Greeting::Sent => self.on_discover(response.outcome),
+            Some(DISCOVER_ID | DISCOVER_AGAIN_ID) if self.discover == Greeting::Sent => {
+                self.on_discover(response.outcome)
+            }
             Some(INITIALIZE_ID) if self.initialize == Greeting::Sent => self.on_initialize(response.outcome),
             Some(id) => match self.fetch.as_mut().filter(|f| f.id() == id) {
                 Some(fetch) => match fetch.on_result(response.outcome) {
@@ -175,7 +184,11 @@ impl Handshake {
     fn send_discover(&mut self) -> String {
         self.discover = Greeting::Sent;
         write_request(
-            Some(DISCOVER_ID),
+            Some(if self.asked_again {
+                DISCOVER_AGAIN_ID
+            } else {
+                DISCOVER_ID
+            }),
             method::DISCOVER,
             Some(&json!({ "_meta": modern_meta() }).to_string()),
         )
@@ -197,7 +210,7 @@ impl Handshake {
             let version = versions
                 .into_iter()
                 .find(|v| Version::parse(v).is_some_and(|v| v.era() == Era::Modern))?;
-            Some((version, Introduced::of(&result)))
+            Some((version, Introduced::of(Era::Modern, &result)))
         });
         match accepted {
             Some((version, introduced)) => {
@@ -212,6 +225,11 @@ impl Handshake {
                     Greeting::Accepted => Step::Wait,
                     Greeting::Unsent | Greeting::Refused => self.agreed(Era::Modern, version, introduced),
                 }
+            }
+            // It is modern, and said in which versions: asked once more, in one that both speak.
+            None if !self.asked_again && outcome.err().is_some_and(speaks_ours) => {
+                self.asked_again = true;
+                Step::Send(vec![self.send_discover()])
             }
             None => {
                 self.discover = Greeting::Refused;
@@ -234,7 +252,7 @@ impl Handshake {
         let accepted = outcome.ok().and_then(|result| {
             let result = Object::parse(result).ok()?;
             let version = result.get_str("protocolVersion")?.into_owned();
-            Some((version, Introduced::of(&result)))
+            Some((version, Introduced::of(Era::Legacy, &result)))
         });
         if let Some((version, introduced)) = accepted {
             self.initialize = Greeting::Accepted;
@@ -301,6 +319,19 @@ impl Handshake {
         self.facts = Some(facts);
         Step::Send(lines)
     }
+}
+
+/// Whether an error says that the version is the wrong one, and that a modern one which the router speaks is right.
+fn speaks_ours(error: &str) -> bool {
+    let read = || {
+        let error = Object::parse(error).ok()?;
+        let code: i64 = error.get("code")?.parse().ok()?;
+        let data = Object::parse(error.get("data")?).ok()?;
+        let supported: Vec<String> = serde_json::from_str(data.get("supported")?).ok()?;
+        let ours = |v: &String| Version::parse(v).is_some_and(|v| v.era() == Era::Modern);
+        Some(code == codes::UNSUPPORTED_VERSION && supported.iter().any(ours))
+    };
+    read().unwrap_or(false)
 }
 
 /// The `_meta` of the router's own modern requests.

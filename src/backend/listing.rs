@@ -5,7 +5,8 @@ use tracing::warn;
 
 use super::actor::Actor;
 use super::fetch::{Fetch, FetchStep};
-use crate::wire::{Kind, Topic};
+use super::lists::Item;
+use crate::wire::{Era, Kind, Topic};
 
 /// The fetches of one target.
 #[derive(Debug, Default)]
@@ -99,11 +100,26 @@ impl Actor {
             FetchStep::Send(line) => self.send_own(&line),
             FetchStep::Done(items) => {
                 let announced = slot.announced;
+                let items = self.usable(items);
                 self.shared.lists.publish(kind, items, self.incarnation, announced);
                 self.next_fetch(kind);
             }
             FetchStep::Failed(why) => self.end_fetch(kind, &why),
         }
+    }
+
+    /// The items without those that a modern client must not use. The router is one, towards a modern target.
+    pub(super) fn usable(&self, mut items: Vec<Item>) -> Vec<Item> {
+        if self.facts.as_ref().is_some_and(|f| f.era == Era::Modern) {
+            items.retain(|item| match item.mirrored {
+                Ok(_) => true,
+                Err(why) => {
+                    warn!(backend = %self.shared.name, tool = %item.key, "left out: {why}");
+                    false
+                }
+            });
+        }
+        items
     }
 
     /// Ends the fetches that were never answered.

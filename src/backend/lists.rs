@@ -18,8 +18,8 @@ pub struct Item {
     /// Tools: `annotations.readOnlyHint` or `annotations.idempotentHint`: running it twice does no harm, says the
     /// server.
     pub repeatable: bool,
-    /// Tools: the arguments that modern clients mirror in headers.
-    pub mirrored: Vec<Mirrored>,
+    /// Tools: the arguments that modern clients mirror in headers, or why a modern client must not use the tool.
+    pub mirrored: Result<Vec<Mirrored>, &'static str>,
 }
 
 /// A list with the incarnation that gave it.
@@ -116,7 +116,7 @@ fn item(kind: Kind, raw: &serde_json::value::RawValue) -> Result<Item, String> {
         key,
         raw: RawJson::from(raw),
         repeatable: hint("readOnlyHint") || hint("idempotentHint"),
-        mirrored: schema.map(mirrored).unwrap_or_default(),
+        mirrored: schema.map_or(Ok(Vec::new()), mirrored),
     })
 }
 

@@ -109,7 +109,9 @@ impl Backend {
     /// Whose alone it is, says this to its targets.
     pub async fn tell(&self, notification: &str) {
         for running in self.targets.load_full().iter() {
-            running.target.control(Control::Tell(notification.to_owned())).await;
+            // JSON has line breaks between tokens only; the target reads lines.
+            let line = notification.replace(['\n', '\r'], " ");
+            running.target.control(Control::Tell(line)).await;
         }
     }
 

@@ -21,7 +21,7 @@ impl Actor {
         let mirrors: Mirrors = Arc::new(move |name| {
             let tools = shared.lists.of(Kind::Tools).borrow();
             let tool = tools.as_ref().and_then(|tools| tools.get(name));
-            tool.map(|tool| tool.mirrored.clone()).unwrap_or_default()
+            tool.and_then(|tool| tool.mirrored.clone().ok()).unwrap_or_default()
         });
         match Remote::open(remote, self.replica, self.settings.max_message, mirrors) {
             Ok(opened) => {

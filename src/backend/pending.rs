@@ -75,12 +75,15 @@ impl Pending {
         Some(entry)
     }
 
-    /// The only call that the target can be working on, and where its notifications go.
+    /// The only call that the target can be working on, and where its notifications go. One that was cancelled may
+    /// still be worked on, which is no matter where it was of the same agent.
     pub fn only(&mut self, now: Instant) -> Option<(u64, Option<Arc<dyn Sink>>)> {
         self.forget_ghosts(now);
         let mut entries = self.entries.values();
         let first = entries.next()?;
-        (entries.next().is_none() && self.ghosts.is_empty()).then(|| (first.id, first.sink.clone()))
+        let same = |agent: &AgentKey| first.agent.owns() && *agent == first.agent;
+        let alone = entries.next().is_none() && self.ghosts.iter().all(|(_, agent, _)| same(agent));
+        alone.then(|| (first.id, first.sink.clone()))
     }
 
     /// The newest call, and where its notifications go.

@@ -56,6 +56,7 @@ pub(super) fn spawn_target(
         listing: listing::Listing::default(),
         listening: listening::Listening::default(),
         asking: asking::Asking::default(),
+        asking_checked: Instant::now(),
         facts: None,
         remembered: None,
         incarnation: 0,

@@ -6,6 +6,9 @@ use super::view::View;
 use crate::wire::json::quote;
 use crate::wire::{Era, Object, Topic};
 
+/// The extension whose shape in the legacy era is another.
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+
 impl View {
     /// The capabilities of all its backends together, as JSON text for agents of an era.
     ///
@@ -13,20 +16,31 @@ impl View {
     /// what it does; anything else is what the first backend that has it says.
     pub fn capabilities(&self, era: Era) -> String {
         let introduced: Vec<_> = self.backends.iter().filter_map(|b| b.introduced()).collect();
-        let parsed: Vec<Object<'_>> = introduced
+        let parsed: Vec<(Era, Object<'_>)> = introduced
             .iter()
-            .filter_map(|i| Object::parse(i.capabilities.as_str()).ok())
+            .filter_map(|i| Some((i.era, Object::parse(i.capabilities.as_str()).ok()?)))
             .collect();
         let mut united = Object::default();
         // An agent asks for the lists of what is declared here alone, and a backend that is down may have tools.
         united.set("tools", "{\"listChanged\":true}");
-        for (key, value) in parsed.iter().flat_map(Object::iter) {
+        for (from, key, value) in parsed
+            .iter()
+            .flat_map(|(from, o)| o.iter().map(move |(k, v)| (from, k, v)))
+        {
+            let tasks;
             let own = match key {
                 "tools" | "logging" => continue,
                 "resources" => "{\"subscribe\":true,\"listChanged\":true}",
                 _ if Topic::ALL.iter().any(|t| t.capability() == key) => "{\"listChanged\":true}",
                 // Their shapes differ from era to era.
-                "tasks" if era == Era::Modern => continue,
+                "tasks" if (*from, era) != (Era::Legacy, Era::Legacy) => continue,
+                "tasks" => {
+                    // Which tasks there are is nobody's business but theirs who began them.
+                    let mut object = Object::parse(value).unwrap_or_default();
+                    object.remove("list");
+                    tasks = object.to_text();
+                    tasks.as_str()
+                }
                 "extensions" => continue,
                 _ => value,
             };
@@ -36,10 +50,11 @@ impl View {
         }
         united.set("logging", "{}");
         let mut extensions = Object::default();
-        for object in &parsed {
+        for (from, object) in &parsed {
             let declared = object.get("extensions").and_then(|e| Object::parse(e).ok());
             for (name, value) in declared.iter().flat_map(Object::iter) {
-                if extensions.get(name).is_none() {
+                let bridged = name != TASKS || (*from, era) == (Era::Modern, Era::Modern);
+                if bridged && extensions.get(name).is_none() {
                     extensions.append(name.to_owned(), value.to_owned());
                 }
             }

@@ -139,7 +139,7 @@ mod tests {
                 raw: raw.into(),
                 key,
                 repeatable: false,
-                mirrored: Vec::new(),
+                mirrored: Ok(Vec::new()),
             };
             shelf.put(n % 2, &item, None);
             shelf.put(0, &item, None);

@@ -69,7 +69,8 @@ impl View {
 
     /// The arguments of the tool `name` that modern clients mirror in headers, as its first owner says.
     pub fn mirrored(&self, name: &str) -> &[Mirrored] {
-        self.shelf(Kind::Tools).item(name).map_or(&[], |tool| &tool.mirrored)
+        let tool = self.shelf(Kind::Tools).item(name);
+        tool.and_then(|tool| tool.mirrored.as_deref().ok()).unwrap_or_default()
     }
 
     /// Every backend of the endpoint as a candidate for the thing of this kind that agents know as `name`, or for a

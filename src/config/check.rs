@@ -7,7 +7,7 @@ use super::doc::{Notes, Place};
 use super::problem::did_you_mean;
 use super::remote::leads_back;
 use super::values::show_duration;
-use super::{Backend, Config, Endpoint, Plugin, Remote, defaults};
+use super::{Backend, Config, Endpoint, OwnTools, Plugin, Remote, defaults};
 
 /// Notes what does not fit together in a configuration whose values are each valid.
 pub(super) fn check(config: &Config, notes: &Notes) {
@@ -93,6 +93,11 @@ fn endpoint(notes: &Notes, config: &Config, name: &str, one: &Endpoint) {
             format!("`{name}` names an endpoint and a backend"),
             hint,
         );
+    }
+    if one.own_tools != OwnTools::Off && config.backends.contains_key("pointsman") {
+        let at = place(notes, &format!("{path}.own-tools"));
+        let message = "the tools of the backend `pointsman` would have names of the router's own".to_owned();
+        notes.fault(at, message, Some("rename the backend".to_owned()));
     }
     let known: Vec<&str> = config.backends.keys().map(String::as_str).collect();
     for (position, backend) in one.backends.iter().flatten().enumerate() {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{
-    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Gate, Listen, Names, Pipeline, Plugin, Policies,
-    Router, Scope, ServerRequests, Sessions, Source, StateKind, Stop,
+    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Gate, Listen, Names, OwnTools, Pipeline, Plugin,
+    Policies, Router, Scope, ServerRequests, Sessions, Source, StateKind, Stop,
 };
 
 /// The embedded components that are there without being asked for, with the hook that asks them.
@@ -163,6 +163,7 @@ impl Default for Endpoint {
             names: Names::Auto,
             errors: Errors::JsonRpc,
             page_size: 1000,
+            own_tools: OwnTools::Off,
         }
     }
 }

@@ -289,6 +289,17 @@ pub enum Errors {
     Result,
 }
 
+/// Which of the router's own tools an endpoint shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnTools {
+    /// None: agents do not notice that there is a router.
+    Off,
+    /// Those that change nothing but the session that calls them.
+    Read,
+    /// Those that restart backends too.
+    Manage,
+}
+
 /// `[endpoints.NAME]`: a path with its backends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
@@ -300,6 +311,8 @@ pub struct Endpoint {
     pub errors: Errors,
     /// Items of one page of a list at most.
     pub page_size: usize,
+    /// Which of the router's own tools it shows.
+    pub own_tools: OwnTools,
 }
 
 /// What happens to a call when a policy component fails.

@@ -254,6 +254,7 @@ fn endpoint(t: &mut Table<'_>, into: &mut Endpoint) {
     t.read("names", &mut into.names, Item::word);
     t.read("errors", &mut into.errors, Item::word);
     t.read("page-size", &mut into.page_size, Item::capacity);
+    t.read("own-tools", &mut into.own_tools, Item::word);
 }
 
 fn plugin(t: &mut Table<'_>, into: &mut Plugin) {

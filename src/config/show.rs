@@ -320,6 +320,7 @@ impl Printer {
             names,
             errors,
             page_size,
+            own_tools,
         } = endpoint;
         self.table(&format!("endpoints.{name}"));
         match backends {
@@ -329,5 +330,6 @@ impl Printer {
         self.word("names", *names);
         self.word("errors", *errors);
         self.line("page-size", page_size);
+        self.word("own-tools", *own_tools);
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{EraChoice, Errors, Names, OnFault, Scope, ServerRequests, StateKind, Transport};
+use super::{EraChoice, Errors, Names, OnFault, OwnTools, Scope, ServerRequests, StateKind, Transport};
 
 /// Units of time, longest first, in nanoseconds.
 const TIMES: [(&str, u64); 7] = [
@@ -152,6 +152,10 @@ impl Word for Names {
 
 impl Word for Errors {
     const ALL: &'static [(&'static str, Self)] = &[("json-rpc", Self::JsonRpc), ("result", Self::Result)];
+}
+
+impl Word for OwnTools {
+    const ALL: &'static [(&'static str, Self)] = &[("off", Self::Off), ("read", Self::Read), ("manage", Self::Manage)];
 }
 
 impl Word for Option<OnFault> {

@@ -128,9 +128,9 @@ mod tests {
 
     fn out(text: &str) -> Out {
         let mirrors: Mirrors = Arc::new(|tool| {
-            let schema = r#"{"properties":{"region":{"x-mcp-header":"Region"},"n":{"x-mcp-header":"N"}}}"#;
+            let schema = r#"{"properties":{"region":{"type":"string","x-mcp-header":"Region"},"n":{"type":"integer","x-mcp-header":"N"}}}"#;
             if tool == "where" {
-                header::mirrored(schema)
+                header::mirrored(schema).unwrap()
             } else {
                 Vec::new()
             }

@@ -90,13 +90,16 @@ impl Router {
         let mut live = to.backend.live();
         if let Some(pinned) = &incoming.pinned {
             let same = |(target, live): &(Arc<Target>, Live)| {
-                target.replica == pinned.replica && live.incarnation == pinned.incarnation
+                target.replica == pinned.replica && pinned.incarnation.is_none_or(|i| i == live.incarnation)
             };
             return match live.into_iter().find(same) {
                 Some((target, live)) => Ok(Selected::Target(target, live)),
-                None if to.backend.is_running(pinned.replica, pinned.incarnation) => {
-                    // Another call took its last place in this moment.
-                    Ok(Selected::Hold(Duration::from_millis(1)))
+                None if pinned
+                    .incarnation
+                    .is_none_or(|i| to.backend.is_running(pinned.replica, i)) =>
+                {
+                    // Another call took its last place in this moment, or it will be back.
+                    Ok(Selected::Hold(Duration::from_millis(10)))
                 }
                 None => Err(CallError::from(Reason::StateLost).at(to.backend.name())),
             };

@@ -60,8 +60,8 @@ pub struct Pinned {
     pub backend: Arc<str>,
     /// Which of its replicas.
     pub replica: u32,
-    /// The number of its spawn.
-    pub incarnation: u64,
+    /// The number of its spawn; `None` where what it knows outlives its incarnations and the router.
+    pub incarnation: Option<u64>,
 }
 
 /// The answer to a call.

@@ -39,7 +39,7 @@ impl Router {
         let from = Pinned {
             backend: Arc::clone(to.backend.name()),
             replica: target.replica,
-            incarnation: live.incarnation,
+            incarnation: (!live.lasting).then_some(live.incarnation),
         };
         if live.era == Era::Modern && call.method == method::SUBSCRIBE {
             // The modern era has no such request: who wants to hear of what is the router's own to remember.

@@ -70,9 +70,14 @@ impl Agents {
                     backend,
                     replica,
                     incarnation,
+                    process,
                     state,
                 }) = relay
                 {
+                    if incarnation.is_some() && process != self.process {
+                        let lost = CallError::from(Reason::StateLost).at(&backend);
+                        return self.modern_answer(id, &incoming, Err(lost));
+                    }
                     incoming.pinned = Some(Pinned {
                         backend: backend.into(),
                         replica,

@@ -65,7 +65,7 @@ pub(super) fn envelope<'a>(request: &HttpRequest, message: &Request<'a>) -> Resu
     let named = match message.method.as_ref() {
         method::TOOLS_CALL | method::PROMPTS_GET => params.get_str("name"),
         method::RESOURCES_READ => params.get_str("uri"),
-        method if method.starts_with("tasks/") => params.get_str("taskId"),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => params.get_str("taskId"),
         _ => None,
     };
     if let Some(name) = &named {
@@ -78,8 +78,13 @@ pub(super) fn envelope<'a>(request: &HttpRequest, message: &Request<'a>) -> Resu
             Some(known.ok_or_else(|| invalid(&format!("logLevel is one of {}", method::LOG_LEVELS.join(", "))))?)
         }
     };
+    let subject = match method::is_legacy_only(&message.method) {
+        // It is refused as unknown, whatever it is about.
+        true => None,
+        false => Subject::of(&message.method, params).map_err(|why| invalid(&why))?,
+    };
     Ok(Envelope {
-        subject: Subject::of(&message.method, params).map_err(|why| invalid(&why))?,
+        subject,
         meta: raw_meta,
         token: progress_token(&meta).map_err(|why| invalid(&why))?,
         log_level,

@@ -44,7 +44,8 @@ impl Agents {
             Ok(session) => session,
             Err(reply) => return at_once(*reply),
         };
-        if !endpoint.view().has_private() {
+        // What wants no answer starts nothing: whoever has no target yet has nobody to tell.
+        if !matches!(message, Message::Request(_)) || !endpoint.view().has_private() {
             return self.serve_in_session(&session, &endpoint, request, body, message);
         }
         let (body, id) = (body.clone(), id.to_owned());
@@ -54,15 +55,6 @@ impl Agents {
                 Err(error) => return answer::ok(write_response(&id, Err(&error.to_wire()))),
             };
             match Message::parse(&body) {
-                Ok(Message::Notification(notification)) => {
-                    if is_for_servers(&notification.method) {
-                        for backend in session.own.backends() {
-                            backend.tell(&body).await;
-                        }
-                    }
-                    legacy_notification(&session, &body, &notification);
-                    accepted()
-                }
                 Ok(message) => {
                     self.serve_in_session(&session, &endpoint, request, &body, message)
                         .await
@@ -91,7 +83,17 @@ impl Agents {
             }
             Message::Notification(notification) => {
                 legacy_notification(session, body, &notification);
-                at_once(accepted())
+                let own = session.own.backends();
+                if own.is_empty() || !is_for_servers(&notification.method) {
+                    return at_once(accepted());
+                }
+                let body = body.clone();
+                Box::pin(async move {
+                    for backend in own {
+                        backend.tell(&body).await;
+                    }
+                    accepted()
+                })
             }
             Message::Response(response) => {
                 legacy_response(session, body, &response);

@@ -12,14 +12,14 @@ use super::input::{self, Required};
 use super::listener::{Asks, CallListener, Voice};
 use super::store::Session;
 use super::stream::{Reader, Start};
-use super::{Agents, answer, method_name, params_of, progress_token};
+use super::{Agents, answer, method_name, own_tools, params_of, progress_token};
 use crate::backend::Ask;
 use crate::call::{Call, Subject};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Answer, Incoming, Listener, Pinned};
 use crate::wire::message::write_response;
-use crate::wire::{Era, Object, Request, method};
+use crate::wire::{Era, Kind, Object, Request, method};
 
 /// How often a server may ask in the course of one call.
 const MAX_ROUNDS: usize = 32;
@@ -55,6 +55,18 @@ impl Agents {
             Ok(subject) => subject,
             Err(why) => return failed(Reason::InvalidParams(why).into()),
         };
+        if let Some(tool) = subject.as_ref().filter(|s| s.kind == Kind::Tools)
+            && own_tools::is_own(endpoint.view().settings.own_tools, &tool.key)
+        {
+            let outcome = self.own_tool(endpoint, Some(session), &tool.key, &params);
+            return match outcome {
+                Ok(result) => (
+                    Box::pin(std::future::ready(write_response(id.as_raw(), Ok(&result)).into())),
+                    None,
+                ),
+                Err(error) => failed(error),
+            };
+        }
         let token = match params.get("_meta").map(Object::parse) {
             Some(Err(e)) => return failed(Reason::InvalidParams(format!("_meta: {e}")).into()),
             Some(Ok(meta)) => match progress_token(&meta) {
@@ -93,10 +105,10 @@ impl Agents {
             agent: session.key(),
             era: Era::Legacy,
             headers,
-            initialize: Some(Arc::clone(&session.introduction)),
+            initialize: Some(session.introduction()),
             params: params_of(body, message.params, params.get_borrowed("_meta")),
         };
-        let incoming = Incoming {
+        let mut incoming = Incoming {
             call: Arc::new(call),
             endpoint: Arc::clone(endpoint),
             progress,
@@ -105,6 +117,9 @@ impl Agents {
             pinned: None,
             handed_over: false.into(),
         };
+        if let Err(error) = self.find_task(&mut incoming, None) {
+            return failed(error);
+        }
         let (agents, session) = (Arc::clone(self), Arc::clone(session));
         let response = async move {
             let outcome = tokio::select! {
@@ -117,6 +132,7 @@ impl Agents {
             {
                 Box::pin(subscribe(&session, &incoming, answer)).await;
             }
+            let outcome = outcome.map(|answer| agents.name_tasks(&incoming.call, answer));
             let errors = incoming.endpoint.view().settings.errors;
             answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
         };

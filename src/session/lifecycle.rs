@@ -61,13 +61,15 @@ impl Agents {
         let times = Times::of(&session, local, &self.listen);
         let long = Long {
             first: times.first(&reader, "open"),
-            lists: Topic::ALL
-                .map(|topic| {
+            lists: session
+                .topics
+                .iter()
+                .map(|&topic| {
                     let known = session.known_lists[topic.position()].load(Ordering::Relaxed);
                     let changed = write_request(None, topic.changed(), None);
                     Followed::new(endpoint, topic, known, changed)
                 })
-                .into(),
+                .collect(),
             last: None,
             running: self.running.subscribe(),
             others: Others::Session(session, reader),
@@ -163,7 +165,9 @@ impl Agents {
         introduction: Introduction,
     ) -> HttpReply {
         let client = introduction.client.clone();
-        let Some((secret, session)) = self.sessions.open(version, endpoint, introduction) else {
+        let capabilities = view.capabilities(Era::Legacy);
+        let topics = declared(&capabilities);
+        let Some((secret, session)) = self.sessions.open(version, endpoint, topics, introduction) else {
             let error = error_object(codes::INTERNAL_ERROR, "too many sessions are open", None);
             return super::json_reply(StatusCode::SERVICE_UNAVAILABLE, write_response(id, Err(&error)));
         };
@@ -171,7 +175,7 @@ impl Agents {
         tracing::debug!(session = session.number, %version, client, "session opened");
         let mut result = Object::default();
         result.set("protocolVersion", quote(version.as_str()));
-        result.set("capabilities", view.capabilities(Era::Legacy));
+        result.set("capabilities", capabilities);
         result.set("serverInfo", answer::server_info().to_string());
         if let Some(instructions) = view.instructions() {
             result.set("instructions", instructions);
@@ -186,6 +190,15 @@ impl Agents {
             body: write_response(id, Ok(&result.to_text())).into(),
         }
     }
+}
+
+/// The lists that an agent was told of, whose changes it may hear of.
+fn declared(capabilities: &str) -> Vec<Topic> {
+    let capabilities = Object::parse(capabilities).unwrap_or_default();
+    let declared = Topic::ALL.into_iter();
+    declared
+        .filter(|topic| capabilities.get(topic.capability()).is_some())
+        .collect()
 }
 
 /// What an `initialize` says; an error is what is wrong with it.

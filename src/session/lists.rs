@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Agents, answer, error_object};
+use super::{Agents, answer, error_object, own_tools};
 use crate::backend::Backend;
 use crate::call::AgentKey;
 use crate::catalog::{Endpoint, View};
@@ -37,7 +37,17 @@ impl Agents {
             let text = next.to_string();
             self.sealer.seal(&purpose, text.as_bytes(), CURSOR_LIFE)
         });
-        Ok(answer::list(kind, page.items, next.as_deref(), reader.era))
+        // The router's own come last.
+        let own = match (kind, page.next) {
+            (Kind::Tools, None) => own_tools::definitions(view.settings.own_tools, reader.agent.is_some()),
+            _ => String::new(),
+        };
+        if own.is_empty() {
+            return Ok(answer::list(kind, page.items, next.as_deref(), reader.era));
+        }
+        let comma = if page.items.is_empty() { "" } else { "," };
+        let items = [page.items, comma, &own].concat();
+        Ok(answer::list(kind, &items, next.as_deref(), reader.era))
     }
 
     fn opened_position(&self, purpose: &[u8], cursor: &str) -> Option<usize> {

@@ -16,6 +16,7 @@ mod lists;
 mod modern;
 mod modern_call;
 mod notes;
+mod own_tools;
 mod parking;
 mod private;
 mod ring;
@@ -23,6 +24,7 @@ mod states;
 mod store;
 mod stream;
 mod streams;
+mod tasks;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -62,6 +64,8 @@ pub struct Agents {
     running: watch::Sender<bool>,
     sealer: Sealer,
     parking: Arc<Parking>,
+    /// A number that no other process has: incarnations are counted by one process alone.
+    process: u64,
     privates: Privates,
     answer_wait: std::time::Duration,
 }
@@ -79,6 +83,7 @@ impl Agents {
             running: watch::Sender::new(true),
             sealer,
             parking: Parking::new(config.sessions.parked),
+            process: process_number(),
             privates: Privates::new(spawner),
             answer_wait: config.sessions.answer_wait,
         })
@@ -157,6 +162,16 @@ impl Agents {
     fn next_call(&self) -> u64 {
         self.calls.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// A number for this process. Without randomness it is the time.
+fn process_number() -> u64 {
+    let mut random = [0_u8; 8];
+    if getrandom::fill(&mut random).is_err() {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        return u64::try_from(now.as_nanos() & u128::from(u64::MAX)).unwrap_or(1);
+    }
+    u64::from_be_bytes(random)
 }
 
 /// True for a message whose `_meta` names a protocol version, as only modern ones do.

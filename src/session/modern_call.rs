@@ -13,7 +13,8 @@ use super::legacy::want_level;
 use super::listener::{Asks, CallListener, Voice};
 use super::states::Held;
 use super::{
-    Agents, accepts_events, answer, asking, at_once, events, input, json_reply, method_name, notes, params_of,
+    Agents, accepts_events, answer, asking, at_once, events, input, json_reply, method_name, notes, own_tools,
+    params_of,
 };
 use crate::call::{AgentKey, Call};
 use crate::catalog::Endpoint;
@@ -21,7 +22,7 @@ use crate::error::CallError;
 use crate::router::{Answer, Incoming, Listener};
 use crate::transport::{HttpRequest, Replying};
 use crate::wire::message::write_response;
-use crate::wire::{Era, Kind, Request, RequestId, method};
+use crate::wire::{Era, Kind, Object, Request, RequestId, method};
 
 /// Requests of a server that wait to be put to the agent of one call at most.
 const ASKS: usize = 16;
@@ -39,6 +40,18 @@ impl Agents {
         let id = message.id.clone();
         let view = endpoint.view();
         let tool = envelope.subject.as_ref().filter(|s| s.kind == Kind::Tools);
+        if let Some(tool) = tool
+            && own_tools::is_own(view.settings.own_tools, &tool.key)
+        {
+            let params = Object::parse(message.params.unwrap_or("{}")).unwrap_or_default();
+            let outcome = self.own_tool(&endpoint, None, &tool.key, &params).map(|result| Answer {
+                body: Ok(result.into()),
+                era: Era::Legacy,
+                from: None,
+            });
+            let errors = view.settings.errors;
+            return at_once(answer::respond(id.as_raw(), Era::Modern, method::TOOLS_CALL, errors, outcome).into());
+        }
         let mirrored = tool.map_or(&[][..], |tool| view.mirrored(&tool.key));
         if !mirrored.is_empty()
             && !request.local
@@ -89,7 +102,7 @@ impl Agents {
             initialize: None,
             params: params_of(body, message.params, Some(meta)),
         };
-        let incoming = Incoming {
+        let mut incoming = Incoming {
             call: Arc::new(call),
             endpoint,
             progress,
@@ -98,6 +111,9 @@ impl Agents {
             pinned: None,
             handed_over: false.into(),
         };
+        if let Err(error) = self.find_task(&mut incoming, Some(capabilities)) {
+            return at_once(self.modern_answer(&id, &incoming, Err(error)).into());
+        }
         let conversation = listener.filter(|_| converses).map(|listener| Conversation {
             capabilities: capabilities.to_owned(),
             asks: heard,
@@ -128,7 +144,9 @@ impl Agents {
         incoming: &Incoming,
         outcome: Result<Answer, CallError>,
     ) -> Body {
-        let outcome = outcome.map(|answer| self.with_sealed_state(incoming, answer));
+        let outcome = outcome
+            .map(|answer| self.with_sealed_state(incoming, answer))
+            .map(|answer| self.name_tasks(&incoming.call, answer));
         let errors = incoming.endpoint.view().settings.errors;
         answer::respond(id.as_raw(), Era::Modern, &incoming.call.method, errors, outcome)
     }
@@ -139,7 +157,7 @@ impl Agents {
                 return None;
             };
             let state = input::required(result.as_str()).ok()??.state?;
-            let state = Held::relay(from, &state).seal(&self.sealer, &incoming.call, self.answer_wait)?;
+            let state = Held::relay(from, self.process, &state).seal(&self.sealer, &incoming.call, self.answer_wait)?;
             input::with_state(result.as_str(), &state)
         };
         match sealed() {

@@ -191,7 +191,7 @@ fn remove(private: &Arc<Private>, why: &'static str) {
 
 fn owner(session: &Arc<Session>) -> Owner {
     let router = Face::own(false);
-    let said = &session.introduction;
+    let said = session.introduction();
     Owner {
         face: Face {
             client: said.client.clone().unwrap_or(router.client),

@@ -29,7 +29,9 @@ pub(super) enum Held {
         /// Which of its replicas.
         replica: u32,
         /// The number of its spawn.
-        incarnation: u64,
+        incarnation: Option<u64>,
+        /// The process that counts incarnations.
+        process: u64,
         /// The state it gave, raw.
         state: String,
     },
@@ -37,11 +39,12 @@ pub(super) enum Held {
 
 impl Held {
     /// What the target that gave an answer wants to be told again.
-    pub(super) fn relay(from: &Pinned, state: &str) -> Self {
+    pub(super) fn relay(from: &Pinned, process: u64, state: &str) -> Self {
         Self::Relay {
             backend: from.backend.to_string(),
             replica: from.replica,
             incarnation: from.incarnation,
+            process,
             state: state.to_owned(),
         }
     }

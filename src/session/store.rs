@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::asking::{self, Asking};
 use super::lists::versions;
+use super::own_tools;
 use super::private::Own;
 use super::ring::Rank;
 use super::stream::Stream;
@@ -20,7 +22,7 @@ use crate::call::{AgentKey, Introduction};
 use crate::catalog::Endpoint;
 use crate::config;
 use crate::wire::message::write_request;
-use crate::wire::{RawJson, RequestId, Version, method};
+use crate::wire::{RawJson, RequestId, Topic, Version, method};
 
 /// The default severity: what an agent that never asked gets.
 pub const DEFAULT_LEVEL: u8 = 1;
@@ -33,12 +35,14 @@ pub struct Session {
     pub version: Version,
     /// The name of the endpoint where it was opened. The endpoint itself may be removed and come back.
     pub endpoint: Arc<str>,
-    /// What the agent said in `initialize`.
-    pub introduction: Arc<Introduction>,
+    /// What the agent said in `initialize`, and which backend it meant since.
+    introduction: ArcSwap<Introduction>,
     /// The least severity of log messages wanted.
     pub level: AtomicU8,
     /// Whether the agent ever asked for one.
     pub level_asked: AtomicBool,
+    /// The lists that the agent was told of in `initialize`.
+    pub topics: Vec<Topic>,
     /// The versions of the lists, by topic, that the agent knows or was told of.
     pub known_lists: [AtomicU64; 3],
     /// Requests of servers that are out to the agent.
@@ -79,6 +83,17 @@ impl Session {
     /// Its key for fairness, order and ownership.
     pub fn key(&self) -> AgentKey {
         AgentKey::Session(self.number)
+    }
+
+    /// What the agent said in `initialize`, and which backend it meant since.
+    pub fn introduction(&self) -> Arc<Introduction> {
+        self.introduction.load_full()
+    }
+
+    /// From now on the agent means this backend, or none.
+    pub(super) fn mean(&self, backend: Option<&str>) {
+        let meant = own_tools::meaning(&self.introduction(), backend);
+        self.introduction.store(Arc::new(meant));
     }
 
     /// Notes a running request, of which there may be `most`.
@@ -133,7 +148,8 @@ impl Session {
 
     /// Puts a request of a server to the agent, on the stream of its call or on its own.
     pub(super) fn put(&self, ask: Ask, stream: Option<Arc<Stream>>) {
-        let capabilities = self.introduction.capabilities.as_ref().map(RawJson::as_str);
+        let introduction = self.introduction();
+        let capabilities = introduction.capabilities.as_ref().map(RawJson::as_str);
         if let Err(why) = asking::can_be_asked(capabilities, &ask) {
             let _ = ask.reply.send(Err(refusal(&why)));
             return;
@@ -207,6 +223,7 @@ impl Store {
         &self,
         version: Version,
         endpoint: &Endpoint,
+        topics: Vec<Topic>,
         introduction: Introduction,
     ) -> Option<(String, Arc<Session>)> {
         let mut random = [0_u8; 16];
@@ -219,9 +236,10 @@ impl Store {
             version,
             endpoint: Arc::clone(&endpoint.name),
             can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
-            introduction: Arc::new(introduction),
+            introduction: ArcSwap::from_pointee(introduction),
             level: AtomicU8::new(DEFAULT_LEVEL),
             level_asked: AtomicBool::new(false),
+            topics,
             known_lists,
             asking: Arc::default(),
             subscriptions: Mutex::default(),
@@ -300,7 +318,12 @@ mod tests {
 
     fn open(store: &Store) -> Option<(String, Arc<Session>)> {
         let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new());
-        store.open(Version::V20250618, &endpoint, Introduction::default())
+        store.open(
+            Version::V20250618,
+            &endpoint,
+            Topic::ALL.into(),
+            Introduction::default(),
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
 /// Names the revision a request is written in.
 pub const VERSION: &str = "mcp-protocol-version";
 /// Mirrors the method.
@@ -16,7 +20,10 @@ pub const SESSION: &str = "mcp-session-id";
 pub fn value(raw: &str) -> Option<Cow<'_, str>> {
     let raw = raw.trim_matches([' ', '\t']);
     match raw.strip_prefix("=?base64?").and_then(|v| v.strip_suffix("?=")) {
-        Some(encoded) => String::from_utf8(base64(encoded)?).ok().map(Cow::Owned),
+        Some(encoded) => {
+            let bytes = STANDARD.decode(encoded).ok()?;
+            String::from_utf8(bytes).ok().map(Cow::Owned)
+        }
         None => Some(Cow::Borrowed(raw)),
     }
 }
@@ -30,28 +37,67 @@ pub struct Mirrored {
     pub pointer: String,
 }
 
-/// The arguments that an `inputSchema` wants mirrored: those reached through `properties` alone.
-pub fn mirrored(schema: &str) -> Vec<Mirrored> {
+/// The key of a schema that wants its value mirrored.
+const ANNOTATION: &str = "x-mcp-header";
+
+/// The arguments that an `inputSchema` wants mirrored. An error where it wants what is not allowed: a client must not
+/// use such a tool (2026-07-28, SEP-2243).
+pub fn mirrored(schema: &str) -> Result<Vec<Mirrored>, &'static str> {
     let mut found = Vec::new();
     // Few schemas have any: those are not parsed.
-    if memchr::memmem::find(schema.as_bytes(), b"x-mcp-header").is_some()
+    if memchr::memmem::find(schema.as_bytes(), ANNOTATION.as_bytes()).is_some()
         && let Ok(schema) = serde_json::from_str(schema)
     {
-        collect(&schema, "/arguments", &mut found);
+        collect(&schema, "/arguments", &mut found)?;
+        if annotations(&schema) != found.len() {
+            return Err("x-mcp-header stands where no property is reached through properties alone");
+        }
     }
-    found
+    Ok(found)
 }
 
-fn collect(schema: &serde_json::Value, at: &str, found: &mut Vec<Mirrored>) {
+fn collect(schema: &Value, at: &str, found: &mut Vec<Mirrored>) -> Result<(), &'static str> {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let pointer = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-        match property["x-mcp-header"].as_str() {
-            Some(header) => found.push(Mirrored {
-                header: format!("mcp-param-{}", header.to_ascii_lowercase()),
-                pointer,
-            }),
-            None => collect(property, &pointer, found),
+        match property.get(ANNOTATION) {
+            Some(header) => found.push(one(header, property, pointer, found)?),
+            None => collect(property, &pointer, found)?,
         }
+    }
+    Ok(())
+}
+
+fn one(header: &Value, property: &Value, pointer: String, found: &[Mirrored]) -> Result<Mirrored, &'static str> {
+    let header = header.as_str().ok_or("x-mcp-header is no string")?;
+    if !matches!(property["type"].as_str(), Some("string" | "integer" | "boolean")) {
+        return Err("x-mcp-header stands at what is no string, integer or boolean");
+    }
+    let header = format!("mcp-param-{}", header.to_ascii_lowercase());
+    // What the name of a header may have in it, and is not empty without its prefix.
+    if header.len() == "mcp-param-".len() || http::HeaderName::from_bytes(header.as_bytes()).is_err() {
+        return Err("x-mcp-header is no name of a header");
+    }
+    if found.iter().any(|other| other.header == header) {
+        return Err("two arguments have the same x-mcp-header");
+    }
+    Ok(Mirrored { header, pointer })
+}
+
+/// How many annotations a schema has, wherever they stand. A property may be named like one.
+fn annotations(schema: &Value) -> usize {
+    match schema {
+        Value::Array(items) => items.iter().map(annotations).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, value)| match (key.as_str(), value) {
+                (ANNOTATION, _) => 1,
+                ("properties", Value::Object(properties)) => properties.values().map(annotations).sum(),
+                // Their contents are values, not schemas.
+                ("const" | "default" | "enum" | "examples", _) => 0,
+                _ => annotations(value),
+            })
+            .sum(),
+        _ => 0,
     }
 }
 
@@ -75,22 +121,7 @@ pub fn encode(text: &str) -> Cow<'_, str> {
     if safe && trimmed && !text.starts_with("=?base64?") {
         return Cow::Borrowed(text);
     }
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(text.len() * 4 / 3 + 16);
-    out.push_str("=?base64?");
-    for chunk in text.as_bytes().chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            let digit = usize::try_from(bits >> (18 - 6 * position) & 63).unwrap_or(0);
-            out.push(if position > chunk.len() {
-                '='
-            } else {
-                char::from(DIGITS[digit])
-            });
-        }
-    }
-    out.push_str("?=");
-    Cow::Owned(out)
+    Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(text)))
 }
 
 /// What mirrors an argument, given as JSON text; `None` where it is absent, null, or nothing that fits a header.
@@ -102,36 +133,47 @@ pub fn mirror(argument: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(digit);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn schemas_that_want_what_is_not_allowed_are_refused() {
+        for (properties, fine) in [
+            (
+                r#"{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"boolean","x-mcp-header":"B"}}"#,
+                true,
+            ),
+            (r#"{"x-mcp-header":{"type":"string"}}"#, true),
+            (r#"{"a":{"type":"string","default":{"x-mcp-header":"A"}}}"#, true),
+            (r#"{"a":{"type":"string","x-mcp-header":""}}"#, false),
+            (r#"{"a":{"type":"string","x-mcp-header":7}}"#, false),
+            (r#"{"a":{"type":"number","x-mcp-header":"A"}}"#, false),
+            (r#"{"a":{"type":"object","x-mcp-header":"A"}}"#, false),
+            (
+                r#"{"a":{"type":"array","items":{"type":"string","x-mcp-header":"A"}}}"#,
+                false,
+            ),
+            (r#"{"a":{"anyOf":[{"type":"string","x-mcp-header":"A"}]}}"#, false),
+            (
+                r#"{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"a"}}"#,
+                false,
+            ),
+            (r#"{"a":{"type":"string","x-mcp-header":"A:B"}}"#, false),
+            (r#"{"a":{"type":"string","x-mcp-header":"A B"}}"#, false),
+            (r#"{"a":{"type":"string","x-mcp-header":"Région"}}"#, false),
+            (r#"{"a":{"type":"string","x-mcp-header":"A\r\nB"}}"#, false),
+        ] {
+            let schema = format!(r#"{{"type":"object","properties":{properties}}}"#);
+            assert_eq!(mirrored(&schema).is_ok(), fine, "{schema}");
+        }
+    }
+
+    #[test]
     fn arguments_are_mirrored_where_the_schema_says() {
-        let schema = r#"{"properties":{"region":{"type":"string","x-mcp-header":"Region"},"deep":{"properties":{"a/b":{"x-mcp-header":"N"}}},"free":{}}}"#;
-        let found: Vec<_> = mirrored(schema).into_iter().map(|m| (m.header, m.pointer)).collect();
+        let schema = r#"{"properties":{"region":{"type":"string","x-mcp-header":"Region"},"deep":{"properties":{"a/b":{"type":"integer","x-mcp-header":"N"}}},"free":{}}}"#;
+        let found = mirrored(schema).unwrap();
+        let found: Vec<_> = found.into_iter().map(|m| (m.header, m.pointer)).collect();
         let expected = [
             ("mcp-param-region", "/arguments/region"),
             ("mcp-param-n", "/arguments/deep/a~1b"),
@@ -175,6 +217,8 @@ mod tests {
     fn plain_and_wrapped_values() {
         assert_eq!(value(" echo ").as_deref(), Some("echo"));
         assert_eq!(value("=?base64?w6ljaG8=?=").as_deref(), Some("écho"));
-        assert_eq!(value("=?base64?*?="), None);
+        for wrong in ["*", "SGVsbG8", "SGVsbG8==", "SGVs bG8="] {
+            assert_eq!(value(&format!("=?base64?{wrong}?=")), None, "{wrong}");
+        }
     }
 }

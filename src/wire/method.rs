@@ -22,6 +22,10 @@ pub const SUBSCRIBE: &str = "resources/subscribe";
 pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
 /// What could stand for an argument.
 pub const COMPLETE: &str = "completion/complete";
+/// Legacy: the tasks of an agent.
+pub const TASKS_LIST: &str = "tasks/list";
+/// Legacy: what a task came to.
+pub const TASKS_RESULT: &str = "tasks/result";
 /// A server asks its client for a model's answer.
 pub const SAMPLE: &str = "sampling/createMessage";
 /// A server asks its client's user something.
@@ -83,7 +87,10 @@ pub fn log_rank(level: &str) -> Option<u8> {
 /// True for methods that the modern era no longer has: the router answers them as unknown there, whoever may know
 /// them.
 pub fn is_legacy_only(method: &str) -> bool {
-    matches!(method, INITIALIZE | PING | SET_LEVEL | SUBSCRIBE | UNSUBSCRIBE)
+    matches!(
+        method,
+        INITIALIZE | PING | SET_LEVEL | SUBSCRIBE | UNSUBSCRIBE | TASKS_LIST | TASKS_RESULT
+    )
 }
 
 /// True for methods that only read, or only say again what is so, which may run twice without harm (the specification's own list of

@@ -1,11 +1,9 @@
 //! Where the clients are sent: to the fixture itself, and to a router with the fixture behind it.
 
-use std::process::Command;
-
 use serde_json::json;
 
+use crate::support::Router;
 use crate::support::fixture::{Fixture, node, program};
-use crate::support::{PROGRAM, Router};
 
 /// One of the tables.
 pub struct Place {
@@ -14,6 +12,8 @@ pub struct Place {
     pub backend: Option<Backend>,
     /// The era that the fixture speaks.
     pub era: &'static str,
+    /// Whether it is tried in everyday runs.
+    pub everyday: bool,
 }
 
 pub struct Backend {
@@ -27,6 +27,7 @@ pub const PLACES: &[Place] = &[
         name: "Without the router: a server of both eras over HTTP",
         backend: None,
         era: "both",
+        everyday: false,
     },
     Place {
         name: "Legacy server over stdio",
@@ -35,6 +36,7 @@ pub const PLACES: &[Place] = &[
             keys: "server-requests = \"serialize\"",
         }),
         era: "legacy",
+        everyday: true,
     },
     Place {
         name: "Modern server over stdio",
@@ -43,14 +45,16 @@ pub const PLACES: &[Place] = &[
             keys: "",
         }),
         era: "modern",
+        everyday: false,
     },
     Place {
         name: "Legacy server over HTTP",
         backend: Some(Backend {
             over_http: true,
-            keys: "",
+            keys: "server-requests = \"serialize\"",
         }),
         era: "legacy",
+        everyday: false,
     },
     Place {
         name: "Modern server over HTTP",
@@ -59,6 +63,7 @@ pub const PLACES: &[Place] = &[
             keys: "",
         }),
         era: "modern",
+        everyday: true,
     },
 ];
 
@@ -92,11 +97,6 @@ impl Up {
 }
 
 impl Place {
-    /// What the configuration has against it.
-    pub fn refused(&self) -> Option<String> {
-        refused(&self.backend.as_ref()?.config(self.era, "http://127.0.0.1:9/mcp"))
-    }
-
     /// Starts what belongs there.
     pub async fn start(&self) -> Up {
         let Some(backend) = &self.backend else {
@@ -113,21 +113,4 @@ impl Place {
             fixture,
         }
     }
-}
-
-/// What the program says against a configuration.
-fn refused(config: &str) -> Option<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("pointsman.toml");
-    std::fs::write(&file, config).unwrap();
-    let output = Command::new(PROGRAM).args(["check", "--config"]).arg(&file).output();
-    let output = output.expect("the program starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    // `FILE:LINE:COLUMN: words`
-    let words = said
-        .split("pointsman.toml:")
-        .nth(1)
-        .and_then(|rest| rest.splitn(3, ':').nth(2));
-    let words = words.map_or(&*said, |rest| rest.lines().next().unwrap_or_default().trim());
-    (!output.status.success()).then(|| words.to_owned())
 }

@@ -15,7 +15,7 @@ use rmcp::service::{NotificationContext, RequestContext, RunningService, Service
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt, ErrorData, RoleClient};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clients::{DEADLINE, FEATURES};
 use crate::table::Cell;
@@ -24,12 +24,12 @@ const COUNTER: &str = "test://counter";
 const ADDED: &str = "added";
 
 /// Answers what it is asked, and remembers what it is told.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Handler(Arc<Heard>);
 
-#[derive(Default)]
 struct Heard {
-    progress: Mutex<Vec<String>>,
+    steps: Mutex<Vec<String>>,
+    step: Semaphore,
     running: Notify,
     updated: Notify,
     changed: Notify,
@@ -68,8 +68,10 @@ impl ClientHandler for Handler {
         let message = params.message.unwrap_or_default();
         if message == "running" {
             self.0.running.notify_one();
+        } else if message.starts_with("step ") {
+            self.0.steps.lock().unwrap().push(message);
+            self.0.step.add_permits(1);
         }
-        self.0.progress.lock().unwrap().push(message);
     }
 
     async fn on_resource_updated(&self, params: ResourceUpdatedNotificationParam, _: NotificationContext<RoleClient>) {
@@ -122,7 +124,13 @@ pub async fn run(url: &str, mode: &str) -> Vec<(&'static str, Cell)> {
         },
         _ => ClientLifecycleMode::Discover { preferred_versions },
     };
-    let handler = Handler::default();
+    let handler = Handler(Arc::new(Heard {
+        steps: Mutex::default(),
+        step: Semaphore::new(0),
+        running: Notify::new(),
+        updated: Notify::new(),
+        changed: Notify::new(),
+    }));
     let heard = handler.0.clone();
     let transport = StreamableHttpClientTransport::from_uri(url.to_owned());
     let connected = in_time(async {
@@ -198,8 +206,11 @@ impl Connected {
     async fn progress(&self) -> Result<(), Failed> {
         let said = self.call("progress", json!({ "count": 3, "delay_ms": 10 })).await?;
         expect(&said, "sent 3")?;
-        let heard = self.heard.progress.lock().unwrap().clone();
-        let steps: Vec<_> = heard.into_iter().filter(|m| m.starts_with("step ")).collect();
+        // The SDK tells of each notification in a task of its own, which may come after the result, in any order.
+        let all = self.heard.step.acquire_many(3).await;
+        all.expect("it is never closed").forget();
+        let mut steps = self.heard.steps.lock().unwrap().clone();
+        steps.sort();
         expect(&steps.join(", "), "step 1, step 2, step 3")
     }
 

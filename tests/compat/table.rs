@@ -24,8 +24,6 @@ pub enum Cell {
 pub struct Table {
     pub place: &'static Place,
     pub rows: Vec<(&'static str, Vec<(&'static str, Cell)>)>,
-    /// What the configuration has against the place.
-    pub refused: Option<String>,
 }
 
 const HEAD: &str = "\
@@ -36,7 +34,7 @@ fails when the outcome is another one than here. The same server program stands 
 era (*legacy*: up to 2025-11-25, *modern*: 2026-07-28), over stdio and over HTTP.
 
 `ok`: it works. `-`: the client has no such feature, see the end. Anything else is the code that the client was given,
-or `late` for nothing within ten seconds, with the words below the table.
+or `late` for nothing within half a minute, with the words below the table.
 ";
 
 impl Table {
@@ -45,11 +43,34 @@ impl Table {
         Table {
             place,
             rows: Vec::new(),
-            refused: place.refused(),
         }
     }
 
-    fn cells(&self) -> impl Iterator<Item = (&'static str, &'static str, &Cell)> {
+    /// Its part of the document.
+    pub fn text(&self) -> String {
+        let mut text = format!("## {}\n\n", self.place.name);
+        let row = |text: &mut String, cells: &[&str]| {
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        };
+        row(&mut text, &[&["client"], &FEATURES[..]].concat());
+        row(&mut text, &["---"; FEATURES.len() + 1]);
+        for (client, cells) in &self.rows {
+            let cells: Vec<&str> = cells.iter().map(|(_, cell)| cell.short()).collect();
+            row(&mut text, &[&[*client], &cells[..]].concat());
+        }
+        let failed = |(client, feature, cell): &(&'static str, &'static str, &Cell)| match cell {
+            Cell::Failed { code, detail } => {
+                let words = format!("{feature}: `{code}` {}", detail.replace('\n', " "));
+                Some((words, *client))
+            }
+            _ => None,
+        };
+        notes(self.cells().filter_map(|c| failed(&c)), &mut text);
+        text
+    }
+
+    /// Every cell, with its client and its feature.
+    pub fn cells(&self) -> impl Iterator<Item = (&'static str, &'static str, &Cell)> {
         let rows = self.rows.iter();
         rows.flat_map(|(client, cells)| cells.iter().map(|(feature, cell)| (*client, *feature, cell)))
     }
@@ -82,13 +103,7 @@ impl Cell {
 pub fn document(tables: &[Table]) -> String {
     let mut text = HEAD.to_owned();
     for table in tables {
-        let _ = write!(text, "\n## {}\n\n", table.place.name);
-        match &table.refused {
-            Some(words) => {
-                let _ = writeln!(text, "Not yet: {words}.");
-            }
-            None => one(table, &mut text),
-        }
+        let _ = write!(text, "\n{}", table.text());
     }
     text.push_str("\n## What clients do not have\n");
     let absent = |(client, feature, cell): (&'static str, &'static str, &Cell)| match cell {
@@ -97,26 +112,6 @@ pub fn document(tables: &[Table]) -> String {
     };
     notes(tables.iter().flat_map(Table::cells).filter_map(absent), &mut text);
     text
-}
-
-fn one(table: &Table, text: &mut String) {
-    let row = |text: &mut String, cells: &[&str]| {
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-    };
-    row(text, &[&["client"], &FEATURES[..]].concat());
-    row(text, &["---"; FEATURES.len() + 1]);
-    for (client, cells) in &table.rows {
-        let cells: Vec<&str> = cells.iter().map(|(_, cell)| cell.short()).collect();
-        row(text, &[&[*client], &cells[..]].concat());
-    }
-    let failed = |(client, feature, cell): &(&'static str, &'static str, &Cell)| match cell {
-        Cell::Failed { code, detail } => {
-            let words = format!("{feature}: `{code}` {}", detail.replace('\n', " "));
-            Some((words, *client))
-        }
-        _ => None,
-    };
-    notes(table.cells().filter_map(|c| failed(&c)), text);
 }
 
 /// What was said, each once, with the clients that were told it.

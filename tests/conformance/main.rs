@@ -13,15 +13,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod client;
 mod polling;
 mod suite;
 mod ways;
 
-use std::process::Command;
-
 use suite::Report;
 use support::fixture::Fixture;
-use support::{PROGRAM, Router, count};
+use support::{Router, count};
 use tokio::sync::OnceCell;
 use ways::{BY_CHOICE, HTTP, PER_SESSION, SHARED, Way};
 
@@ -37,9 +36,14 @@ async fn alone(revision: &str) -> &'static Report {
     };
     let run = async || {
         let fixture = Fixture::start(&[]);
-        let report = suite::server(&fixture.url, revision).await;
+        let mut report = suite::server(&fixture.url, revision).await;
         let names = suite::required(revision, "Server").await;
         assert_eq!(names.len(), required, "{names:?}");
+        for name in &names {
+            if !report.passes(name) {
+                again(&mut report, &fixture.url, revision, name).await;
+            }
+        }
         let failed: Vec<_> = names.iter().filter(|name| !report.passes(name)).collect();
         assert!(failed.is_empty(), "the fixture alone fails {failed:?} of {revision}");
         report
@@ -47,53 +51,44 @@ async fn alone(revision: &str) -> &'static Report {
     cell.get_or_init(run).await
 }
 
+/// Runs one scenario once more. Some checks wait for half a second only, which a machine at its limit misses.
+async fn again(report: &mut Report, url: &str, revision: &str, scenario: &str) {
+    println!(
+        "{scenario} of {revision} was not as it must be: {:?}",
+        report.0.get(scenario)
+    );
+    report.0.extend(suite::scenario(url, revision, scenario).await.0);
+}
+
 /// Puts the router in front of the fixture, and demands that the suite sees no difference.
 async fn through(way: &Way, revision: &str) {
     let (config, fixture) = way.configuration("both");
-    if let Some(says) = way.not_yet() {
-        return refused(way, &config, says);
-    }
     let alone = alone(revision).await;
     let router = Router::start(&config).await;
     router.ready("fix").await;
-    let report = suite::server(&format!("http://{}/mcp", router.address), revision).await;
-    let mut different = alone.difference(&report);
-    for (_, scenario, _) in BY_CHOICE.iter().filter(|(rev, ..)| *rev == revision) {
-        different.remove(*scenario);
-        assert!(!report.0[*scenario].iter().any(|(_, _, status)| status == "FAILURE"));
+    let url = format!("http://{}/mcp", router.address);
+    let mut report = suite::server(&url, revision).await;
+    let by_choice = |scenario: &str| BY_CHOICE.iter().any(|(rev, s, _)| (*rev, *s) == (revision, scenario));
+    for (scenario, _) in alone.difference(&report) {
+        if !by_choice(&scenario) {
+            again(&mut report, &url, revision, &scenario).await;
+        }
     }
-    let mended: Vec<_> = way
-        .known(revision)
-        .into_iter()
-        .filter(|scenario| different.remove(*scenario).is_none())
-        .collect();
+    let mut different = alone.difference(&report);
+    different.retain(|scenario, _| {
+        let failed = report
+            .0
+            .get(scenario)
+            .is_none_or(|checks| checks.iter().any(|c| c.2 == "FAILURE"));
+        failed || !by_choice(scenario)
+    });
     let listed: String = different.iter().map(|(s, words)| format!("  {s}\n{words}")).collect();
     assert!(
         different.is_empty(),
         "{}, {revision}: - is what the fixture alone gets, + what it gets through the router\n{listed}",
         way.name
     );
-    assert!(
-        mended.is_empty(),
-        "{}, {revision}: equal by now, take them out of DIFFERENT in tests/conformance/ways.rs: {mended:?}",
-        way.name
-    );
     drop(fixture);
-}
-
-/// The configuration has no words for this way yet, and says so.
-fn refused(way: &Way, config: &str, says: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("pointsman.toml");
-    std::fs::write(&file, config).unwrap();
-    let output = Command::new(PROGRAM).args(["check", "--config"]).arg(&file).output();
-    let output = output.expect("the program starts");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(
-        !output.status.success() && said.contains(says),
-        "{}: the configuration says {says:?} no more, take it out of NOT_YET in tests/conformance/ways.rs:\n{said}",
-        way.name
-    );
 }
 
 #[tokio::test]
@@ -141,10 +136,9 @@ async fn across_the_eras() {
             (MODERN, "modern"),
         ] {
             let (config, fixture) = way.configuration(era);
-            if way.not_yet().is_some() {
-                println!("{}, {era} server: not yet", way.name);
-                continue;
-            }
+            // The suite leaves questions unanswered, and a call that waits for its answer keeps others from a legacy
+            // server that serves one at a time.
+            let config = format!("[sessions]\nanswer-wait = \"1s\"\n{config}");
             let router = Router::start(&config).await;
             router.ready("fix").await;
             let report = suite::server(&format!("http://{}/mcp", router.address), revision).await;

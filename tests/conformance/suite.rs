@@ -20,9 +20,15 @@ pub type Check = (String, String, String);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report(pub BTreeMap<String, Vec<Check>>);
 
-/// A run of the suite with these arguments. It ends by itself; its exit code only repeats what the checks say.
+/// A run of the suite with these arguments.
 pub async fn run(args: &[&str]) -> String {
+    run_with(args, &[]).await
+}
+
+/// The same with variables in its environment. It ends by itself; its exit code only repeats what the checks say.
+pub async fn run_with(args: &[&str], variables: &[(&str, &str)]) -> String {
     let output = tokio::process::Command::new(node())
+        .envs(variables.iter().copied())
         .arg(tool("tests/clients/node_modules/.bin/conformance"))
         .args(args)
         .stdin(Stdio::null())
@@ -40,9 +46,18 @@ pub async fn run(args: &[&str]) -> String {
 
 /// What the suite says of the server at this address.
 pub async fn server(url: &str, revision: &str) -> Report {
+    at(url, &["--requirements", revision]).await
+}
+
+/// The same in one scenario.
+pub async fn scenario(url: &str, revision: &str, scenario: &str) -> Report {
+    at(url, &["--scenario", scenario, "--spec-version", revision]).await
+}
+
+async fn at(url: &str, which: &[&str]) -> Report {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().to_str().expect("the path is text");
-    let said = run(&["server", "--url", url, "--requirements", revision, "-o", out]).await;
+    let said = run(&[&["server", "--url", url, "-o", out], which].concat()).await;
     let report = Report::read(folder.path(), "server-");
     assert!(!report.0.is_empty(), "the suite wrote no results:\n{said}");
     report
@@ -86,6 +101,12 @@ impl Report {
         self.0
             .get(scenario)
             .is_some_and(|checks| !checks.is_empty() && checks.iter().all(fine))
+    }
+
+    /// Whether it passes, and something was seen that is as it must be.
+    pub fn succeeds(&self, scenario: &str) -> bool {
+        let success = |checks: &Vec<Check>| checks.iter().any(|(_, _, status)| status == "SUCCESS");
+        self.passes(scenario) && self.0.get(scenario).is_some_and(success)
     }
 
     /// The scenarios that are not the same in both, each with the checks that differ in words.

@@ -1,4 +1,4 @@
-//! The ways in which the fixture stands behind the router, and what is known not to be equal yet.
+//! The ways in which the fixture stands behind the router, and what is not equal by choice.
 
 use serde_json::json;
 
@@ -39,12 +39,8 @@ pub const PER_SESSION: Way = Way {
 pub const HTTP: Way = Way {
     name: "HTTP",
     place: Place::Http,
-    keys: "",
+    keys: "server-requests = \"serialize\"",
 };
-
-/// Ways that the configuration has no words for yet, with a part of what it says to them. The test that finds one
-/// accepted fails: then it is to be taken out here.
-pub const NOT_YET: &[(&str, &str)] = &[("HTTP", "backends over HTTP are not supported yet")];
 
 /// Differences that stay, and why: revision, scenario, reason.
 pub const BY_CHOICE: &[(&str, &str, &str)] = &[
@@ -58,25 +54,6 @@ pub const BY_CHOICE: &[(&str, &str, &str)] = &[
         "server-sse-polling",
         "the router answers with JSON while the answer comes soon; where streams are closed, tests/conformance/polling.rs",
     ),
-];
-
-/// Scenarios that still differ from the fixture alone, and are to be mended: way, revision, scenario. The test that
-/// finds one equal fails: then it is to be taken out here.
-pub const DIFFERENT: &[(&str, &str, &str)] = &[
-    ("stdio shared", "2025-11-25", "resources-subscribe"),
-    ("stdio shared", "2025-11-25", "resources-unsubscribe"),
-    ("stdio shared", "2026-07-28", "http-custom-header-server-validation"),
-    ("stdio shared", "2026-07-28", "server-stateless"),
-    ("stdio shared", "2026-07-28", "tasks-dispatch-and-envelope"),
-    ("stdio per session", "2025-11-25", "resources-subscribe"),
-    ("stdio per session", "2025-11-25", "resources-unsubscribe"),
-    (
-        "stdio per session",
-        "2026-07-28",
-        "http-custom-header-server-validation",
-    ),
-    ("stdio per session", "2026-07-28", "server-stateless"),
-    ("stdio per session", "2026-07-28", "tasks-dispatch-and-envelope"),
 ];
 
 impl Way {
@@ -98,18 +75,5 @@ impl Way {
                 (config, Some(fixture))
             }
         }
-    }
-
-    /// What the configuration says to it if it has no words for it yet.
-    pub fn not_yet(&self) -> Option<&'static str> {
-        NOT_YET.iter().find(|(way, _)| *way == self.name).map(|(_, says)| *says)
-    }
-
-    /// The scenarios of a revision that are known to differ.
-    pub fn known(&self, revision: &str) -> Vec<&'static str> {
-        let mine = DIFFERENT
-            .iter()
-            .filter(|(way, rev, _)| *way == self.name && *rev == revision);
-        mine.map(|(_, _, scenario)| *scenario).collect()
     }
 }

@@ -109,6 +109,7 @@ async fn progress_rises_from_the_first_word_of_the_router_to_the_last_of_the_ser
         let outcome = loop {
             match in_time("a word", call.next()).await.unwrap() {
                 Next::Note(note) => words.push(note),
+                Next::Asked(asked) => panic!("nobody asks: {asked}"),
                 Next::Done(outcome) => break outcome,
             }
             if words.len() == 3 {

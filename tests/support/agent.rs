@@ -22,6 +22,8 @@ struct Inner {
     path: String,
     /// `None` for a modern one.
     session: Option<String>,
+    /// What it says that it can do.
+    capabilities: Value,
     idle: Mutex<Vec<Http>>,
     next: AtomicU64,
 }
@@ -74,18 +76,25 @@ impl Outcome {
 /// What came next for a call.
 pub enum Next {
     Note(Value),
+    /// A request of the server to the agent.
+    Asked(Value),
     Done(Outcome),
 }
 
 impl Agent {
     /// A modern agent at `/mcp`.
     pub fn modern(address: &str) -> Agent {
-        Agent::at(address, "/mcp", None)
+        Agent::at(address, "/mcp", None, json!({}))
     }
 
     /// A modern agent at another path.
     pub fn modern_at(address: &str, path: &str) -> Agent {
-        Agent::at(address, path, None)
+        Agent::at(address, path, None, json!({}))
+    }
+
+    /// A modern agent that can do this.
+    pub fn modern_able(address: &str, capabilities: Value) -> Agent {
+        Agent::at(address, "/mcp", None, capabilities)
     }
 
     /// A legacy agent at `/mcp`: opens its session.
@@ -95,26 +104,32 @@ impl Agent {
 
     /// The same in this revision.
     pub async fn legacy_of(address: &str, version: &str) -> Agent {
+        Agent::legacy_able(address, version, json!({})).await
+    }
+
+    /// The same for one that can do this.
+    pub async fn legacy_able(address: &str, version: &str, capabilities: Value) -> Agent {
         let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": version, "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } });
+            "protocolVersion": version, "capabilities": capabilities, "clientInfo": { "name": "test", "version": "1" } } });
         let mut http = Http::connect(address).await;
         http.send("POST", "/mcp", &[ACCEPT], &initialize.to_string()).await;
         in_time("initialize", http.head()).await.unwrap();
         assert_eq!(http.status, 200, "initialize is answered");
         let session = http.header("mcp-session-id").expect("a session").to_owned();
         http.body().await.unwrap();
-        let agent = Agent::at(address, "/mcp", Some(session));
+        let agent = Agent::at(address, "/mcp", Some(session), capabilities);
         agent.keep(http);
         agent.notify("notifications/initialized", json!({})).await;
         agent
     }
 
-    fn at(address: &str, path: &str, session: Option<String>) -> Agent {
+    fn at(address: &str, path: &str, session: Option<String>, capabilities: Value) -> Agent {
         Agent {
             inner: Arc::new(Inner {
                 address: address.to_owned(),
                 path: path.to_owned(),
                 session,
+                capabilities,
                 idle: Mutex::default(),
                 next: AtomicU64::new(1_000_000),
             }),
@@ -143,7 +158,12 @@ impl Agent {
     /// Sends a request; `params` without the modern envelope, which is added.
     pub async fn send(&self, id: Value, method: &str, mut params: Value) -> Sent {
         let mut headers = vec![ACCEPT];
-        let name = params.get("name").and_then(Value::as_str).map(str::to_owned);
+        let named = match method {
+            "resources/read" => "uri",
+            "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
+            _ => "name",
+        };
+        let name = params.get(named).and_then(Value::as_str).map(str::to_owned);
         match &self.inner.session {
             Some(session) => headers.extend([
                 ("mcp-session-id", session.as_str()),
@@ -151,7 +171,7 @@ impl Agent {
             ]),
             None => {
                 params["_meta"]["io.modelcontextprotocol/protocolVersion"] = MODERN.into();
-                params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+                params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = self.inner.capabilities.clone();
                 headers.extend([("mcp-protocol-version", MODERN), ("mcp-method", method)]);
                 if let Some(name) = &name {
                     headers.push(("mcp-name", name));
@@ -221,8 +241,13 @@ impl Agent {
 
     /// Sends a notification.
     pub async fn notify(&self, method: &str, params: Value) {
-        let session = self.inner.session.clone().expect("modern agents send no notifications");
-        let body = json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string();
+        self.post(json!({ "jsonrpc": "2.0", "method": method, "params": params }))
+            .await;
+    }
+
+    async fn post(&self, message: Value) {
+        let session = self.inner.session.clone().expect("modern agents send requests alone");
+        let body = message.to_string();
         let mut http = self.connection().await;
         let headers = [ACCEPT, ("mcp-session-id", &session)];
         http.send("POST", &self.inner.path, &headers, &body).await;
@@ -230,6 +255,27 @@ impl Agent {
         assert_eq!(http.status, 202);
         http.body().await.unwrap();
         self.keep(http);
+    }
+
+    /// Ends its session.
+    pub async fn end(&self) {
+        let session = self.session();
+        let mut http = Http::connect(&self.inner.address).await;
+        let headers = [("mcp-session-id", session)];
+        http.send("DELETE", &self.inner.path, &headers, "").await;
+        in_time("the end of the session", http.head()).await.unwrap();
+        assert_eq!(http.status, 200);
+    }
+
+    /// Any request, under an id of its own, to its end.
+    pub async fn request(&self, method: &str, params: Value) -> Outcome {
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        self.send(id.into(), method, params).await.outcome().await
+    }
+
+    /// Answers what a server asked.
+    pub async fn answer(&self, id: &Value, result: Value) {
+        self.post(json!({ "jsonrpc": "2.0", "id": id, "result": result })).await;
     }
 
     /// Cancels a legacy request.
@@ -275,6 +321,9 @@ impl Sent {
         loop {
             match self.http.event().await? {
                 Some(Event::Comment(_)) => {}
+                Some(Event::Message(message)) if message.get("id").is_some() && message.get("method").is_some() => {
+                    return Ok(Next::Asked(message));
+                }
                 Some(Event::Message(message)) if message.get("id").is_some() => {
                     let end = self.http.event().await?;
                     assert_eq!(end, None, "nothing follows the response");
@@ -325,7 +374,7 @@ impl Sent {
             .await
             .expect("it is not dropped")
         {
-            Next::Note(_) => None,
+            Next::Note(_) | Next::Asked(_) => None,
             Next::Done(outcome) => Some(outcome),
         }
     }
@@ -333,6 +382,11 @@ impl Sent {
     /// Gives the connection back after the end.
     pub fn give_back(self) {
         self.agent.keep(self.http);
+    }
+
+    /// The connection, for whoever reads it otherwise.
+    pub fn into_http(self) -> Http {
+        self.http
     }
 
     /// Closes the connection under the call.

@@ -120,6 +120,11 @@ impl Router {
         router
     }
 
+    /// Its folder, for another router to start in.
+    pub fn take_folder(&mut self) -> TempDir {
+        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"))
+    }
+
     /// Writes another configuration, with the same additions; the router takes it up by itself.
     pub fn configure(&self, config: &str) {
         write_config(self.path(), config);
@@ -261,7 +266,10 @@ fn write_config(folder: &Path, config: &str) {
     let mut text = format!("[policies]\ncache = {}\n", json!(cache)) + config;
     for (section, key) in [
         ("[listen]\n", "address = \"127.0.0.1:0\"\n"),
-        ("[router]\n", "admin-socket = \"@dir/admin.sock\"\n"),
+        (
+            "[router]\n",
+            "admin-socket = \"@dir/admin.sock\"\nkey-file = \"@dir/key\"\n",
+        ),
     ] {
         text = match text.contains(section) {
             true => text.replacen(section, &format!("{section}{key}"), 1),

@@ -339,3 +339,20 @@ fn the_modern_requests_carry_the_whole_envelope_and_cursors_their_bytes() {
     };
     assert!(facts.announces(Topic::Tools) && facts.has("tools") && !facts.has("logging"));
 }
+
+#[test]
+fn a_version_that_is_refused_is_asked_for_once_more_where_it_is_the_right_one() {
+    let wrong = |supported: &str| format!(r#"{{"code":-32022,"message":"no","data":{{"supported":[{supported}]}}}}"#);
+    let asked = auto().hears("1", Err(&wrong("\"2026-07-28\"")), "refused");
+    let again = "{\"supportedVersions\":[\"2026-07-28\"],\"capabilities\":{}}";
+    insta::assert_snapshot!(asked.hears("\"1-again\"", Ok(again), "discovered").told, @r#"
+    begin: send server/discover#1
+    refused: send server/discover#"1-again"
+    discovered: done: modern 2026-07-28 []
+    "#);
+    let twice = auto().hears("1", Err(&wrong("\"2026-07-28\"")), "refused");
+    let twice = twice.hears("\"1-again\"", Err(&wrong("\"2026-07-28\"")), "refused");
+    assert!(twice.told.ends_with("refused: send initialize#2\n"), "{}", twice.told);
+    let other = auto().hears("1", Err(&wrong("\"2031-01-01\"")), "refused");
+    assert!(other.told.ends_with("refused: send initialize#2\n"), "{}", other.told);
+}

@@ -149,3 +149,33 @@ async fn a_target_of_one_agent_asks_that_agent_whatever_runs() {
     ask(&mut server, json!(5), method::ROOTS_LIST).await;
     assert_eq!(ear.asked().method, method::ROOTS_LIST);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_of_the_same_agent_is_no_hindrance() {
+    let (world, mut server) = World::ready(serialized()).await;
+    let (gone, _) = call(&world, &mut server, 1).await;
+    drop(gone);
+    idle().await;
+    assert_eq!(server.hear().await.unwrap()["method"], method::CANCELLED);
+    let (_sent, ear) = call(&world, &mut server, 1).await;
+    ask(&mut server, json!(2), method::SAMPLE).await;
+    assert_eq!(ear.asked().method, method::SAMPLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_takes_its_time_gives_way_to_others_that_wait() {
+    let (world, mut server) = World::ready(serialized()).await;
+    let (_sent, ear) = call(&world, &mut server, 1).await;
+    ask(&mut server, json!(0), method::ELICIT).await;
+    let asked = ear.asked();
+    tokio::time::advance(world.backend.settings().gate.wait * 3).await;
+    assert!(server.is_quiet().await, "nobody waits: it may take its time");
+    assert!(!asked.reply.is_closed());
+    let _held = world.hold(2);
+    let told = server.hear().await.unwrap();
+    assert!(
+        told["error"]["message"].to_string().contains("other calls wait"),
+        "{told}"
+    );
+    assert!(asked.reply.is_closed());
+}

@@ -187,6 +187,7 @@ impl Dice {
             names: dice.word(),
             errors: dice.word(),
             page_size: dice.count(),
+            own_tools: dice.word(),
         };
         let plugins: BTreeMap<_, _> = (0..self.below(3)).map(|n| (format!("p_{n}"), self.plugin())).collect();
         let asked: Vec<String> = plugins.keys().cloned().collect();

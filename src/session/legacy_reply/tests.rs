@@ -18,7 +18,10 @@ const HERE: Reading = Reading {
 fn session(version: Version) -> Arc<Session> {
     let store = Store::new(config::Sessions::default());
     let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new());
-    store.open(version, &endpoint, Introduction::default()).unwrap().1
+    store
+        .open(version, &endpoint, Vec::new(), Introduction::default())
+        .unwrap()
+        .1
 }
 
 /// A response that comes when it is sent.

@@ -1,0 +1,204 @@
+//! Bounds of what waits for agents and of what is started for them; and the router's own tools.
+
+use serde_json::{Value, json};
+
+use crate::fake::{agent, asked, config, retry, router};
+use crate::support::agent::Next;
+use crate::support::{Agent, Router, in_time, until};
+
+/// The processes of the fake server.
+fn children(router: &Router) -> usize {
+    crate::support::children(router.pid()).len()
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_answer_in_time_is_given_up() {
+    let sessions = "[sessions]\nanswer-wait = \"300ms\"\n";
+    let fakes = config(&[("fake", "legacy", "server-requests = \"serialize\"")]);
+    let router = Router::start(&(fakes + sessions)).await;
+    router.ready("fake").await;
+    let legacy = agent(&router, "legacy").await;
+    let params = json!({ "name": "ask", "arguments": { "text": "t" } });
+    let mut sent = legacy.send(json!(1), "tools/call", params.clone()).await;
+    let mut cancelled = false;
+    let outcome = loop {
+        match in_time("the end", sent.next()).await.unwrap() {
+            Next::Note(note) => cancelled |= note["method"] == "notifications/cancelled",
+            Next::Asked(_) => {}
+            Next::Done(outcome) => break outcome,
+        }
+    };
+    assert!(cancelled, "the agent is told that its answer is no longer wanted");
+    let said = outcome.body.unwrap()["content"][0]["text"].to_string();
+    assert!(said.contains("in time"), "{said}");
+
+    // A modern agent that comes back too late: the call is gone, and the server takes others.
+    let modern = agent(&router, "modern").await;
+    let first = modern.request("tools/call", params.clone()).await;
+    let (_, again) = retry(&first, params, &json!({ "action": "decline" }));
+    let outcome = modern.call("touch", json!({ "uri": "x://" })).await;
+    assert_eq!(
+        outcome.text(),
+        Some("touched"),
+        "it was held until the other was given up"
+    );
+    let outcome = modern.request("tools/call", again).await;
+    assert!(
+        [7006, -32602].contains(&outcome.code()),
+        "gone, or its state has expired: {outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_input_are_bounded() {
+    let sessions = "[sessions]\nparked = 1\n";
+    let fakes = config(&[
+        ("one", "legacy", "server-requests = \"serialize\""),
+        ("two", "legacy", "server-requests = \"serialize\""),
+    ]);
+    let router = Router::start(&(fakes + sessions)).await;
+    router.ready("one").await;
+    router.ready("two").await;
+    let agent = agent(&router, "modern").await;
+    let params = |name: &str| json!({ "name": name, "arguments": { "text": "t" } });
+    let first = agent.request("tools/call", params("one__ask")).await;
+    let (_, again) = retry(&first, params("one__ask"), &json!({ "action": "accept" }));
+    // There is no room for another: its server is told, and says so.
+    let second = agent.request("tools/call", params("two__ask")).await;
+    let said = second.body.unwrap()["content"][0]["text"].to_string();
+    assert!(said.contains("too many calls wait"), "{said}");
+    assert_eq!(
+        agent.request("tools/call", again).await.code(),
+        0,
+        "the first is still there"
+    );
+}
+
+#[tokio::test]
+async fn sessions_have_children_of_their_own_within_bounds() {
+    let keys = "scope = \"session\"\nsession-targets = 2\nsession-idle = \"400ms\"";
+    let router = router("legacy", keys).await;
+    assert_eq!(children(&router), 1, "one for whoever has no session");
+    let mut agents = Vec::new();
+    for n in 0..2 {
+        let agent = agent(&router, "legacy").await;
+        let (_, outcome) = asked(
+            &agent,
+            "legacy",
+            json!({ "text": n.to_string() }),
+            &json!({ "action": "accept" }),
+        )
+        .await;
+        assert_eq!(outcome.code(), 0);
+        agents.push(agent);
+    }
+    // Both are busy: there is no room for a third.
+    let mut busy = Vec::new();
+    for agent in &agents {
+        busy.push(agent.start(9, "wait", json!({})).await);
+    }
+    until("both are busy", || {
+        (router
+            .lines("fake.lines")
+            .iter()
+            .filter(|l| l.contains("\"wait\""))
+            .count()
+            == 2)
+            .then_some(())
+    })
+    .await;
+    let third = agent(&router, "legacy").await;
+    let outcome = third.call("touch", json!({ "uri": "x://" })).await;
+    assert_eq!(
+        (outcome.code(), outcome.data("bound")),
+        (7002, json!("session-targets")),
+        "{outcome:?}"
+    );
+    // One is free again: the longest unused makes room.
+    agents[0].cancel(9).await;
+    assert_eq!(busy.remove(0).outcome().await.code(), 7011);
+    let outcome = third.call("touch", json!({ "uri": "x://" })).await;
+    assert_eq!(outcome.text(), Some("touched"), "{outcome:?}");
+    agents[1].cancel(9).await;
+    busy.remove(0).outcome().await;
+    // And those that are unused are stopped.
+    until("only the common one is left", || (children(&router) == 1).then_some(())).await;
+    let outcome = third.call("touch", json!({ "uri": "x://" })).await;
+    assert_eq!(outcome.text(), Some("touched"), "the next call starts another");
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_the_end_of_its_child() {
+    let router = router("legacy", "scope = \"session\"").await;
+    let agent = agent(&router, "legacy").await;
+    agent.call("touch", json!({ "uri": "x://" })).await;
+    assert_eq!(children(&router), 2);
+    agent.end().await;
+    until("its child is gone", || (children(&router) == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_routers_own_tools_are_there_where_an_endpoint_shows_them() {
+    let servers = config(&[("one", "legacy", ""), ("two", "modern", "")]);
+    let endpoints = "[endpoints.default]\nown-tools = \"read\"\nnames = \"plain\"\n[endpoints.ops]\nown-tools = \"manage\"\n[endpoints.bare]\n";
+    let router = Router::start(&(servers + endpoints)).await;
+    router.ready("one").await;
+    router.ready("two").await;
+    let own =
+        |tools: Vec<String>| -> Vec<String> { tools.into_iter().filter(|t| t.starts_with("pointsman__")).collect() };
+    let legacy = Agent::legacy(&router.address).await;
+    assert_eq!(
+        own(legacy.tools().await),
+        ["pointsman__status", "pointsman__use_backend"]
+    );
+    let modern = Agent::modern(&router.address);
+    assert_eq!(own(modern.tools().await), ["pointsman__status"]);
+    assert!(own(Agent::modern_at(&router.address, "/mcp/bare").tools().await).is_empty());
+    let ops = Agent::modern_at(&router.address, "/mcp/ops");
+    assert_eq!(
+        own(ops.tools().await),
+        ["pointsman__status", "pointsman__restart_backend"]
+    );
+
+    for agent in [&legacy, &modern] {
+        let status: Value =
+            serde_json::from_str(agent.call("pointsman__status", json!({})).await.text().unwrap()).unwrap();
+        assert_eq!(
+            (&status["backends"][0]["name"], &status["backends"][0]["state"]),
+            (&json!("one"), &json!("ready"))
+        );
+        let refused = agent
+            .call("pointsman__restart_backend", json!({ "backend": "one" }))
+            .await;
+        assert_eq!(refused.code(), -32602, "not granted here: {refused:?}");
+    }
+    // Both servers have the tool under one name: the session says which it means.
+    assert_eq!(legacy.call("touch", json!({ "uri": "x://" })).await.code(), 7009);
+    let wrong = legacy
+        .call("pointsman__use_backend", json!({ "backend": "three" }))
+        .await;
+    assert!(wrong.code() == -32602 && wrong.body.unwrap_err()["message"].to_string().contains("one, two"));
+    for era in ["two", "one"] {
+        legacy
+            .call("pointsman__use_backend", json!({ "backend": era }))
+            .await
+            .text()
+            .unwrap();
+        let before = router.lines(&format!("{era}.lines")).len();
+        assert_eq!(
+            legacy.call("touch", json!({ "uri": "x://" })).await.text(),
+            Some("touched")
+        );
+        assert!(router.lines(&format!("{era}.lines")).len() > before);
+    }
+    legacy.call("pointsman__use_backend", json!({})).await.text().unwrap();
+    assert_eq!(legacy.call("touch", json!({ "uri": "x://" })).await.code(), 7009);
+
+    let before = router.backend("one")["targets"][0]["incarnation"].as_u64();
+    ops.call("pointsman__restart_backend", json!({ "backend": "one" }))
+        .await
+        .text()
+        .unwrap();
+    let later = |status: &Value| status["targets"][0]["incarnation"].as_u64() > before;
+    router.backend_until("one", "its restart", later).await;
+}
