@@ -54,7 +54,7 @@ if [ "${1:-}" = --test-guests ]; then
 fi
 
 mkdir -p "$OUT"
-cargo build --quiet --locked --release --target $TARGET -p default-route -p least-busy -p redact
-for name in default-route least-busy redact; do
+cargo build --quiet --locked --release --target $TARGET -p default-names -p default-route -p least-busy -p redact
+for name in default-names default-route least-busy redact; do
     pack "$(built "$name")" "$OUT/$name.wasm"
 done

@@ -1,32 +1,42 @@
-//! What an endpoint offers: the lists of its backends, merged, under the names that agents see.
+//! What an endpoint offers: the lists of its backends, merged, as the policies show them.
+//!
+//! A [`View`] is made by the endpoint's own task, since policies are asked for it; everybody else reads the last one.
 
-mod names;
+mod follow;
 mod offer;
 mod shelf;
 mod view;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::backend::Backend;
 use crate::config;
-use crate::wire::{Kind, Topic};
+use crate::policy::Policy;
+use crate::wire::Topic;
 
+use self::follow::Shared;
 pub use self::shelf::Page;
-pub use self::view::View;
+pub use self::view::{Named, View};
 
 /// The last version given to any list. All endpoints share the series, so that whoever knows a list of an endpoint
 /// that was removed sees that the one in its place has another.
 static VERSION: AtomicU64 = AtomicU64::new(0);
 
+/// How long a view is waited for. Plugins have bounds of their own; this one is for a chain of many that meet them all.
+const VIEW_WAIT: Duration = Duration::from_secs(5);
+
 fn next_version() -> u64 {
     VERSION.fetch_add(1, Ordering::Relaxed) + 1
 }
+
+/// The policies in force, and their changes.
+pub type Following = watch::Receiver<Arc<dyn Policy>>;
 
 /// A path with its backends, and their merged lists.
 pub struct Endpoint {
@@ -34,107 +44,99 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// Set where the path names one backend rather than a group.
     pub backend: Option<Arc<str>>,
-    inner: Arc<Inner>,
-    follower: Mutex<Option<AbortHandle>>,
+    shared: Arc<Shared>,
+    follower: AbortHandle,
 }
 
-struct Inner {
-    view: ArcSwap<View>,
-    versions: [watch::Sender<u64>; 3],
+/// What a view is made of.
+#[derive(Clone)]
+struct Wanted {
+    settings: config::Endpoint,
+    backends: Vec<Arc<Backend>>,
 }
 
 impl Endpoint {
-    /// An endpoint that follows its backends' lists.
+    /// An endpoint that follows its backends' lists and the policies. It shows nothing before its first view: whoever
+    /// puts it where agents are waits for [`Self::fresh_view`].
     pub fn new(
         name: &str,
         backend: Option<&str>,
         settings: config::Endpoint,
         backends: Vec<Arc<Backend>>,
+        policies: Following,
     ) -> Arc<Self> {
-        let view = View::new(settings, backends);
-        let inner = Arc::new(Inner {
-            view: ArcSwap::from_pointee(view),
+        let (name, backend): (Arc<str>, _) = (name.into(), backend.map(Into::into));
+        let shared = Arc::new(Shared {
+            name: Arc::clone(&name),
+            path_backend: Option::clone(&backend),
+            view: ArcSwap::from_pointee(View::blank(settings.clone(), backends.clone())),
             versions: Topic::ALL.map(|_| watch::Sender::new(next_version())),
+            wanted: watch::Sender::new(Arc::new(Wanted { settings, backends })),
+            asked: watch::Sender::new(0),
+            made: watch::Sender::new(0),
+            policies,
         });
-        let endpoint = Arc::new(Self {
-            name: name.into(),
-            backend: backend.map(Into::into),
-            inner,
-            follower: Mutex::new(None),
-        });
-        endpoint.follow();
-        endpoint
+        let follower = tokio::spawn(follow::follow(Arc::clone(&shared))).abort_handle();
+        Arc::new(Self {
+            name,
+            backend,
+            shared,
+            follower,
+        })
     }
 
-    /// New settings or backends. Agents are told only if their list differs.
+    /// The same path for one agent alone, with backends of its own.
+    pub fn alike(&self, settings: config::Endpoint, backends: Vec<Arc<Backend>>) -> Arc<Self> {
+        let policies = self.shared.policies.clone();
+        Self::new(&self.name, self.backend.as_deref(), settings, backends, policies)
+    }
+
+    /// New settings or backends; in force with the next view. Agents are told only if their list differs.
     pub fn update(&self, settings: config::Endpoint, backends: Vec<Arc<Backend>>) {
-        self.inner.replace(View::new(settings, backends));
-        self.follow();
+        self.shared.wanted.send_replace(Arc::new(Wanted { settings, backends }));
     }
 
     /// Its present state.
     pub fn view(&self) -> Arc<View> {
-        self.inner.view.load_full()
+        self.shared.view.load_full()
     }
 
-    /// Its state with every list that its backends have by now, for those who cannot wait for the follower.
-    pub fn fresh_view(&self) -> Arc<View> {
+    /// Its state with every list that its backends have by now, under the policies in force: waits until the follower
+    /// has made it.
+    pub async fn fresh_view(&self) -> Arc<View> {
         let view = self.view();
-        if view.is_fresh() {
+        if self.shared.is_fresh(&view) {
             return view;
         }
-        self.inner
-            .replace(View::new(view.settings.clone(), view.backends.clone()));
+        let mut made = self.shared.made.subscribe();
+        let mut mine = 0;
+        self.shared.asked.send_modify(|asked| {
+            *asked += 1;
+            mine = *asked;
+        });
+        // What there is by then is better than nothing.
+        let _ = tokio::time::timeout(VIEW_WAIT, made.wait_for(|made| *made >= mine)).await;
         self.view()
+    }
+
+    /// Its present state if it was made under this generation, else the one that is.
+    pub async fn view_of(&self, generation: u64) -> Arc<View> {
+        let view = self.view();
+        match view.generation == Some(generation) {
+            true => view,
+            // Boxed: it is rare, and calls need not carry it.
+            false => Box::pin(self.fresh_view()).await,
+        }
     }
 
     /// A number that rises each time its lists of this topic change.
     pub fn version(&self, topic: Topic) -> watch::Receiver<u64> {
-        self.inner.versions[topic.position()].subscribe()
-    }
-
-    fn follow(&self) {
-        let inner = Arc::downgrade(&self.inner);
-        let backends = &self.view().backends;
-        let mut lists: Vec<_> = backends
-            .iter()
-            .flat_map(|b| Kind::ALL.map(|kind| b.list(kind)))
-            .collect();
-        let task = tokio::spawn(async move {
-            while !lists.is_empty() {
-                let (changed, at, _) = select_all(lists.iter_mut().map(|l| Box::pin(l.changed()))).await;
-                if changed.is_err() {
-                    lists.remove(at);
-                    continue;
-                }
-                let Some(inner) = inner.upgrade() else { return };
-                let old = inner.view.load_full();
-                inner.replace(View::new(old.settings.clone(), old.backends.clone()));
-            }
-        });
-        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = follower.replace(task.abort_handle()) {
-            old.abort();
-        }
+        self.shared.versions[topic.position()].subscribe()
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        if let Some(task) = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
-        }
-    }
-}
-
-impl Inner {
-    fn replace(&self, view: View) {
-        let view = Arc::new(view);
-        let old = self.view.swap(Arc::clone(&view));
-        for (topic, version) in Topic::ALL.into_iter().zip(&self.versions) {
-            if old.differs(&view, topic) {
-                version.send_modify(|v| *v = next_version());
-            }
-        }
+        self.follower.abort();
     }
 }

@@ -1,6 +1,8 @@
 //! The policy seam: what the router asks its policies and what they may answer. Plain Rust; the WebAssembly
 //! behind it lives in one folder, and most tests use none.
 
+mod listing;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 
 use crate::call::Call;
 use crate::wire::RawJson;
+
+pub use self::listing::{Listed, Listing, PENDING};
 
 /// The hooks a policy component may export, each an interface of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,16 +26,19 @@ pub enum Hook {
     TransformRequest,
     /// Edits to the result on the way out.
     TransformResponse,
+    /// What agents see, and under which names.
+    TransformList,
 }
 
 impl Hook {
-    /// All, in the order a call meets them.
-    pub const ALL: [Self; 5] = [
+    /// All, in the order a call meets them, and the one that lists meet.
+    pub const ALL: [Self; 6] = [
         Self::Lifecycle,
         Self::Route,
         Self::Select,
         Self::TransformRequest,
         Self::TransformResponse,
+        Self::TransformList,
     ];
 
     /// The name of its WIT interface.
@@ -42,6 +49,7 @@ impl Hook {
             Self::Select => "select",
             Self::TransformRequest => "transform-request",
             Self::TransformResponse => "transform-response",
+            Self::TransformList => "transform-list",
         }
     }
 }
@@ -181,6 +189,8 @@ pub trait Policy: Send + Sync {
         body: RawJson,
         is_error: bool,
     ) -> Verdict<'a, Option<RawJson>>;
+    /// What agents see of `listing`, as every plugin of the chain left it.
+    fn transform_list<'a>(&'a self, listing: Arc<Listing>) -> Verdict<'a, Arc<Listing>>;
 }
 
 /// The policy of a router without plugins: no hook, so no cost.
@@ -205,5 +215,8 @@ impl Policy for NoPolicy {
     }
     fn transform_response<'a>(&'a self, _: &'a Arc<Call>, _: RawJson, _: bool) -> Verdict<'a, Option<RawJson>> {
         Box::pin(async { Ok(None) })
+    }
+    fn transform_list<'a>(&'a self, listing: Arc<Listing>) -> Verdict<'a, Arc<Listing>> {
+        Box::pin(async { Ok(listing) })
     }
 }

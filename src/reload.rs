@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -150,6 +151,9 @@ impl Reloader {
         }
         let config = self.config.clone();
         self.load_plugins(&config, false).await;
+        // Whoever waits for the reload sees what it did.
+        let endpoints = self.router.endpoints();
+        join_all(endpoints.values().map(|e| e.fresh_view())).await;
     }
 
     async fn reload_config(&mut self) {
@@ -227,7 +231,7 @@ impl Reloader {
             }
         }
         self.router.set_backends(backends.clone());
-        self.set_endpoints(&config, &backends);
+        self.set_endpoints(&config, &backends).await;
         for backend in removed {
             info!(backend = %backend.name(), "removed");
             backend.refuse(Reason::Unavailable("it was removed from the configuration".into()));
@@ -240,7 +244,7 @@ impl Reloader {
         self.config = config;
     }
 
-    fn set_endpoints(&self, config: &Config, backends: &BTreeMap<String, Arc<Backend>>) {
+    async fn set_endpoints(&self, config: &Config, backends: &BTreeMap<String, Arc<Backend>>) {
         let default = config.endpoints.get("default").cloned().unwrap_or_default();
         let members = |settings: &config::Endpoint| match &settings.backends {
             None => backends.values().cloned().collect(),
@@ -271,10 +275,12 @@ impl Reloader {
                     endpoint.update(settings, members);
                     Arc::clone(endpoint)
                 }
-                None => Endpoint::new(&name, backend, settings, members),
+                None => Endpoint::new(&name, backend, settings, members, self.router.policies().changes()),
             };
             endpoints.insert(name, endpoint);
         }
+        // Shown before they are asked for.
+        join_all(endpoints.values().map(|e| e.fresh_view())).await;
         self.router.set_endpoints(endpoints);
     }
 

@@ -81,7 +81,7 @@ fn the_reference_shows_the_defaults() {
             .map(|(name, backend)| (name.to_owned(), backend))
             .into(),
         endpoints: [("default".to_owned(), Endpoint::default())].into(),
-        plugins: ["default-route", "least-busy"]
+        plugins: ["default-names", "default-route", "least-busy"]
             .map(|name| (name.to_owned(), embedded(name)))
             .into(),
         pipeline: empty.pipeline,
@@ -111,7 +111,9 @@ fn the_reference_holds_every_key() {
     let documented = keys(&with_all);
     for key in keys(&shown) {
         // One example of each kind documents them all.
-        let key = key.replace("plugins.least-busy", "plugins.default-route");
+        let key = key
+            .replace("plugins.least-busy", "plugins.default-route")
+            .replace("plugins.default-names", "plugins.default-route");
         let key = match key.strip_prefix("backends.socket.") {
             Some(rest) if documented.contains(&format!("backends.elsewhere.{rest}")) => continue,
             _ => key,

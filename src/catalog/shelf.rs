@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::names::prefixed_name;
 use crate::backend::{Backend, Item, Known};
+use crate::policy::{Listed, Listing};
 use crate::wire::json::quote;
 use crate::wire::{Kind, Object};
 
@@ -12,15 +12,24 @@ use crate::wire::{Kind, Object};
 pub(super) type Owner = (usize, Arc<str>);
 
 /// The merged list of one kind.
+#[derive(Default)]
 pub(super) struct Shelf {
     /// The items, with commas between them.
     text: String,
     /// Where each of them ends.
     ends: Vec<usize>,
     /// Their owners, by the key that agents see.
-    by_key: HashMap<String, Vec<Owner>>,
+    by_key: HashMap<Arc<str>, Vec<Owner>>,
     /// The lists it was made of, in the order of the backends.
     pub(super) lists: Vec<Known>,
+    /// The names of those.
+    backends: Arc<[Arc<str>]>,
+    /// What is shown, in order, and what stands for the lists that are not known.
+    pub(super) items: Vec<Listed>,
+    /// Whether the policies ever decided about it.
+    pub(super) decided: bool,
+    /// Why it may become another without a change of anything: a policy failed.
+    pub(super) fault: Option<String>,
 }
 
 /// A part of a merged list.
@@ -32,50 +41,84 @@ pub struct Page<'a> {
     pub next: Option<usize>,
 }
 
-impl Shelf {
-    /// Merges the lists of `backends`. `prefixed`: names carry their backend.
-    pub(super) fn new(kind: Kind, backends: &[Arc<Backend>], prefixed: bool) -> Self {
-        let lists: Vec<Known> = backends.iter().map(|b| b.known(kind)).collect();
-        let mut shelf = Self {
-            text: String::new(),
-            ends: Vec::new(),
-            by_key: HashMap::new(),
-            lists: Vec::new(),
-        };
-        let prefixed = prefixed && kind.is_named();
-        for (at, (backend, list)) in backends.iter().zip(&lists).enumerate() {
-            for item in list.iter().flat_map(|l| l.items()) {
-                match prefixed {
-                    true => shelf.put(at, item, Some(prefixed_name(backend.name(), &item.key))),
-                    false => shelf.put(at, item, None),
-                }
-            }
+/// What the backends have of a kind, nothing left out, everything under its own name. Before its first list a backend
+/// may have any tool and any prompt.
+pub(super) fn gather(kind: Kind, lists: &[Known]) -> Vec<Listed> {
+    let mut items = Vec::new();
+    for (at, list) in lists.iter().enumerate() {
+        match list {
+            Some(list) => items.extend(list.items().iter().map(|i| Listed::new(at, &i.key, i.raw.clone()))),
+            None if kind.is_named() => items.push(Listed::pending(at)),
+            None => {}
         }
-        Self { lists, ..shelf }
+    }
+    items
+}
+
+impl Shelf {
+    /// What the policies left of a listing that was gathered from `lists`.
+    pub(super) fn decided(kind: Kind, listing: &Listing, lists: Vec<Known>) -> Self {
+        let fault = listing.skipped.then(|| "a policy failed and was passed by".to_owned());
+        Self {
+            lists,
+            decided: true,
+            fault,
+            backends: Arc::clone(&listing.backends),
+            ..Self::of(kind, listing.items.clone())
+        }
     }
 
-    fn put(&mut self, at: usize, item: &Item, name: Option<String>) {
-        let owners = self
-            .by_key
-            .entry(name.as_ref().unwrap_or(&item.key).clone())
-            .or_default();
+    /// What was shown before of what there is now, under the same names, for the policies failed. What nobody decided
+    /// about is not shown.
+    pub(super) fn as_before(&self, listing: &Listing, lists: Vec<Known>, fault: String) -> Self {
+        let now: HashMap<(&str, &str), &Listed> = listing
+            .items
+            .iter()
+            .filter_map(|item| Some(((&**listing.backends.get(item.backend)?, &*item.key), item)))
+            .collect();
+        let again = |shown: &Listed| {
+            let item = now.get(&(&**self.backends.get(shown.backend)?, &*shown.key))?;
+            Some(Listed {
+                name: Arc::clone(&shown.name),
+                ..Listed::clone(item)
+            })
+        };
+        Self {
+            lists,
+            decided: self.decided,
+            fault: Some(fault),
+            backends: Arc::clone(&listing.backends),
+            ..Self::of(listing.kind, self.items.iter().filter_map(again).collect())
+        }
+    }
+
+    fn of(kind: Kind, items: Vec<Listed>) -> Self {
+        let mut shelf = Self::default();
+        for item in &items {
+            shelf.put(kind, item);
+        }
+        Self { items, ..shelf }
+    }
+
+    fn put(&mut self, kind: Kind, item: &Listed) {
+        let Some(raw) = &item.raw else { return };
+        let owners = self.by_key.entry(Arc::clone(&item.name)).or_default();
         // What stands twice is listed once; who takes the call is the policy's matter.
         if owners.is_empty() {
             if !self.text.is_empty() {
                 self.text.push(',');
             }
-            match name {
-                None => self.text.push_str(item.raw.as_str()),
-                Some(name) => {
-                    let mut object = Object::parse(item.raw.as_str()).unwrap_or_default();
-                    object.set("name", quote(&name));
-                    object.write(&mut self.text);
-                }
+            if item.name == item.key {
+                self.text.push_str(raw.as_str());
+            } else {
+                let mut object = Object::parse(raw.as_str()).unwrap_or_default();
+                object.set(kind.key(), quote(&item.name));
+                object.write(&mut self.text);
             }
             self.ends.push(self.text.len());
         }
-        if !owners.iter().any(|(owner, _)| *owner == at) {
-            owners.push((at, item.key.as_str().into()));
+        if !owners.iter().any(|(owner, _)| *owner == item.backend) {
+            owners.push((item.backend, Arc::clone(&item.key)));
         }
     }
 
@@ -124,25 +167,15 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::RawJson;
 
     fn shelf(items: usize) -> Shelf {
-        let mut shelf = Shelf {
-            text: String::new(),
-            ends: Vec::new(),
-            by_key: HashMap::new(),
-            lists: Vec::new(),
-        };
+        let mut shelf = Shelf::default();
         for n in 0..items {
             let key = format!("k{n}");
-            let raw = format!("{{\"name\":\"{key}\"}}");
-            let item = Item {
-                raw: raw.into(),
-                key,
-                repeatable: false,
-                mirrored: Ok(Vec::new()),
-            };
-            shelf.put(n % 2, &item, None);
-            shelf.put(0, &item, None);
+            let raw = RawJson::from(format!("{{\"name\":\"{key}\"}}"));
+            shelf.put(Kind::Tools, &Listed::new(n % 2, &key, raw.clone()));
+            shelf.put(Kind::Tools, &Listed::new(0, &key, raw));
         }
         shelf
     }
@@ -173,5 +206,53 @@ mod tests {
         assert_eq!(shelf.text, r#"{"name":"k0"},{"name":"k1"}"#);
         assert_eq!(shelf.owners("k0").unwrap().len(), 1);
         assert_eq!(shelf.owners("k1").unwrap().len(), 2);
+    }
+
+    fn listing(backends: &[&str], items: &[(usize, &str, &str)]) -> Listing {
+        let item = |(at, key, name): &(usize, &str, &str)| Listed {
+            name: (*name).into(),
+            ..Listed::new(*at, key, RawJson::from(format!("{{\"name\":\"{key}\"}}")))
+        };
+        Listing {
+            kind: Kind::Tools,
+            endpoint: "".into(),
+            path_backend: None,
+            naming: "auto",
+            backends: backends.iter().map(|b| (*b).into()).collect(),
+            items: items.iter().map(item).collect(),
+            skipped: false,
+        }
+    }
+
+    #[test]
+    fn another_name_is_written_into_the_definition() {
+        let shown = Shelf::decided(
+            Kind::Tools,
+            &listing(&["a"], &[(0, "x", "a__x"), (0, "y", "y")]),
+            Vec::new(),
+        );
+        assert_eq!(shown.text, r#"{"name":"a__x"},{"name":"y"}"#);
+        assert_eq!(shown.owners("a__x").unwrap(), [(0, Arc::from("x"))]);
+        assert!(shown.owners("x").is_none());
+    }
+
+    #[test]
+    fn after_a_fault_what_was_shown_and_still_is_there_keeps_its_name_and_place() {
+        let good = listing(&["a", "b"], &[(1, "z", "b__z"), (0, "y", "a__y"), (0, "x", "a__x")]);
+        let good = Shelf::decided(Kind::Tools, &good, Vec::new());
+        // `x` is gone, `new` and `c` have come, and `b` is another position.
+        let now = listing(
+            &["c", "b", "a"],
+            &[(0, "y", "y"), (1, "z", "z"), (2, "y", "y"), (2, "new", "new")],
+        );
+        let left = good.as_before(&now, Vec::new(), "broken".to_owned());
+        assert_eq!(left.text, r#"{"name":"b__z"},{"name":"a__y"}"#);
+        assert_eq!(left.owners("a__y").unwrap(), [(2, Arc::from("y"))]);
+        assert!(left.decided && left.fault.is_some());
+        // And so again, after another one.
+        let again = left.as_before(&now, Vec::new(), "broken".to_owned());
+        assert_eq!(again.text, left.text);
+        let never = Shelf::default().as_before(&now, Vec::new(), "broken".to_owned());
+        assert!(!never.decided && never.text.is_empty());
     }
 }

@@ -1,12 +1,13 @@
-//! One state of an endpoint: its settings, its backends, and what they offer under the names that agents see.
+//! One state of an endpoint: its settings, its backends, and what they offer as the policies show it.
 
 use std::sync::Arc;
 
-use super::names::{SEPARATOR, prefixes};
-use super::shelf::{Owner, Page, Shelf};
-use crate::backend::Backend;
+use super::Wanted;
+use super::follow::Shared;
+use super::shelf::{Owner, Page, Shelf, gather};
+use crate::backend::{Backend, List};
 use crate::config;
-use crate::policy::Candidate;
+use crate::policy::{Candidate, Hook, Listing, Policy};
 use crate::wire::header::Mirrored;
 use crate::wire::{Kind, Topic, template};
 
@@ -16,18 +17,97 @@ pub struct View {
     pub settings: config::Endpoint,
     /// Its backends, in a stable order.
     pub backends: Vec<Arc<Backend>>,
-    shelves: [Shelf; 4],
+    /// The generation of policies that made it; `None` before there was any.
+    pub(super) generation: Option<u64>,
+    shelves: [Arc<Shelf>; 4],
+}
+
+/// What a thing is called at a backend.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its name or URI there.
+    pub name: Arc<str>,
+    /// True where the backend has not said yet what it has, so that this is a guess: look again when it has.
+    pub presumed: bool,
 }
 
 impl View {
-    pub(super) fn new(settings: config::Endpoint, backends: Vec<Arc<Backend>>) -> Self {
-        let prefixed = prefixes(&settings, backends.len());
-        let shelves = Kind::ALL.map(|kind| Shelf::new(kind, &backends, prefixed));
+    /// One that shows nothing yet.
+    pub(super) fn blank(settings: config::Endpoint, backends: Vec<Arc<Backend>>) -> Self {
+        let shelves = Kind::ALL.map(|_| Arc::default());
         Self {
             settings,
             backends,
+            generation: None,
             shelves,
         }
+    }
+
+    /// The view of an endpoint now: lists that did not change are those of the view before.
+    pub(super) async fn make(endpoint: &Shared, wanted: &Wanted, policy: &dyn Policy) -> Self {
+        let before = endpoint.view.load_full();
+        let same = before.generation == Some(policy.generation()) && before.is_of(wanted);
+        let names: Arc<[Arc<str>]> = wanted.backends.iter().map(|b| Arc::clone(b.name())).collect();
+        let mut view = Self::blank(wanted.settings.clone(), wanted.backends.clone());
+        for kind in Kind::ALL {
+            let old = before.shelf(kind);
+            if same && old.fault.is_none() && before.is_kind_up_to_date(kind) {
+                view.shelves[kind.position()] = Arc::clone(&before.shelves[kind.position()]);
+                continue;
+            }
+            let lists: Vec<_> = wanted.backends.iter().map(|b| b.known(kind)).collect();
+            let listing = Arc::new(Listing {
+                kind,
+                endpoint: Arc::clone(&endpoint.name),
+                path_backend: endpoint.path_backend.clone(),
+                naming: wanted.settings.names.as_str(),
+                backends: Arc::clone(&names),
+                items: gather(kind, &lists),
+                skipped: false,
+            });
+            let shelf = if listing.items.is_empty() || !policy.has(Hook::TransformList) {
+                Shelf::decided(kind, &listing, lists)
+            } else {
+                match policy.transform_list(Arc::clone(&listing)).await {
+                    Ok(shown) => Shelf::decided(kind, &shown, lists),
+                    Err(fault) => {
+                        let endpoint = &*endpoint.name;
+                        tracing::warn!(
+                            endpoint,
+                            kind = kind.as_str(),
+                            "what agents see stays as it was: {fault}"
+                        );
+                        old.as_before(&listing, lists, fault.to_string())
+                    }
+                }
+            };
+            view.shelves[kind.position()] = Arc::new(shelf);
+        }
+        view.generation = Some(policy.generation());
+        view
+    }
+
+    /// Whether it is made of this.
+    pub(super) fn is_of(&self, wanted: &Wanted) -> bool {
+        let same = |(a, b): (&Arc<Backend>, &Arc<Backend>)| Arc::ptr_eq(a, b);
+        self.settings == wanted.settings
+            && self.backends.len() == wanted.backends.len()
+            && self.backends.iter().zip(&wanted.backends).all(same)
+    }
+
+    /// False where a policy failed, so that another try may end otherwise.
+    pub(super) fn is_sound(&self) -> bool {
+        self.shelves.iter().all(|shelf| shelf.fault.is_none())
+    }
+
+    /// Why nothing of this kind is shown, where that is not for want of anything: no policy has decided yet what is.
+    pub fn undecided(&self, kind: Kind) -> Option<&str> {
+        let shelf = self.shelf(kind);
+        let why = shelf
+            .fault
+            .as_deref()
+            .unwrap_or("what is shown here is not decided yet");
+        (!shelf.decided).then_some(why)
     }
 
     fn shelf(&self, kind: Kind) -> &Shelf {
@@ -46,17 +126,18 @@ impl View {
     }
 
     /// Whether its backends have the same lists still.
-    pub(super) fn is_fresh(&self) -> bool {
-        Kind::ALL.into_iter().all(|kind| {
-            let lists = &self.shelf(kind).lists;
-            self.backends
-                .iter()
-                .zip(lists)
-                .all(|(backend, list)| match (&*backend.list(kind).borrow(), list) {
-                    (Some(now), Some(then)) => Arc::ptr_eq(now, then),
-                    (now, then) => now.is_none() && then.is_none(),
-                })
-        })
+    pub(super) fn is_up_to_date(&self) -> bool {
+        Kind::ALL.into_iter().all(|kind| self.is_kind_up_to_date(kind))
+    }
+
+    fn is_kind_up_to_date(&self, kind: Kind) -> bool {
+        let lists = &self.shelf(kind).lists;
+        let mut pairs = self.backends.iter().zip(lists);
+        lists.len() == self.backends.len()
+            && pairs.all(|(backend, list)| match (&*backend.list(kind).borrow(), list) {
+                (Some(now), Some(then)) => Arc::ptr_eq(now, then),
+                (now, then) => now.is_none() && then.is_none(),
+            })
     }
 
     /// Whether agents have to be told that `newer` is in its place.
@@ -93,11 +174,9 @@ impl View {
                 let offers = match (wanted, known, found) {
                     (None, ..) => true,
                     (_, Some(owners), _) => owners.iter().any(|(owner, _)| *owner == at),
-                    (_, _, Some(found)) => found.contains(&at),
-                    // Before its first list a backend may have anything that its prefix fits.
-                    (Some((kind, name)), None, None) => {
-                        backend.list(kind).borrow().is_none() && self.may_have(backend, name)
-                    }
+                    (Some((kind, uri)), _, Some(found)) => found.contains(&at) && !self.hides(kind, at, uri),
+                    // Before its first list a backend may have anything that fits what stands for it.
+                    (Some((kind, name)), None, None) => self.expected(kind, at, name).is_some(),
                 };
                 let (state, in_flight) = backend.state();
                 let (held, ..) = backend.gate().load();
@@ -128,8 +207,8 @@ impl View {
         let having = |wanted: &dyn Fn(Kind, &str) -> bool| -> Vec<usize> {
             let has = |at: &usize| {
                 [Kind::Resources, Kind::Templates].into_iter().any(|kind| {
-                    let list = self.shelf(kind).lists.get(*at).and_then(Option::as_ref);
-                    list.is_some_and(|l| l.items().iter().any(|item| wanted(kind, &item.key)))
+                    let mut shown = self.shelf(kind).items.iter().filter(|item| item.backend == *at);
+                    shown.any(|item| wanted(kind, &item.key))
                 })
             };
             (0..self.backends.len()).filter(has).collect()
@@ -154,28 +233,62 @@ impl View {
         if alike.len() == 1 { alike } else { Vec::new() }
     }
 
-    /// What agents know as `name` is called so at `backend`.
-    pub fn name_at(&self, kind: Option<Kind>, backend: &str, name: &str) -> Arc<str> {
-        let Some(kind) = kind.filter(|kind| kind.is_named()) else {
-            return name.into();
+    /// What agents know as `name` is called so at `backend`. `None` for what that backend has and does not show, or
+    /// not under this name. What stands in no list passes as it is: servers need not list all they have.
+    pub fn name_at(&self, kind: Kind, backend: &str, name: &str) -> Option<Named> {
+        let named = |name: &str, presumed| {
+            Some(Named {
+                name: name.into(),
+                presumed,
+            })
         };
-        let owners = self.shelf(kind).owners(name).into_iter().flatten();
-        for (at, there) in owners {
-            if self.backends.get(*at).is_some_and(|b| **b.name() == *backend) {
-                return Arc::clone(there);
-            }
+        let Some(at) = self.backends.iter().position(|b| **b.name() == *backend) else {
+            return named(name, false);
+        };
+        let owner = |(owner, _): &&Owner| *owner == at;
+        if let Some((_, there)) = self.owners(kind, name).into_iter().flatten().find(owner) {
+            return Some(Named {
+                // A URI is the same on both sides.
+                name: if kind.is_named() {
+                    Arc::clone(there)
+                } else {
+                    name.into()
+                },
+                presumed: false,
+            });
         }
-        let prefix = name.strip_prefix(backend).and_then(|rest| rest.strip_prefix(SEPARATOR));
-        match prefix {
-            Some(tool) if prefixes(&self.settings, self.backends.len()) => tool.into(),
-            _ => name.into(),
+        if self.hides(kind, at, name) {
+            return None;
         }
+        let unknown = kind.is_named() && self.list_of(kind, at).is_none();
+        named(self.expected(kind, at, name).unwrap_or(name), unknown)
     }
 
-    fn may_have(&self, backend: &Backend, name: &str) -> bool {
-        !prefixes(&self.settings, self.backends.len())
-            || name
-                .strip_prefix(&**backend.name())
-                .is_some_and(|rest| rest.starts_with(SEPARATOR))
+    fn list_of(&self, kind: Kind, at: usize) -> Option<&Arc<List>> {
+        self.shelf(kind).lists.get(at)?.as_ref()
+    }
+
+    /// What `name` would be at a backend that has not said yet what it has.
+    fn expected<'n>(&self, kind: Kind, at: usize, name: &'n str) -> Option<&'n str> {
+        let mut of = self.shelf(kind).items.iter().filter(|item| item.backend == at);
+        of.find_map(|item| item.stands_for(name))
+    }
+
+    /// Whether a backend has what `key` is there, and it is not shown under that: then `key` is not a name of it.
+    /// Asked about what it is no owner of.
+    fn hides(&self, kind: Kind, at: usize, key: &str) -> bool {
+        let listed = |kind| self.list_of(kind, at).is_some_and(|list| list.get(key).is_some());
+        if kind.is_named() {
+            return match self.list_of(kind, at) {
+                Some(list) => list.get(key).is_some(),
+                // What stands for its list is hidden, and with it all that it stands for.
+                None => !self.shelf(kind).items.iter().any(|item| item.backend == at),
+            };
+        }
+        let templates = self.list_of(Kind::Templates, at);
+        let fits = |template: &str| template::matches(template, key);
+        let mut shown = self.shelf(Kind::Templates).items.iter().filter(|t| t.backend == at);
+        let by_template = || templates.is_some_and(|list| list.items().iter().any(|t| fits(&t.key)));
+        listed(Kind::Resources) || listed(Kind::Templates) || (!shown.any(|t| fits(&t.key)) && by_template())
     }
 }

@@ -115,9 +115,10 @@ fn pipeline(notes: &Notes, config: &Config) {
         ("select", &config.pipeline.select),
         ("transform-request", &config.pipeline.transform_request),
         ("transform-response", &config.pipeline.transform_response),
+        ("transform-list", &config.pipeline.transform_list),
     ];
     let mut known: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
-    known.extend([defaults::ROUTE, defaults::SELECT]);
+    known.extend([defaults::ROUTE, defaults::SELECT, defaults::NAMES]);
     known.sort_unstable();
     known.dedup();
     for (key, list) in lists {

@@ -13,15 +13,18 @@ use super::{
 pub(super) const ROUTE: &str = "default-route";
 /// The one for `select`.
 pub(super) const SELECT: &str = "least-busy";
+/// The one for `transform-list`.
+pub(super) const NAMES: &str = "default-names";
 
 /// The components in the binary, by name. What they are is known further up; a test compares the two.
-pub const EMBEDDED: [&str; 3] = [ROUTE, SELECT, "redact"];
+pub const EMBEDDED: [&str; 4] = [ROUTE, SELECT, NAMES, "redact"];
 
 /// The pipeline of a configuration that says nothing about it. `Pipeline::default()` is the empty one: no policies.
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         route: vec![ROUTE.to_owned()],
         select: vec![SELECT.to_owned()],
+        transform_list: vec![NAMES.to_owned()],
         ..Pipeline::default()
     }
 }
@@ -205,9 +208,10 @@ pub(super) fn add_plugins(config: &mut Config) {
         select,
         transform_request,
         transform_response,
+        transform_list,
     } = &config.pipeline;
-    let named = [route, select, transform_request, transform_response];
-    for name in [ROUTE, SELECT] {
+    let named = [route, select, transform_request, transform_response, transform_list];
+    for name in [ROUTE, SELECT, NAMES] {
         if named.iter().any(|list| list.iter().any(|n| n == name)) {
             config.plugins.entry(name.to_owned()).or_insert_with(|| Plugin {
                 source: Source::Embedded(name.to_owned()),

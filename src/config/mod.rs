@@ -367,6 +367,8 @@ pub struct Pipeline {
     pub transform_request: Vec<String>,
     /// Edit the result.
     pub transform_response: Vec<String>,
+    /// Asked what agents see, and under which names.
+    pub transform_list: Vec<String>,
 }
 
 /// `[policies]`: what all components share.

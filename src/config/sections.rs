@@ -191,6 +191,7 @@ fn pipeline(t: &mut Table<'_>, into: &mut Pipeline) {
     t.read("select", &mut into.select, Item::words);
     t.read("transform-request", &mut into.transform_request, Item::words);
     t.read("transform-response", &mut into.transform_response, Item::words);
+    t.read("transform-list", &mut into.transform_list, Item::words);
 }
 
 /// What a backend and the defaults for all of them have in common.

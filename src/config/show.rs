@@ -254,12 +254,14 @@ impl Printer {
             select,
             transform_request,
             transform_response,
+            transform_list,
         } = pipeline;
         self.table("pipeline");
         self.line("route", list(route));
         self.line("select", list(select));
         self.line("transform-request", list(transform_request));
         self.line("transform-response", list(transform_response));
+        self.line("transform-list", list(transform_list));
     }
 
     fn plugin(&mut self, name: &str, plugin: &Plugin) {

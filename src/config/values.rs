@@ -150,6 +150,14 @@ impl Word for Names {
     ];
 }
 
+impl Names {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        let word = Self::ALL.iter().find(|(_, names)| *names == self);
+        word.map_or("auto", |(word, _)| word)
+    }
+}
+
 impl Word for Errors {
     const ALL: &'static [(&'static str, Self)] = &[("json-rpc", Self::JsonRpc), ("result", Self::Result)];
 }

@@ -1,6 +1,7 @@
 //! The Rust side of `wit/`, generated.
 
 pub use super::host::{CallHandle, CandidatesHandle, ResponseHandle, TargetsHandle};
+pub use super::listing::ListingHandle;
 
 wasmtime::component::bindgen!({
     path: "wit",
@@ -12,5 +13,6 @@ wasmtime::component::bindgen!({
         "pointsman:policy/types.candidates": CandidatesHandle,
         "pointsman:policy/types.targets": TargetsHandle,
         "pointsman:policy/types.response": ResponseHandle,
+        "pointsman:policy/types.listing": ListingHandle,
     },
 });

@@ -1,4 +1,5 @@
 //! What a guest can reach: the accessors of the call, the candidates, the targets and the response, and the log.
+//! Those of a list are in `listing.rs`.
 //!
 //! Handles are borrowed for the length of one hook call and carry nothing: there is one call in a store at a
 //! time, so every accessor looks at the store's own `Subject`.
@@ -11,6 +12,7 @@ use wasmtime::error::{Context, format_err};
 use super::bindings::pointsman::policy::{log, types};
 use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
+use super::listing::Catalogue;
 use super::voice::Voice;
 use crate::call::Call;
 use crate::policy::{Candidate, TargetView};
@@ -32,6 +34,7 @@ pub(super) struct Subject {
     pub(super) candidates: Option<Arc<[Candidate]>>,
     pub(super) targets: Option<Arc<[TargetView]>>,
     pub(super) response: Option<Arc<Body>>,
+    pub(super) catalogue: Option<Arc<Catalogue>>,
 }
 
 /// A result or an error on its way out, with its index made at the first use.
@@ -96,18 +99,18 @@ impl State {
     }
 }
 
-fn at<T>(list: Option<&[T]>, position: u32) -> wasmtime::Result<&T> {
+pub(super) fn at<T>(list: Option<&[T]>, position: u32) -> wasmtime::Result<&T> {
     usize::try_from(position)
         .ok()
         .and_then(|n| list?.get(n))
         .ok_or_else(|| format_err!("there is no position {position}"))
 }
 
-fn length<T>(list: Option<&[T]>) -> u32 {
+pub(super) fn length<T>(list: Option<&[T]>) -> u32 {
     u32::try_from(list.map_or(0, <[T]>::len)).unwrap_or(u32::MAX)
 }
 
-fn size(text: &RawJson) -> u64 {
+pub(super) fn size(text: &RawJson) -> u64 {
     u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 

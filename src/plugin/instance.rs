@@ -7,7 +7,9 @@ use wasmtime::component::InstancePre;
 use wasmtime::error::Context;
 use wasmtime::{Store, UpdateDeadline};
 
-use super::bindings::exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
+use super::bindings::exports::pointsman::policy::{
+    lifecycle, route, select, transform_list, transform_request, transform_response,
+};
 use super::fault::Fault;
 use super::host::{State, Subject};
 use super::lane::{Lane, Turn};
@@ -25,6 +27,7 @@ pub(super) struct Indices {
     pub(super) select: Option<select::GuestIndices>,
     pub(super) transform_request: Option<transform_request::GuestIndices>,
     pub(super) transform_response: Option<transform_response::GuestIndices>,
+    pub(super) transform_list: Option<transform_list::GuestIndices>,
 }
 
 impl Indices {
@@ -36,6 +39,7 @@ impl Indices {
             Hook::Select => self.select.is_some(),
             Hook::TransformRequest => self.transform_request.is_some(),
             Hook::TransformResponse => self.transform_response.is_some(),
+            Hook::TransformList => self.transform_list.is_some(),
         };
         Hook::ALL.into_iter().filter(there).collect()
     }
@@ -74,6 +78,7 @@ pub(super) struct Instance {
     select: Option<select::Guest>,
     transform_request: Option<transform_request::Guest>,
     transform_response: Option<transform_response::Guest>,
+    transform_list: Option<transform_list::Guest>,
     /// Hook calls answered so far.
     pub(super) uses: u32,
     /// Memory held when `init` was over.
@@ -142,6 +147,7 @@ impl Instance {
             select: load!(select),
             transform_request: load!(transform_request),
             transform_response: load!(transform_response),
+            transform_list: load!(transform_list),
             store,
             uses: 0,
             born_with: 0,
@@ -152,7 +158,7 @@ impl Instance {
     pub(super) async fn ask<Q: Question>(&mut self, question: &Q, from: &Blueprint) -> Result<Q::Answer, Fault> {
         self.store.data_mut().subject = question.subject();
         // Armed just before the call, so that no time spent waiting is billed to the guest.
-        arm(&mut self.store, from.ticks);
+        arm(&mut self.store, from.ticks.saturating_mul(question.portions()));
         let outcome = question.put(self).await;
         let state = self.store.data_mut();
         state.turn.end();
@@ -205,6 +211,11 @@ impl Instance {
             .transform_response
             .as_ref()
             .context("has no transform-response hook")?;
+        Ok((&mut self.store, hook))
+    }
+
+    pub(super) fn transform_list(&mut self) -> wasmtime::Result<(&mut Store<State>, &transform_list::Guest)> {
+        let hook = self.transform_list.as_ref().context("has no transform-list hook")?;
         Ok((&mut self.store, hook))
     }
 }

@@ -12,7 +12,9 @@ use tokio::io::AsyncReadExt;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use super::bindings::EveryHook;
-use super::bindings::exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
+use super::bindings::exports::pointsman::policy::{
+    lifecycle, route, select, transform_list, transform_request, transform_response,
+};
 use super::breaker::Breaker;
 use super::cache::{Cache, with_advice};
 use super::compile::{Compiler, Workshop};
@@ -198,6 +200,9 @@ impl Host {
                 }
                 Hook::TransformResponse => {
                     indices.transform_response = Some(transform_response::GuestIndices::new(&pre).map_err(shape)?);
+                }
+                Hook::TransformList => {
+                    indices.transform_list = Some(transform_list::GuestIndices::new(&pre).map_err(shape)?);
                 }
             }
         }

@@ -22,6 +22,7 @@ mod inspect;
 mod instance;
 mod lane;
 mod limiter;
+mod listing;
 mod load;
 mod loaded;
 mod pool;
@@ -45,8 +46,9 @@ pub use status::PluginStatus;
 use crate::config::Pipeline;
 
 /// The default components, which are also the golden components of their contract.
-const EMBEDDED: [(&str, &[u8]); 3] = [
+const EMBEDDED: [(&str, &[u8]); 4] = [
     ("default-route", include_bytes!("../../plugins/dist/default-route.wasm")),
+    ("default-names", include_bytes!("../../plugins/dist/default-names.wasm")),
     ("least-busy", include_bytes!("../../plugins/dist/least-busy.wasm")),
     ("redact", include_bytes!("../../plugins/dist/redact.wasm")),
 ];

@@ -24,17 +24,21 @@ pub(super) trait Question: Sync {
     const HOOK: Hook;
     /// What the guest may look at while it answers.
     fn subject(&self) -> Subject;
+    /// How many times the CPU time of a call it takes at most.
+    fn portions(&self) -> u64 {
+        1
+    }
     /// Calls the guest.
     fn put(&self, to: &mut Instance) -> impl Future<Output = wasmtime::Result<Result<Self::Raw, String>>> + Send;
     /// Checks the answer, which may hold `limit` bytes.
     fn check(&self, raw: Self::Raw, limit: usize) -> Result<Self::Answer, Fault>;
 }
 
-fn bad<T>(message: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn bad<T>(message: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::of_plugin(FaultKind::Output, message))
 }
 
-fn within(size: usize, limit: usize) -> Result<(), Fault> {
+pub(super) fn within(size: usize, limit: usize) -> Result<(), Fault> {
     if size > limit {
         return bad(format!("returned {size} bytes, {limit} are allowed"));
     }

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::fault::Fault;
 use super::host::Body;
+use super::listing::TransformList;
 use super::loaded::Loaded;
 use super::question::{Opinion, Route, Select, TransformRequest, TransformResponse};
 use super::status::PluginStatus;
 use crate::call::Call;
 use crate::config::{OnFault, Pipeline};
-use crate::policy::{Candidate, FaultKind, Hook, Policy, PolicyFault, RouteChoice, Selection, TargetView, Verdict};
+use crate::policy::{
+    Candidate, FaultKind, Hook, Listing, Policy, PolicyFault, RouteChoice, Selection, TargetView, Verdict,
+};
 use crate::wire::RawJson;
 
 /// Why a pipeline does not fit the plugins.
@@ -45,6 +48,7 @@ pub struct Generation {
     select: Vec<Arc<Loaded>>,
     transform_request: Vec<Arc<Loaded>>,
     transform_response: Vec<Arc<Loaded>>,
+    transform_list: Vec<Arc<Loaded>>,
     retired: AtomicBool,
 }
 
@@ -66,6 +70,7 @@ impl Generation {
         let select = chain(Hook::Select, &pipeline.select);
         let transform_request = chain(Hook::TransformRequest, &pipeline.transform_request);
         let transform_response = chain(Hook::TransformResponse, &pipeline.transform_response);
+        let transform_list = chain(Hook::TransformList, &pipeline.transform_list);
         if !misfits.is_empty() {
             return Err(misfits);
         }
@@ -75,6 +80,7 @@ impl Generation {
             select,
             transform_request,
             transform_response,
+            transform_list,
             loaded,
             retired: AtomicBool::new(false),
         })
@@ -170,6 +176,21 @@ impl Generation {
         }
         Ok(result)
     }
+
+    async fn list_chain(&self, mut listing: Arc<Listing>) -> Result<Arc<Listing>, PolicyFault> {
+        for plugin in &self.transform_list {
+            if listing.items.is_empty() {
+                break;
+            }
+            let answer = plugin.ask(&TransformList { listing: &listing }).await;
+            match settle(plugin, Hook::TransformList, answer)? {
+                Some(Some(shown)) => listing = shown,
+                Some(None) => {}
+                None => Arc::make_mut(&mut listing).skipped = true,
+            }
+        }
+        Ok(listing)
+    }
 }
 
 /// The build of `plugin`, if it answers what `hook` asks.
@@ -224,6 +245,7 @@ impl Policy for Generation {
             Hook::Select => !self.select.is_empty(),
             Hook::TransformRequest => !self.transform_request.is_empty(),
             Hook::TransformResponse => !self.transform_response.is_empty(),
+            Hook::TransformList => !self.transform_list.is_empty(),
         }
     }
 
@@ -246,5 +268,9 @@ impl Policy for Generation {
         is_error: bool,
     ) -> Verdict<'a, Option<RawJson>> {
         Box::pin(self.response_chain(call, body, is_error))
+    }
+
+    fn transform_list<'a>(&'a self, listing: Arc<Listing>) -> Verdict<'a, Arc<Listing>> {
+        Box::pin(self.list_chain(listing))
     }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Destination, Incoming, Routed, Router, Selected, fault};
-use crate::backend::{Live, Target};
+use crate::backend::{Backend, Live, Target};
+use crate::call::Subject;
 use crate::catalog::View;
 use crate::error::{CallError, Reason};
 use crate::policy::{Hook, Policy, RouteChoice, Selection};
@@ -21,6 +22,9 @@ impl Router {
         let call = &incoming.call;
         let subject = call.subject.as_ref();
         let (kind, asked) = (subject.map(|s| s.kind), subject.map(|s| s.key.as_str()));
+        if let Some(why) = kind.and_then(|kind| view.undecided(kind)) {
+            return Err(Reason::PolicyFault(why.to_owned()).into());
+        }
         let candidates = view.candidates(kind, asked);
         let among = if policy.has(Hook::Route) {
             match policy.route(call, Arc::clone(&candidates)).await.map_err(fault)? {
@@ -32,10 +36,14 @@ impl Router {
                         ))
                         .into());
                     };
-                    let name = name
-                        .map(Into::into)
-                        .or_else(|| asked.map(|n| view.name_at(kind, backend.name(), n)));
-                    return Ok(Routed::To(Destination { backend, name }));
+                    return match name {
+                        None => destination(view, subject, &backend).map(Routed::To),
+                        Some(name) => Ok(Routed::To(Destination {
+                            backend,
+                            name: Some(name.into()),
+                            presumed: false,
+                        })),
+                    };
                 }
                 RouteChoice::Deny { code, message } => return Err(Reason::Denied { code, message }.into()),
                 RouteChoice::Answer(result) => return Ok(Routed::Answered(result)),
@@ -49,20 +57,11 @@ impl Router {
             // Policies were asked, for they may deny it; but only one target knows what it goes on from.
             let backend = view.backends.iter().find(|b| *b.name() == pinned.backend);
             let backend = backend.ok_or_else(|| CallError::from(Reason::StateLost).at(&pinned.backend))?;
-            return Ok(Routed::To(Destination {
-                backend: Arc::clone(backend),
-                name: asked.map(|n| view.name_at(kind, backend.name(), n)),
-            }));
+            return destination(view, subject, backend).map(Routed::To);
         }
         let mut chosen = among.iter().filter_map(|at| view.backends.get(*at));
         match (chosen.next(), chosen.next()) {
-            (Some(only), None) => {
-                let name = asked.map(|n| view.name_at(kind, only.name(), n));
-                Ok(Routed::To(Destination {
-                    backend: Arc::clone(only),
-                    name,
-                }))
-            }
+            (Some(only), None) => destination(view, subject, only).map(Routed::To),
             // Nobody chose because nobody offers it.
             _ if !candidates.iter().any(|c| c.offers) => {
                 Err(match subject {
@@ -79,6 +78,12 @@ impl Router {
                 Err(Reason::Ambiguous(several.map(|b| b.name().to_string()).collect()).into())
             }
         }
+    }
+
+    /// The backend of a call that was held has said what it has: what was presumed of the name is looked up.
+    pub(super) async fn confirm(&self, incoming: &Incoming, to: &Destination) -> Result<Destination, CallError> {
+        let view = incoming.endpoint.fresh_view().await;
+        destination(&view, incoming.call.subject.as_ref(), &to.backend).map_err(|e| e.at(to.backend.name()))
     }
 
     pub(super) async fn select(
@@ -135,4 +140,20 @@ impl Router {
         let (target, live) = live.swap_remove(at);
         Ok(Selected::Target(target, live))
     }
+}
+
+/// A backend, and what the call is about there.
+fn destination(view: &View, subject: Option<&Subject>, backend: &Arc<Backend>) -> Result<Destination, CallError> {
+    let named = match subject {
+        None => None,
+        Some(Subject { kind, key }) => match view.name_at(*kind, backend.name(), key) {
+            None => return Err(Reason::Unknown(*kind, key.clone()).into()),
+            named => named,
+        },
+    };
+    Ok(Destination {
+        backend: Arc::clone(backend),
+        presumed: named.as_ref().is_some_and(|n| n.presumed),
+        name: named.map(|n| n.name),
+    })
 }

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 pub use self::policies::Policies;
 use crate::backend::{Backend, Entry, Held, Live, Permit, Sink, Target};
 use crate::call::Call;
-use crate::catalog::{Endpoint, View};
+use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::policy::{FaultKind, Policy};
 use crate::wire::{Era, RawJson};
@@ -97,6 +97,8 @@ pub struct Router {
 struct Destination {
     backend: Arc<Backend>,
     name: Option<Arc<str>>,
+    /// Whether the name is a guess, for the backend has not said yet what it has.
+    presumed: bool,
 }
 
 enum Routed {
@@ -146,8 +148,8 @@ impl Router {
 
     /// Carries a call to its end.
     pub async fn call(&self, incoming: &Incoming) -> Result<Answer, CallError> {
-        let view = incoming.endpoint.view();
         let mut policy = self.policies.current();
+        let view = incoming.endpoint.view_of(policy.generation()).await;
         let mut to = match self.route(&*policy, incoming, &view).await? {
             Routed::To(to) => to,
             Routed::Answered(body) => return Ok(Answer::of_policy(body)),
@@ -160,12 +162,18 @@ impl Router {
             let permit = match entry {
                 Entry::Pass(permit) => permit,
                 // Boxed: most calls are never held, and need not carry what holding takes.
-                Entry::Hold(held) => match Box::pin(self.pass(held, incoming, &view, &mut policy, &mut to)).await {
+                Entry::Hold(held) => match Box::pin(self.pass(held, incoming, &mut policy, &mut to)).await {
                     Ok(Passed::Through(permit)) => permit,
                     Ok(Passed::Answered(body)) => return Ok(Answer::of_policy(body)),
                     Err(error) => return Err(honest(error, written)),
                 },
             };
+            if to.presumed {
+                // Boxed: it is for calls that were there before their backend was.
+                to = Box::pin(self.confirm(incoming, &to))
+                    .await
+                    .map_err(|e| honest(e, written.clone()))?;
+            }
             let (target, live) = match self
                 .select(&*policy, incoming, &to)
                 .await
@@ -207,7 +215,6 @@ impl Router {
         &self,
         mut held: Held,
         incoming: &Incoming,
-        view: &View,
         policy: &mut Arc<dyn Policy>,
         to: &mut Destination,
     ) -> Result<Passed, CallError> {
@@ -227,7 +234,8 @@ impl Router {
                 }
                 Ok(turn) => {
                     *policy = self.policies.current();
-                    match self.route(&**policy, incoming, view).await? {
+                    let view = incoming.endpoint.view_of(policy.generation()).await;
+                    match self.route(&**policy, incoming, &view).await? {
                         Routed::Answered(body) => return Ok(Passed::Answered(body)),
                         Routed::To(next) => {
                             let same = Arc::ptr_eq(&next.backend, &to.backend);

@@ -11,13 +11,13 @@ use crate::policy::Policy;
 #[derive(Clone)]
 pub struct Policies {
     current: Arc<ArcSwap<Arc<dyn Policy>>>,
-    changed: watch::Sender<u64>,
+    changed: watch::Sender<Arc<dyn Policy>>,
 }
 
 impl Policies {
     /// Begins with `policy`.
     pub fn new(policy: Arc<dyn Policy>) -> Self {
-        let changed = watch::Sender::new(policy.generation());
+        let changed = watch::Sender::new(Arc::clone(&policy));
         Self {
             current: Arc::new(ArcSwap::from_pointee(policy)),
             changed,
@@ -31,13 +31,12 @@ impl Policies {
 
     /// Makes `policy` the active generation. Calls that run keep theirs.
     pub fn swap(&self, policy: Arc<dyn Policy>) {
-        let generation = policy.generation();
-        self.current.store(Arc::new(policy));
-        self.changed.send_replace(generation);
+        self.current.store(Arc::new(Arc::clone(&policy)));
+        self.changed.send_replace(policy);
     }
 
-    /// Wakes those who hold calls when another generation becomes active.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    /// Wakes those who hold calls, and those who show lists, when another generation becomes active.
+    pub fn changes(&self) -> watch::Receiver<Arc<dyn Policy>> {
         self.changed.subscribe()
     }
 }

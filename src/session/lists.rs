@@ -9,6 +9,7 @@ use super::{Agents, answer, error_object, own_tools};
 use crate::backend::Backend;
 use crate::call::AgentKey;
 use crate::catalog::{Endpoint, View};
+use crate::error::{CallError, Reason};
 use crate::wire::{Era, Kind, Object, Topic, codes};
 
 /// A cursor that is not used for so long is refused: the list has long been another.
@@ -31,7 +32,11 @@ impl Agents {
                 .opened_position(&purpose, &cursor)
                 .ok_or_else(|| invalid("there is no such cursor: list from the beginning".to_owned()))?,
         };
-        let view = self.settled(endpoint, &[kind]).await;
+        self.settled(endpoint, &[kind]).await;
+        let view = endpoint.fresh_view().await;
+        if let Some(why) = view.undecided(kind) {
+            return Err(CallError::from(Reason::PolicyFault(why.to_owned())).to_wire());
+        }
         let page = view.page(kind, from, view.settings.page_size);
         let next = page.next.and_then(|next| {
             let text = next.to_string();
@@ -55,8 +60,8 @@ impl Agents {
         String::from_utf8(text).ok()?.parse().ok()
     }
 
-    /// The endpoint with its lists of these kinds, after a moment for backends that are on their first start: most
-    /// clients ask once.
+    /// The endpoint after a moment for backends that are on their first start, until they have lists of these kinds:
+    /// most clients ask once.
     pub(super) async fn settled(&self, endpoint: &Endpoint, kinds: &[Kind]) -> Arc<View> {
         let deadline = Instant::now() + self.list_wait;
         loop {
@@ -79,7 +84,7 @@ impl Agents {
                 break;
             }
         }
-        endpoint.fresh_view()
+        endpoint.view()
     }
 }
 

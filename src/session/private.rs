@@ -84,16 +84,8 @@ impl Privates {
                 Scope::Session => self.own(session, base).await?,
             });
         }
-        let mut own = lock(&session.own.0);
-        if let Some(endpoint) = &own.endpoint {
-            if !is_same(&endpoint.view(), &view, &members) {
-                endpoint.update(view.settings.clone(), members);
-            }
-            return Ok(Arc::clone(endpoint));
-        }
-        let endpoint = Endpoint::new(&shared.name, shared.backend.as_deref(), view.settings.clone(), members);
-        session.know(&endpoint);
-        own.endpoint = Some(Arc::clone(&endpoint));
+        let endpoint = own_endpoint(session, shared, &view, members);
+        endpoint.fresh_view().await;
         Ok(endpoint)
     }
 
@@ -152,6 +144,21 @@ fn one(settings: &config::Backend) -> config::Backend {
         server_requests: ServerRequests::Off,
         ..settings.clone()
     }
+}
+
+/// The endpoint of a session, with these members from its next view on.
+fn own_endpoint(session: &Session, shared: &Endpoint, view: &View, members: Vec<Arc<Backend>>) -> Arc<Endpoint> {
+    let mut own = lock(&session.own.0);
+    if let Some(endpoint) = &own.endpoint {
+        if !is_same(&endpoint.view(), view, &members) {
+            endpoint.update(view.settings.clone(), members);
+        }
+        return Arc::clone(endpoint);
+    }
+    let endpoint = shared.alike(view.settings.clone(), members);
+    session.know(&endpoint);
+    own.endpoint = Some(Arc::clone(&endpoint));
+    endpoint
 }
 
 fn is_same(known: &View, shared: &View, members: &[Arc<Backend>]) -> bool {

@@ -304,6 +304,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::super::stream::Start;
     use super::*;
+    use crate::policy::NoPolicy;
+    use crate::router::Policies;
 
     fn store(capacity: usize) -> Store {
         Store::new(config::Sessions {
@@ -317,7 +319,8 @@ mod tests {
     }
 
     fn open(store: &Store) -> Option<(String, Arc<Session>)> {
-        let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new());
+        let policies = Policies::new(Arc::new(NoPolicy)).changes();
+        let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new(), policies);
         store.open(
             Version::V20250618,
             &endpoint,

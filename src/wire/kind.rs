@@ -35,6 +35,14 @@ impl Kind {
         self as usize
     }
 
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Templates => "templates",
+            other => other.member(),
+        }
+    }
+
     /// The kind that this method lists.
     pub fn listed_by(method: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.list_method() == method)

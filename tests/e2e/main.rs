@@ -22,6 +22,7 @@ mod lists;
 mod loops;
 mod remote;
 mod restarts;
+mod shown;
 mod shutdown;
 mod streams;
 mod words;

@@ -211,6 +211,7 @@ async fn a_redactor_that_cannot_read_a_document_does_not_let_it_pass() {
 async fn the_defaults_import_nothing_but_the_contract() {
     let host = host();
     for (name, config) in [
+        ("default-names", json!({})),
         ("default-route", json!({})),
         ("least-busy", json!({})),
         ("redact", json!({ "keys": ["k"] })),

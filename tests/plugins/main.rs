@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_types,
+    clippy::print_stdout,
     reason = "tests against the real clock"
 )]
 
@@ -13,5 +14,6 @@ mod chains;
 mod defaults;
 mod faults;
 mod limits;
+mod lists;
 mod reload;
 mod support;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use pointsman::call::{AgentKey, Call, Introduction, Subject};
 use pointsman::config::{OnFault, Pipeline, Plugin, Policies, Source};
 use pointsman::plugin::{Compiler, Generation, Host, LoadError, Loaded};
-use pointsman::policy::{Candidate, TargetView};
+use pointsman::policy::{Candidate, Listed, Listing, TargetView};
 use pointsman::wire::{Era, Kind, RawJson};
 use serde_json::{Value, json};
 
@@ -104,6 +104,7 @@ pub fn everywhere(names: &[&str], loaded: &BTreeMap<String, Arc<Loaded>>) -> Pip
         select: having(Hook::Select),
         transform_request: having(Hook::TransformRequest),
         transform_response: having(Hook::TransformResponse),
+        transform_list: having(Hook::TransformList),
     }
 }
 
@@ -178,4 +179,32 @@ pub fn targets(loads: &[u32]) -> Arc<[TargetView]> {
         answered: 0,
     };
     (0..).zip(loads).map(target).collect()
+}
+
+/// A list of tools of the backends `a`, `b`, …, each of which has these; a `*` stands for a list that is not known.
+pub fn tools(naming: &'static str, have: &[&[&str]]) -> Arc<Listing> {
+    let backends: Vec<Arc<str>> = ('a'..).zip(have).map(|(name, _)| name.to_string().into()).collect();
+    let item = |backend, key: &&str| match *key {
+        "*" => Listed::pending(backend),
+        key => Listed::new(
+            backend,
+            key,
+            RawJson::from(json!({ "name": key, "n": backend }).to_string()),
+        ),
+    };
+    let of = |(backend, keys): (usize, &&[&str])| keys.iter().map(|key| item(backend, key)).collect::<Vec<_>>();
+    Arc::new(Listing {
+        kind: Kind::Tools,
+        endpoint: "here".into(),
+        path_backend: None,
+        naming,
+        backends: backends.into(),
+        items: have.iter().enumerate().flat_map(of).collect(),
+        skipped: false,
+    })
+}
+
+/// The names in a list.
+pub fn names(listing: &Listing) -> Vec<&str> {
+    listing.items.iter().map(|item| &*item.name).collect()
 }

@@ -7,10 +7,10 @@ use json::Value;
 
 wit_bindgen::generate!({ path: "../../wit", world: "every-hook" });
 
-use exports::pointsman::policy::{lifecycle, route, select, transform_request, transform_response};
+use exports::pointsman::policy::{lifecycle, route, select, transform_list, transform_request, transform_response};
 use pointsman::policy::log::log;
 use pointsman::policy::types::{
-    Call, Candidates, Denial, Edit, Redirection, Response, RouteChoice, Selection, SetEdit, Targets,
+    Call, Candidates, Denial, Edit, Listing, Redirection, Response, RouteChoice, Selection, SetEdit, Shown, Targets,
 };
 
 /// Tells two builds of this guest apart.
@@ -265,6 +265,80 @@ impl transform_response::Guest for TestGuest {
         }
         Ok(edits(&config))
     }
+}
+
+impl transform_list::Guest for TestGuest {
+    fn transform(listing: &Listing) -> Result<Option<Vec<Shown>>, String> {
+        let config = CONFIG.get().ok_or("init was not called")?;
+        misbehave(config)?;
+        let (first, second) = config.text.split_once(' ').unwrap_or((&config.text, ""));
+        let all = || (0..listing.len()).map(|position| Shown { position, name: None });
+        let named = |position: u32, name: String| Shown {
+            position,
+            name: Some(name),
+        };
+        Ok(Some(match config.word.as_str() {
+            "hide" => all().filter(|s| listing.key(s.position) != config.text).collect(),
+            // `ENDPOINT TOOL`
+            "hide-at" if listing.endpoint() == first => all().filter(|s| listing.key(s.position) != second).collect(),
+            // `POINTER VALUE`: where the definition has that.
+            "hide-where" => {
+                let has = |n| Ok::<_, String>(listing.get(n, first)?.as_deref() == Some(second));
+                let kept: Result<Vec<_>, String> = all().map(|s| Ok((!has(s.position)?).then_some(s))).collect();
+                kept?.into_iter().flatten().collect()
+            }
+            // `TOOL NEW`
+            "rename" => {
+                let renamed = |s: Shown| match listing.key(s.position) == first {
+                    true => named(s.position, second.to_owned()),
+                    false => s,
+                };
+                all().map(renamed).collect()
+            }
+            "one-name" => all().map(|s| named(s.position, config.text.clone())).collect(),
+            "mark" => {
+                let marked = |s: Shown| named(s.position, format!("{}+{LABEL}", listing.name(s.position)));
+                all().map(marked).collect()
+            }
+            "reverse" => all().rev().collect(),
+            "fail-at" if listing.keys().contains(&config.text) => {
+                return Err(format!("guest {LABEL} does not know {}", config.text));
+            }
+            "describe-list" => {
+                let said: Vec<String> = all().map(|s| describe_item(listing, s.position)).collect();
+                log("info", &format!("{} {}", listing_words(listing), said.join(" ")));
+                return Ok(None);
+            }
+            "twice" => all().chain(all()).collect(),
+            "beyond" => vec![Shown {
+                position: listing.len(),
+                name: None,
+            }],
+            "beyond-read" => vec![named(0, listing.key(listing.len()))],
+            "big" => vec![named(0, "x".repeat(config.number as usize))],
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn listing_words(listing: &Listing) -> String {
+    let naming = [listing.kind(), listing.endpoint(), listing.naming()].join(",");
+    format!(
+        "{naming} {:?} {:?} {:?}",
+        listing.path_backend(),
+        listing.backends(),
+        listing.owners()
+    )
+}
+
+fn describe_item(listing: &Listing, n: u32) -> String {
+    let (backend, key, name) = (listing.backend(n), listing.key(n), listing.name(n));
+    format!(
+        "{backend}/{key}={name}:{}:{}:{:?}",
+        listing.is_pending(n),
+        listing.size(n),
+        listing.json(n)
+    )
 }
 
 export!(TestGuest);

@@ -32,7 +32,7 @@ fn a_file_of_claude_desktop_or_cursor_gives_its_backends() {
     assert_eq!(local.command, "/etc/p/bin/server");
     assert_eq!(local.cwd, Some(PathBuf::from("/home/me/src")));
     assert_eq!(config.pipeline.route, ["default-route"]);
-    assert_eq!(config.plugins.len(), 2);
+    assert_eq!(config.plugins.len(), 3);
     assert_eq!(loaded.files, [PathBuf::from("/etc/p/mcp.json")]);
 }
 

@@ -88,17 +88,20 @@ fn the_default_policies_are_there_until_they_are_switched_off() {
     let expected = |plugins: &str, route: &str, select: &str| (plugins.to_owned(), route.to_owned(), select.to_owned());
     assert_eq!(
         named(""),
-        expected("default-route least-busy", "default-route", "least-busy")
+        expected("default-names default-route least-busy", "default-route", "least-busy")
     );
-    assert_eq!(named("[pipeline]\nroute = []\nselect = []"), expected("", "", ""));
+    assert_eq!(
+        named("[pipeline]\nroute = []\nselect = []\ntransform-list = []"),
+        expected("", "", "")
+    );
     assert_eq!(
         named("[pipeline]\nroute = []"),
-        expected("least-busy", "", "least-busy")
+        expected("default-names least-busy", "", "least-busy")
     );
     let own = "[plugins.default-route]\nfile = \"own.wasm\"";
     assert_eq!(
         named(own),
-        expected("default-route least-busy", "default-route", "least-busy")
+        expected("default-names default-route least-busy", "default-route", "least-busy")
     );
     assert_eq!(
         toml(own).config.plugins["default-route"].source,

@@ -234,6 +234,7 @@ impl Dice {
                 select: Vec::new(),
                 transform_request: Vec::new(),
                 transform_response: asked,
+                transform_list: Vec::new(),
             },
             policies: Policies {
                 cache: self.flag().then(|| self.path()),

@@ -8,6 +8,8 @@ use super::super::streams::Resumed;
 use super::*;
 use crate::call::Introduction;
 use crate::catalog::Endpoint;
+use crate::policy::NoPolicy;
+use crate::router::Policies;
 use crate::session::store::Store;
 
 const HERE: Reading = Reading {
@@ -17,7 +19,8 @@ const HERE: Reading = Reading {
 
 fn session(version: Version) -> Arc<Session> {
     let store = Store::new(config::Sessions::default());
-    let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new());
+    let policies = Policies::new(Arc::new(NoPolicy)).changes();
+    let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new(), policies);
     store
         .open(version, &endpoint, Vec::new(), Introduction::default())
         .unwrap()
