@@ -97,6 +97,10 @@ impl Shape {
         let headers = call.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        if post.session.is_none() && post.mirror.is_none() {
+            // What opens a session: the head of the reply names it, and must not go out before it is there.
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        }
         if let Some(mirror) = &post.mirror {
             set(headers, header::VERSION, &mirror.version);
             set(headers, header::METHOD, &mirror.method);

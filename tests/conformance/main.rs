@@ -14,6 +14,7 @@
 mod support;
 
 mod client;
+mod polling;
 mod suite;
 mod ways;
 

@@ -52,7 +52,7 @@ pub const BY_CHOICE: &[(&str, &str, &str)] = &[
     (
         "2025-11-25",
         "server-sse-polling",
-        "not scored; a server that closes the stream of a call closes it to the router, and the agent's stays open",
+        "the router answers with JSON while the answer comes soon; where streams are closed, tests/conformance/polling.rs",
     ),
 ];
 

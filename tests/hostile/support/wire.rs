@@ -70,7 +70,8 @@ impl Reply {
 pub fn events(text: &str) -> Vec<Value> {
     let event = |block: &str| {
         let data: Vec<&str> = block.lines().filter_map(|l| l.strip_prefix("data: ")).collect();
-        (!data.is_empty()).then(|| serde_json::from_str(&data.join("\n")).unwrap())
+        // An event without data says where a reader is, and is no message.
+        (!data.concat().is_empty()).then(|| serde_json::from_str(&data.join("\n")).unwrap())
     };
     text.split("\n\n").filter_map(event).collect()
 }
