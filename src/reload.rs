@@ -277,7 +277,13 @@ impl Reloader {
                     endpoint.update(settings, members);
                     Arc::clone(endpoint)
                 }
-                None => Endpoint::new(&name, backend, settings, members, self.parts.router.policies().changes()),
+                None => Endpoint::new(
+                    &name,
+                    backend,
+                    settings,
+                    members,
+                    self.parts.router.policies().changes(),
+                ),
             };
             endpoints.insert(name, endpoint);
         }
