@@ -8,7 +8,7 @@ mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
@@ -382,21 +382,5 @@ impl Reloader {
         let mut shown = self.shown();
         shown.status.generation = number;
         shown.alive = alive;
-    }
-
-    fn note_warnings(&self, warnings: &[config::Problem]) {
-        let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        let known = self.show(|s| std::mem::replace(&mut s.warnings, texts.clone()));
-        for text in texts.iter().filter(|t| !known.contains(t)) {
-            warn!("{text}");
-        }
-    }
-
-    fn show<T>(&self, change: impl FnOnce(&mut ReloadStatus) -> T) -> T {
-        change(&mut self.shown().status)
-    }
-
-    fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

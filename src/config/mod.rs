@@ -6,6 +6,7 @@ mod defaults;
 mod demo;
 mod diff;
 mod doc;
+mod endpoint;
 mod expand;
 mod item;
 mod load;
@@ -28,6 +29,7 @@ pub use auth::{Algorithm, Auth, AuthKind, Jwt, Keys, OPEN, Token, digest, is_tok
 pub use defaults::EMBEDDED;
 pub use demo::embedded;
 pub use diff::{Changes, diff, needs_respawn};
+pub use endpoint::{Endpoint, Errors, Names, OwnTools};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
 pub use oauth::{ClientAuth, OAuth, Secret, TokenServer};
 pub use problem::{Problem, Problems};
@@ -289,56 +291,6 @@ pub struct Stop {
     pub eof: Duration,
     /// Time after SIGTERM before SIGKILL.
     pub term: Duration,
-}
-
-/// How an endpoint names tools.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
-    /// As they are with one backend, `BACKEND__TOOL` with several: going from one to two renames all.
-    Auto,
-    /// `BACKEND__TOOL`, also with one backend: backends that come and go rename nothing.
-    Prefixed,
-    /// Always as they are: for those who know that there is no collision.
-    Plain,
-}
-
-/// How an endpoint reports the router's errors of `tools/call`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Errors {
-    /// As JSON-RPC errors.
-    JsonRpc,
-    /// As results with `isError`.
-    Result,
-}
-
-/// Which of the router's own tools an endpoint shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnTools {
-    /// None: agents do not notice that there is a router.
-    Off,
-    /// Those that change nothing but the session that calls them.
-    Read,
-    /// Those that restart backends too.
-    Manage,
-}
-
-/// `[endpoints.NAME]`: a path with its backends.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Endpoint {
-    /// Its backends; `None` means all.
-    pub backends: Option<Vec<String>>,
-    /// Its `[auth.NAME]`; `None` means that of `[listen]`, [`OPEN`] that anybody may.
-    pub auth: Option<String>,
-    /// Scopes that a token must have here, besides those of its `[auth.NAME]`.
-    pub scopes: Vec<String>,
-    /// How it names tools.
-    pub names: Names,
-    /// How it reports errors.
-    pub errors: Errors,
-    /// Items of one page of a list at most.
-    pub page_size: usize,
-    /// Which of the router's own tools it shows.
-    pub own_tools: OwnTools,
 }
 
 /// What happens to a call when a policy component fails.

@@ -1,11 +1,14 @@
 //! The reloader from outside: asking for a look at the files, and what it did last.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
+use super::Reloader;
+use crate::config;
 use crate::plugin::{Generation, PluginStatus};
 
 /// What `pointsman status` shows of reloads.
@@ -62,5 +65,23 @@ impl Reload {
         status.plugins = shown.generation.as_ref().map(|g| g.status()).unwrap_or_default();
         status.live_generations = shown.alive.iter().filter(|g| g.strong_count() > 0).count();
         status
+    }
+}
+
+impl Reloader {
+    pub(super) fn note_warnings(&self, warnings: &[config::Problem]) {
+        let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        let known = self.show(|s| std::mem::replace(&mut s.warnings, texts.clone()));
+        for text in texts.iter().filter(|t| !known.contains(t)) {
+            warn!("{text}");
+        }
+    }
+
+    pub(super) fn show<T>(&self, change: impl FnOnce(&mut ReloadStatus) -> T) -> T {
+        change(&mut self.shown().status)
+    }
+
+    pub(super) fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

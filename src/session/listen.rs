@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::events::{self, Followed, Long, Others};
 use super::notes::{self, NoteSender};
-use super::store::MAX_URI;
+use super::subscribing::MAX_URI;
 use super::{Agents, at_once, error_object, json_reply};
 use crate::backend::Watcher;
 use crate::catalog::Endpoint;

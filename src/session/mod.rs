@@ -24,6 +24,7 @@ mod states;
 mod store;
 mod stream;
 mod streams;
+mod subscribing;
 mod tasks;
 
 use std::borrow::Cow;

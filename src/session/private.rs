@@ -103,20 +103,29 @@ impl Privates {
             return Ok(Arc::clone(&private.backend));
         }
         self.make_room(base.name(), settings.session_targets)?;
-        let backend = Backend::start_for(base, one(&settings), Arc::clone(&self.spawner), owner(session));
+        let private = {
+            let mut own = lock(&session.own.0);
+            if let Some(private) = own.backends.get(base.name()) {
+                // Another request of the session was faster.
+                return Ok(Arc::clone(&private.backend));
+            }
+            let private = Arc::new(Private {
+                backend: Backend::start_for(base, one(&settings), Arc::clone(&self.spawner), owner(session)),
+                session: Arc::downgrade(session),
+                used: Mutex::new(Instant::now()),
+            });
+            own.backends.insert(Arc::clone(base.name()), Arc::clone(&private));
+            private
+        };
         info!(backend = %base.name(), session = session.number, "started for a session");
-        let private = Arc::new(Private {
-            backend: Arc::clone(&backend),
-            session: Arc::downgrade(session),
-            used: Mutex::new(Instant::now()),
-        });
         lock(&self.all)
             .entry(Arc::clone(base.name()))
             .or_default()
             .push(Arc::downgrade(&private));
         tokio::spawn(stop_when_idle(Arc::downgrade(&private), settings.session_idle));
-        lock(&session.own.0).backends.insert(Arc::clone(base.name()), private);
-        Ok(backend)
+        // What the agent had said to one before it, that was stopped meanwhile.
+        session.say_again(&private.backend).await;
+        Ok(Arc::clone(&private.backend))
     }
 
     /// Stops the one that was unused for longest, where there are `most` already.
@@ -190,7 +199,11 @@ fn remove(private: &Arc<Private>, why: &'static str) {
     let name = private.backend.name();
     if let Some(session) = private.session.upgrade() {
         info!(backend = %name, session = session.number, "stopped for a session: {why}");
-        lock(&session.own.0).backends.remove(name);
+        let mut own = lock(&session.own.0);
+        // By now there may be another.
+        if own.backends.get(name).is_some_and(|known| Arc::ptr_eq(known, private)) {
+            own.backends.remove(name);
+        }
     }
     let backend = Arc::clone(&private.backend);
     tokio::spawn(async move { backend.stop(Reason::Unavailable(why.to_owned())).await });

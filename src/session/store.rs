@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,17 +17,11 @@ use super::private::Own;
 use super::ring::Rank;
 use super::stream::Stream;
 use super::streams::Streams;
-use crate::backend::{Ask, Backend, Subscription, Watcher, refusal};
+use crate::backend::{Ask, Subscription, refusal};
 use crate::call::{AgentKey, Introduction, Principal};
 use crate::catalog::Endpoint;
 use crate::config;
-use crate::wire::message::write_request;
-use crate::wire::{RawJson, RequestId, Topic, Version, method};
-
-/// Bytes of the URI of a resource that is subscribed to at most: it is kept, and told to every incarnation.
-pub(super) const MAX_URI: usize = 2 * 1024;
-/// Resources that one session subscribes to at most.
-const MAX_SUBSCRIPTIONS: usize = 1000;
+use crate::wire::{RawJson, RequestId, Topic, Version};
 
 /// The default severity: what an agent that never asked gets.
 pub const DEFAULT_LEVEL: u8 = 1;
@@ -54,8 +48,8 @@ pub struct Session {
     pub known_lists: [AtomicU64; 3],
     /// Requests of servers that are out to the agent.
     pub(super) asking: Arc<Asking>,
-    /// The resources whose changes the agent wants to hear of, by URI.
-    subscriptions: Mutex<HashMap<String, Subscription>>,
+    /// The resources whose changes the agent wants to hear of, by URI, and the backend of each.
+    pub(super) subscriptions: Mutex<HashMap<String, (Arc<str>, Subscription)>>,
     /// What is for it alone.
     pub(super) own: Own,
     answer_wait: Duration,
@@ -145,31 +139,6 @@ impl Session {
         self.streams.own().say(rank, message)
     }
 
-    /// The agent wants to hear of changes of a resource of `backend`.
-    pub(super) async fn subscribe(self: &Arc<Self>, uri: &str, backend: &Backend) {
-        let ear = Arc::new(Ear(Arc::downgrade(self)));
-        let subscription = backend.subscribe(uri, ear);
-        lock(&self.subscriptions).insert(uri.to_owned(), subscription);
-        backend.tell_subscriptions().await;
-    }
-
-    /// Whether it may subscribe to that too; an error says why not.
-    pub(super) fn may_subscribe(&self, uri: &str) -> Result<(), String> {
-        let known = lock(&self.subscriptions);
-        if uri.len() > MAX_URI {
-            return Err(format!("the URI is longer than {MAX_URI} bytes"));
-        }
-        if known.len() >= MAX_SUBSCRIPTIONS && !known.contains_key(uri) {
-            return Err(format!("a session subscribes to {MAX_SUBSCRIPTIONS} resources at most"));
-        }
-        Ok(())
-    }
-
-    /// It no longer does.
-    pub(super) fn unsubscribe(&self, uri: &str) {
-        lock(&self.subscriptions).remove(uri);
-    }
-
     /// The agent knows, or will ask for, the lists of this endpoint as they are now.
     pub(super) fn know(&self, endpoint: &Endpoint) {
         for (known, version) in self.known_lists.iter().zip(versions(endpoint)) {
@@ -206,18 +175,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         lock(&self.session.running).remove(&self.key);
         self.session.touch(Instant::now());
-    }
-}
-
-/// Hears for a session, and does not keep it alive.
-struct Ear(Weak<Session>);
-
-impl Watcher for Ear {
-    fn updated(&self, params: &RawJson) {
-        if let Some(session) = self.0.upgrade() {
-            let told = write_request(None, method::RESOURCE_UPDATED, Some(params.as_str()));
-            session.push(Rank::News, &told);
-        }
     }
 }
 
@@ -328,7 +285,7 @@ impl Store {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -128,6 +128,17 @@ async fn sessions_have_children_of_their_own_within_bounds() {
 }
 
 #[tokio::test]
+async fn what_an_agent_subscribed_to_outlives_the_child_that_was_stopped_for_it() {
+    let router = router("legacy", "scope = \"session\"\nsession-idle = \"300ms\"").await;
+    let agent = agent(&router, "legacy").await;
+    let mut stream = crate::talk::subscribed(&agent, "legacy").await;
+    until("the unused child is stopped", || (children(&router) == 1).then_some(())).await;
+    let outcome = agent.call("touch", json!({ "uri": "test://r1" })).await;
+    assert_eq!(outcome.text(), Some("touched"));
+    crate::talk::updated(&mut stream).await;
+}
+
+#[tokio::test]
 async fn the_end_of_a_session_is_the_end_of_its_child() {
     let router = router("legacy", "scope = \"session\"").await;
     let agent = agent(&router, "legacy").await;
