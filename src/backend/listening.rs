@@ -15,6 +15,7 @@ use super::actor::Actor;
 use super::handshake::modern_meta;
 use crate::wire::json::quote;
 use crate::wire::message::write_request;
+use crate::wire::meta::{self, Change};
 use crate::wire::{Era, Object, RawJson, Topic, method};
 
 /// The pause before a listen request that the target ended is made again.
@@ -194,26 +195,14 @@ impl Actor {
                     && let (Some(object), Some(params)) = (object, params)
                     && let Some(uri) = object.get_str("uri").map(std::borrow::Cow::into_owned)
                 {
-                    let params = without_subscription(object).unwrap_or_else(|| params.clone());
-                    self.shared.subscriptions.updated(&uri, &params);
+                    // Without the id of the router's own listen request.
+                    let bare = meta::changed(params.as_str(), method::META_SUBSCRIPTION, Change::Remove);
+                    let bare = bare.map_or_else(|| params.clone(), RawJson::from);
+                    self.shared.subscriptions.updated(&uri, &bare);
                 }
             }
             _ => return false,
         }
         true
     }
-}
-
-/// The params of a modern notification without the id of the router's listen request, where they have it.
-fn without_subscription(mut params: Object<'_>) -> Option<RawJson> {
-    let meta = params.get("_meta")?.to_owned();
-    let mut meta = Object::parse(&meta).ok()?;
-    meta.get(method::META_SUBSCRIPTION)?;
-    meta.remove(method::META_SUBSCRIPTION);
-    if meta.is_empty() {
-        params.remove("_meta");
-    } else {
-        params.set("_meta", meta.to_text());
-    }
-    Some(params.to_text().into())
 }

@@ -12,6 +12,7 @@ use super::stream::Stream;
 use crate::backend::{Ask, refusal};
 use crate::wire::json::quote;
 use crate::wire::message::write_request;
+use crate::wire::meta::{self, Change};
 use crate::wire::{Object, RawJson, RequestId, method};
 
 /// Requests that wait for one agent at most.
@@ -47,7 +48,11 @@ impl Asking {
             return;
         };
         let id = quote(&format!("ask-{}", self.next.fetch_add(1, Ordering::Relaxed) + 1));
-        let params = params.map(|params| under_token(&params, &id));
+        // Our id in the place of the server's progress token: tokens of two servers may be the same.
+        let params = params.map(|params| {
+            let replaced = meta::changed(params.as_str(), method::META_PROGRESS, Change::Replace(&id));
+            replaced.unwrap_or_else(|| params.as_str().to_owned())
+        });
         let (answer, mut answered) = oneshot::channel();
         {
             let mut waiting = lock(&self.waiting);
@@ -113,21 +118,6 @@ impl Asking {
     pub(super) fn is_waiting(&self) -> bool {
         !lock(&self.waiting).is_empty()
     }
-}
-
-/// The params with our id in the place of the server's progress token, where they have one: tokens of two servers may
-/// be the same.
-fn under_token(params: &RawJson, id: &str) -> String {
-    let replaced = || {
-        let mut object = Object::parse(params.as_str()).ok()?;
-        let meta = object.get("_meta")?.to_owned();
-        let mut meta = Object::parse(&meta).ok()?;
-        meta.get(method::META_PROGRESS)?;
-        meta.set(method::META_PROGRESS, id.to_owned());
-        object.set("_meta", meta.to_text());
-        Some(object.to_text())
-    };
-    replaced().unwrap_or_else(|| params.as_str().to_owned())
 }
 
 /// Whether a client with these capabilities can be asked anything at all.

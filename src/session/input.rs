@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::wire::json::{push_quoted, quote};
+use crate::wire::meta::{self, Change};
 use crate::wire::{Object, RawJson, method};
 
 /// The `resultType` of a result that asks for input.
@@ -82,7 +83,10 @@ pub(super) fn ask<'a>(questions: impl Iterator<Item = (&'a str, &'a str, Option<
         push_quoted(&mut out, method);
         if let Some(params) = params {
             out.push_str(",\"params\":");
-            out.push_str(&without_token(params));
+            // Without a token of a legacy server: its answer comes with a new call, and nothing before it.
+            let params = params.as_str();
+            let stripped = meta::changed(params, method::META_PROGRESS, Change::Remove);
+            out.push_str(stripped.as_deref().unwrap_or(params));
         }
         out.push('}');
     }
@@ -92,24 +96,6 @@ pub(super) fn ask<'a>(questions: impl Iterator<Item = (&'a str, &'a str, Option<
     push_quoted(&mut out, state);
     out.push('}');
     out
-}
-
-/// A legacy server's request without its progress token: its answer comes with a new call, and nothing before it.
-fn without_token(params: &RawJson) -> String {
-    let stripped = || {
-        let mut object = Object::parse(params.as_str()).ok()?;
-        let meta = object.get("_meta")?.to_owned();
-        let mut meta = Object::parse(&meta).ok()?;
-        meta.get(method::META_PROGRESS)?;
-        meta.remove(method::META_PROGRESS);
-        if meta.is_empty() {
-            object.remove("_meta");
-        } else {
-            object.set("_meta", meta.to_text());
-        }
-        Some(object.to_text())
-    };
-    stripped().unwrap_or_else(|| params.as_str().to_owned())
 }
 
 /// The same result with another state.

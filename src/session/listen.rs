@@ -13,6 +13,7 @@ use crate::catalog::Endpoint;
 use crate::transport::{HttpReply, Replying, sse};
 use crate::wire::json::quote;
 use crate::wire::message::{write_request, write_response};
+use crate::wire::meta::{self, Change};
 use crate::wire::{Kind, Object, RawJson, Request, Topic, codes, method};
 
 /// Resources that one stream may ask about.
@@ -130,15 +131,8 @@ struct Ear {
 
 impl Watcher for Ear {
     fn updated(&self, params: &RawJson) {
-        let tagged = || {
-            let mut params = Object::parse(params.as_str()).ok()?;
-            let meta = params.get("_meta").unwrap_or("{}").to_owned();
-            let mut meta = Object::parse(&meta).ok()?;
-            meta.set(method::META_SUBSCRIPTION, self.id.as_str());
-            params.set("_meta", meta.to_text());
-            Some(params.to_text())
-        };
-        if let Some(params) = tagged() {
+        let tagged = meta::changed(params.as_str(), method::META_SUBSCRIPTION, Change::Set(&self.id));
+        if let Some(params) = tagged {
             self.events.send(sse::event(&write_request(
                 None,
                 method::RESOURCE_UPDATED,

@@ -13,6 +13,7 @@ pub mod index;
 pub mod json;
 pub mod kind;
 pub mod message;
+pub mod meta;
 pub mod method;
 mod plain;
 pub mod scan;
