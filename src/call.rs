@@ -146,6 +146,8 @@ pub struct Introduction {
     pub client: Option<RawJson>,
     /// What the client can do, as JSON text.
     pub capabilities: Option<RawJson>,
+    /// [`Self::only_modern_meta`], once it was asked for.
+    pub modern: OnceLock<String>,
 }
 
 impl Introduction {
@@ -162,6 +164,17 @@ impl Introduction {
             ),
             (method::META_CAPABILITIES, or(&self.capabilities, "{}")),
         ]
+    }
+
+    /// The same as the whole `_meta` of a request that brings none of its own: made once, for most calls are such.
+    pub fn only_modern_meta(&self) -> &str {
+        self.modern.get_or_init(|| {
+            let mut meta = Object::default();
+            for (key, value) in self.modern_meta() {
+                meta.set(key, value);
+            }
+            meta.to_text()
+        })
     }
 }
 

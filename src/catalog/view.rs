@@ -17,6 +17,8 @@ pub struct View {
     pub settings: config::Endpoint,
     /// Its backends, in a stable order.
     pub backends: Vec<Arc<Backend>>,
+    /// Whether a session must have targets of its own here. Every legacy message asks.
+    pub has_private: bool,
     /// The generation of policies that made it; `None` before there was any.
     pub(super) generation: Option<u64>,
     shelves: [Arc<Shelf>; 4],
@@ -35,7 +37,9 @@ impl View {
     /// One that shows nothing yet.
     pub(super) fn blank(settings: config::Endpoint, backends: Vec<Arc<Backend>>) -> Self {
         let shelves = Kind::ALL.map(|_| Arc::default());
+        let private = |b: &Arc<Backend>| b.settings().scope == config::Scope::Session;
         Self {
+            has_private: backends.iter().any(private),
             settings,
             backends,
             generation: None,
@@ -112,12 +116,6 @@ impl View {
 
     fn shelf(&self, kind: Kind) -> &Shelf {
         &self.shelves[kind.position()]
-    }
-
-    /// Whether a session must have targets of its own here.
-    pub fn has_private(&self) -> bool {
-        let private = |b: &Arc<Backend>| b.settings().scope == config::Scope::Session;
-        self.backends.iter().any(private)
     }
 
     /// At most `size` items of the merged list from position `from` on.

@@ -1,6 +1,7 @@
 //! A call as it is written to a target: the id, the name, the progress token and the era's `_meta` are the
 //! router's, everything else stays the bytes it was.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::call::{Call, Introduction};
@@ -114,15 +115,14 @@ fn introduce<'a>(meta: &mut Object<'a>, call: &'a Call) {
     }
 }
 
-fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<String>, String> {
+fn meta<'a>(call: &'a Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Cow<'a, str>>, String> {
     let plain = raw.is_none() && !shape.progress && (shape.log_level.is_none() || shape.era == Era::Legacy);
     if plain {
         // The usual call: nothing to add, or what its agent always says.
         let bridged = call.era == Era::Legacy && shape.era == Era::Modern;
-        return Ok(bridged.then(|| {
-            let mut meta = Object::default();
-            introduce(&mut meta, call);
-            meta.to_text()
+        return Ok(bridged.then(|| match &call.initialize {
+            Some(introduction) => Cow::Borrowed(introduction.only_modern_meta()),
+            None => Cow::Owned(Introduction::default().only_modern_meta().to_owned()),
         }));
     }
     let mut meta = match raw {
@@ -155,7 +155,7 @@ fn meta(call: &Call, raw: Option<&str>, shape: &Shape<'_>) -> Result<Option<Stri
         }
         (Era::Modern, Era::Modern) => {}
     }
-    Ok((!meta.is_empty()).then(|| meta.to_text()))
+    Ok((!meta.is_empty()).then(|| meta.to_text().into()))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl Agents {
             Err(reply) => return at_once(*reply),
         };
         // What wants no answer starts nothing: whoever has no target yet has nobody to tell.
-        if !matches!(message, Message::Request(_)) || !endpoint.view().has_private() {
+        if !matches!(message, Message::Request(_)) || !endpoint.view().has_private {
             return self.serve_in_session(&session, &endpoint, request, body, message);
         }
         let (body, id) = (body.clone(), id.to_owned());

@@ -80,7 +80,7 @@ impl Agents {
             return failed(Reason::InvalidParams(why).into());
         }
         if let Some(tool) = subject.as_ref().filter(|s| s.kind == Kind::Tools)
-            && own_tools::is_own(endpoint.view().settings.own_tools, &tool.key)
+            && own_tools::is_own(endpoint, &tool.key)
         {
             let outcome = self.own_tool(endpoint, Some(session), &tool.key, &params);
             return match outcome {

@@ -228,6 +228,7 @@ fn introduction(headers: HeaderMap, params: Option<&str>) -> Result<(Version, In
         meta: raw("_meta"),
         client: raw("clientInfo"),
         capabilities: raw("capabilities"),
+        ..Introduction::default()
     };
     Ok((version, introduction))
 }

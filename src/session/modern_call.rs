@@ -41,7 +41,7 @@ impl Agents {
         let view = endpoint.view();
         let tool = envelope.subject.as_ref().filter(|s| s.kind == Kind::Tools);
         if let Some(tool) = tool
-            && own_tools::is_own(view.settings.own_tools, &tool.key)
+            && own_tools::is_own(&endpoint, &tool.key)
         {
             let params = Object::parse(message.params.unwrap_or("{}")).unwrap_or_default();
             let outcome = self.own_tool(&endpoint, None, &tool.key, &params).map(|result| Answer {

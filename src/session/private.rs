@@ -74,7 +74,7 @@ impl Privates {
         shared: &Arc<Endpoint>,
     ) -> Result<Arc<Endpoint>, CallError> {
         let view = shared.view();
-        if !view.has_private() {
+        if !view.has_private {
             return Ok(Arc::clone(shared));
         }
         let mut members = Vec::with_capacity(view.backends.len());
