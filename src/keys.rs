@@ -26,7 +26,7 @@ pub fn sealer(path: Option<&Path>) -> Sealer {
     };
     let key = kept.unwrap_or_else(|why| {
         warn!("the router's key cannot be kept ({why}): request states and cursors end with this process");
-        // Without randomness nothing can be sealed at all, so that nothing is ever sealed under a key of zeros.
+        // Without randomness no state and no cursor is sealed; names of tasks are, under a key that is no secret.
         random().unwrap_or_default()
     });
     Sealer::new(&key)

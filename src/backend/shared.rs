@@ -85,8 +85,14 @@ impl Shared {
     pub(super) fn face(&self, settings: &config::Backend) -> Face {
         match &self.owner {
             Some(owner) => owner.face.clone(),
-            // A server over HTTP asks on the stream of the call that it asks for.
-            None => Face::own(settings.remote.is_some() || settings.server_requests == ServerRequests::Serialize),
+            None => {
+                // A server over HTTP asks on the stream of the call that it asks for; HTTP+SSE has one stream for all.
+                let by_stream = settings
+                    .remote
+                    .as_ref()
+                    .is_some_and(|r| r.transport != config::Transport::Sse);
+                Face::own(by_stream || settings.server_requests == ServerRequests::Serialize)
+            }
         }
     }
 
