@@ -9,11 +9,14 @@
 )]
 
 mod router;
+#[path = "../support/tools.rs"]
+mod tools;
 
 use std::path::Path;
 use std::process::Command;
 
-use router::{CLIENTS, Router, tool};
+use router::{CLIENTS, Router};
+use tools::tool;
 
 const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";

@@ -12,6 +12,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::tools::tool;
+
 pub const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 const EVERYTHING: &str = "tests/clients/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
 
@@ -28,17 +30,6 @@ pub struct Router {
     lines: Mutex<Receiver<String>>,
     url: String,
     folder: TempDir,
-}
-
-/// A file that `make test` installs.
-pub fn tool(path: &str) -> PathBuf {
-    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    assert!(
-        full.exists(),
-        "{path} is missing: run `make test`, which installs Node and Python packages into .tools and \
-         tests/clients/node_modules"
-    );
-    full
 }
 
 impl Router {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -10,17 +10,7 @@ use std::thread;
 use tempfile::TempDir;
 
 use super::PATIENCE;
-
-/// A file that `make test` installs, or one of the repository.
-pub fn tool(path: &str) -> PathBuf {
-    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    assert!(
-        full.exists(),
-        "{path} is missing: run `make test`, which installs Node and Python packages into .tools and \
-         tests/clients/node_modules"
-    );
-    full
-}
+pub use super::tools::tool;
 
 /// The Node that the fixture and the Node clients need.
 pub fn node() -> PathBuf {

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod fixture;
 pub mod http;
+pub mod tools;
 
 use std::fs::{self, File};
 use std::future::Future;
