@@ -55,6 +55,14 @@ struct Wanted {
     backends: Vec<Arc<Backend>>,
 }
 
+impl Wanted {
+    /// Whether policies of the endpoint's own are wanted and there are none: they were refused, or are on their way.
+    fn lacks_policies(&self, endpoint: &Shared, policy: &dyn Policy) -> bool {
+        let inherited = endpoint.path_backend.is_some();
+        !self.settings.pipeline.is_empty() && !inherited && !policy.has_own(&endpoint.name)
+    }
+}
+
 impl Endpoint {
     /// An endpoint that follows its backends' lists and the policies. It shows nothing before its first view: whoever
     /// puts it where agents are waits for [`Self::fresh_view`].

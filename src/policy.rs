@@ -41,6 +41,15 @@ impl Hook {
         Self::TransformList,
     ];
 
+    /// Those that plugins are asked in turn: what a pipeline is made of.
+    pub const CHAINS: [Self; 5] = [
+        Self::Route,
+        Self::Select,
+        Self::TransformRequest,
+        Self::TransformResponse,
+        Self::TransformList,
+    ];
+
     /// The name of its WIT interface.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -174,8 +183,10 @@ pub type Verdict<'a, T> = Pin<Box<dyn Future<Output = Result<T, PolicyFault>> + 
 pub trait Policy: Send + Sync {
     /// Its number; each swap has a higher one.
     fn generation(&self) -> u64;
-    /// Whether any plugin has this hook. Where none has, the router does not ask.
-    fn has(&self, hook: Hook) -> bool;
+    /// Whether any plugin is asked this of a call. Where none is, the router does not ask.
+    fn has(&self, hook: Hook, call: &Call) -> bool;
+    /// Whether an endpoint, empty for `/mcp`, has policies of its own here.
+    fn has_own(&self, endpoint: &str) -> bool;
     /// Which of `candidates` may take `call`.
     fn route<'a>(&'a self, call: &'a Arc<Call>, candidates: Arc<[Candidate]>) -> Verdict<'a, RouteChoice>;
     /// Which of `targets` takes `call`.
@@ -201,7 +212,10 @@ impl Policy for NoPolicy {
     fn generation(&self) -> u64 {
         0
     }
-    fn has(&self, _: Hook) -> bool {
+    fn has(&self, _: Hook, _: &Call) -> bool {
+        false
+    }
+    fn has_own(&self, _: &str) -> bool {
         false
     }
     fn route<'a>(&'a self, _: &'a Arc<Call>, candidates: Arc<[Candidate]>) -> Verdict<'a, RouteChoice> {

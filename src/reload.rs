@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::backend::Backend;
 use crate::catalog::Endpoint;
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, DEFAULT_ENDPOINT, Problems};
 use crate::error::Reason;
 use crate::plugin::{Generation, Host, Loaded};
 use crate::policy::Policy;
@@ -42,7 +42,7 @@ pub struct Reloader {
     files: Vec<PathBuf>,
     host: Arc<Host>,
     loaded: BTreeMap<String, Arc<Loaded>>,
-    pipeline: config::Pipeline,
+    pipelines: config::Pipelines,
     generations: Vec<Weak<Generation>>,
     number: u64,
     parts: Parts,
@@ -71,7 +71,7 @@ impl Reloader {
             files: loaded.files,
             host,
             loaded: BTreeMap::new(),
-            pipeline: config::Pipeline::default(),
+            pipelines: config::Pipelines::default(),
             generations: Vec::new(),
             number: 0,
             parts,
@@ -247,7 +247,7 @@ impl Reloader {
     }
 
     async fn set_endpoints(&self, config: &Config, backends: &BTreeMap<String, Arc<Backend>>) {
-        let default = config.endpoints.get("default").cloned().unwrap_or_default();
+        let default = config.endpoints.get(DEFAULT_ENDPOINT).cloned().unwrap_or_default();
         let members = |settings: &config::Endpoint| match &settings.backends {
             None => backends.values().cloned().collect(),
             Some(names) => names
@@ -256,7 +256,7 @@ impl Reloader {
                 .collect::<Vec<_>>(),
         };
         let mut wanted = vec![(String::new(), None, default.clone(), members(&default))];
-        for (name, settings) in config.endpoints.iter().filter(|(name, _)| *name != "default") {
+        for (name, settings) in config.endpoints.iter().filter(|(name, _)| *name != DEFAULT_ENDPOINT) {
             wanted.push((name.clone(), None, settings.clone(), members(settings)));
         }
         for (name, backend) in backends {
@@ -296,6 +296,7 @@ impl Reloader {
     /// refused its last good build goes on; the refusals are returned.
     async fn load_plugins(&mut self, config: &Config, first: bool) -> BTreeMap<String, String> {
         let (mut loaded, mut rejected) = (BTreeMap::new(), BTreeMap::new());
+        let pipelines = config.pipelines();
         for (name, settings) in &config.plugins {
             match self.host.load(name, settings).await {
                 Ok(build) => {
@@ -312,11 +313,7 @@ impl Reloader {
         }
         if first && !rejected.is_empty() {
             // There is nothing to go on with: the caller gives up, for reasons that are told all at once.
-            let misfits = self
-                .host
-                .generation(0, &config.pipeline, loaded)
-                .err()
-                .unwrap_or_default();
+            let misfits = self.host.generation(0, &pipelines, loaded).err().unwrap_or_default();
             let words = misfit_words(&misfits, &rejected);
             if !words.is_empty() {
                 rejected.insert(PIPELINE.to_owned(), words.join("\n"));
@@ -327,9 +324,9 @@ impl Reloader {
             && loaded
                 .iter()
                 .all(|(n, l)| self.loaded.get(n).is_some_and(|old| Arc::ptr_eq(old, l)));
-        if first || !same || config.pipeline != self.pipeline {
-            match self.host.generation(self.number + 1, &config.pipeline, loaded.clone()) {
-                Ok(generation) => self.activate(generation, loaded, config.pipeline.clone()),
+        if first || !same || pipelines != self.pipelines {
+            match self.host.generation(self.number + 1, &pipelines, loaded.clone()) {
+                Ok(generation) => self.activate(generation, loaded, pipelines),
                 Err(misfits) => {
                     let mut words = misfit_words(&misfits, &rejected);
                     if words.is_empty() {
@@ -350,11 +347,11 @@ impl Reloader {
         &mut self,
         generation: Arc<Generation>,
         loaded: BTreeMap<String, Arc<Loaded>>,
-        pipeline: config::Pipeline,
+        pipelines: config::Pipelines,
     ) {
         self.number = generation.generation();
         self.loaded = loaded;
-        self.pipeline = pipeline;
+        self.pipelines = pipelines;
         self.parts
             .router
             .policies()

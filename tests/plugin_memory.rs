@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use pointsman::config::Pipeline;
-use pointsman::policy::Policy;
+use pointsman::policy::{Hook, Policy};
 use serde_json::json;
 use support::*;
 
@@ -75,12 +75,9 @@ async fn idle_and_reloads() {
     for number in 0..reloads {
         let plugin = file(variants[number % 2].clone(), json!({ "do": "tag" }));
         let loaded = host.load("p", &plugin).await.unwrap();
-        let pipeline = Pipeline {
-            route: vec!["p".into()],
-            ..Pipeline::default()
-        };
+        let pipeline = Pipeline::from([(Hook::Route, vec!["p".into()])]);
         let generation = host
-            .generation(number as u64, &pipeline, BTreeMap::from([("p".into(), loaded)]))
+            .generation(number as u64, &pipeline.into(), BTreeMap::from([("p".into(), loaded)]))
             .unwrap();
         generation.route(&call("{}"), candidates(&[])).await.unwrap();
         drop(generation);

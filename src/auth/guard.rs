@@ -13,7 +13,7 @@ use super::challenge::{Lack, Refused, Resource};
 use super::jwt::Issuer;
 use super::tokens::Tokens;
 use crate::call::Principal;
-use crate::config::{Auth, AuthKind, Config};
+use crate::config::{Auth, AuthKind, Config, DEFAULT_ENDPOINT};
 
 /// One `[auth.NAME]`.
 struct Realm {
@@ -94,7 +94,9 @@ impl Guard {
             Some(Rule { realm, scopes })
         };
         let names = config.endpoints.keys().chain(config.backends.keys());
-        let names = names.map(|name| if name == "default" { "" } else { name }).chain([""]);
+        let names = names
+            .map(|name| if name == DEFAULT_ENDPOINT { "" } else { name })
+            .chain([""]);
         let endpoints = names.map(|name| (name.to_owned(), rule(name))).collect();
         // No endpoint has that name.
         let others = rule("\0");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::backend::{Backend, Item, Known};
+use crate::config::Exposure;
 use crate::policy::{Listed, Listing};
 use crate::wire::json::quote;
 use crate::wire::{Kind, Object};
@@ -41,13 +42,16 @@ pub struct Page<'a> {
     pub next: Option<usize>,
 }
 
-/// What the backends have of a kind, nothing left out, everything under its own name. Before its first list a backend
-/// may have any tool and any prompt.
-pub(super) fn gather(kind: Kind, lists: &[Known]) -> Vec<Listed> {
+/// What the backends have of a kind and the endpoint is to have, everything under its own name. Before its first list
+/// a backend may have any tool and any prompt.
+pub(super) fn gather(kind: Kind, backends: &[Arc<str>], lists: &[Known], rules: &Exposure) -> Vec<Listed> {
     let mut items = Vec::new();
-    for (at, list) in lists.iter().enumerate() {
+    for (at, (list, backend)) in lists.iter().zip(backends).enumerate() {
         match list {
-            Some(list) => items.extend(list.items().iter().map(|i| Listed::new(at, &i.key, i.raw.clone()))),
+            Some(list) => {
+                let had = list.items().iter().filter(|i| rules.has(kind, backend, &i.key));
+                items.extend(had.map(|i| Listed::new(at, &i.key, i.raw.clone())));
+            }
             None if kind.is_named() => items.push(Listed::pending(at)),
             None => {}
         }

@@ -7,7 +7,7 @@ use super::follow::Shared;
 use super::shelf::{Owner, Page, Shelf, gather};
 use crate::backend::{Backend, List};
 use crate::config;
-use crate::policy::{Candidate, Hook, Listing, Policy};
+use crate::policy::{Candidate, Listing, Policy};
 use crate::wire::header::Mirrored;
 use crate::wire::{Kind, Topic, template};
 
@@ -66,10 +66,16 @@ impl View {
                 path_backend: endpoint.path_backend.clone(),
                 naming: wanted.settings.names.as_str(),
                 backends: Arc::clone(&names),
-                items: gather(kind, &lists),
+                items: gather(kind, &names, &lists, &wanted.settings.exposure),
                 skipped: false,
             });
-            let shelf = if listing.items.is_empty() || !policy.has(Hook::TransformList) {
+            let shelf = if wanted.lacks_policies(endpoint, policy) {
+                old.as_before(
+                    &listing,
+                    lists,
+                    "the policies of this endpoint are not in force".to_owned(),
+                )
+            } else if listing.items.is_empty() {
                 Shelf::decided(kind, &listing, lists)
             } else {
                 match policy.transform_list(Arc::clone(&listing)).await {
@@ -105,8 +111,9 @@ impl View {
     }
 
     /// Why nothing of this kind is shown, where that is not for want of anything: no policy has decided yet what is.
-    pub fn undecided(&self, kind: Kind) -> Option<&str> {
-        let shelf = self.shelf(kind);
+    /// Then nothing else can be asked for either.
+    pub fn undecided(&self, kind: Option<Kind>) -> Option<&str> {
+        let shelf = self.shelf(kind.unwrap_or(Kind::Tools));
         let why = shelf
             .fault
             .as_deref()
@@ -172,9 +179,14 @@ impl View {
                 let offers = match (wanted, known, found) {
                     (None, ..) => true,
                     (_, Some(owners), _) => owners.iter().any(|(owner, _)| *owner == at),
-                    (Some((kind, uri)), _, Some(found)) => found.contains(&at) && !self.hides(kind, at, uri),
+                    (Some((kind, uri)), _, Some(found)) => {
+                        found.contains(&at) && !self.hides(kind, at, uri) && self.may_have(kind, at, uri)
+                    }
                     // Before its first list a backend may have anything that fits what stands for it.
-                    (Some((kind, name)), None, None) => self.expected(kind, at, name).is_some(),
+                    (Some((kind, name)), None, None) => {
+                        let expected = self.expected(kind, at, name);
+                        expected.is_some_and(|name| self.may_have(kind, at, name))
+                    }
                 };
                 let (state, in_flight) = backend.state();
                 let (held, ..) = backend.gate().load();
@@ -255,11 +267,18 @@ impl View {
                 presumed: false,
             });
         }
-        if self.hides(kind, at, name) {
+        let there = self.expected(kind, at, name).unwrap_or(name);
+        if self.hides(kind, at, name) || !self.may_have(kind, at, there) {
             return None;
         }
         let unknown = kind.is_named() && self.list_of(kind, at).is_none();
-        named(self.expected(kind, at, name).unwrap_or(name), unknown)
+        named(there, unknown)
+    }
+
+    /// Whether the endpoint is to have what `key` is at a backend, if it is anything.
+    fn may_have(&self, kind: Kind, at: usize, key: &str) -> bool {
+        let backend = self.backends.get(at);
+        backend.is_none_or(|backend| self.settings.exposure.has(kind, backend.name(), key))
     }
 
     fn list_of(&self, kind: Kind, at: usize) -> Option<&Arc<List>> {

@@ -197,7 +197,10 @@ fn check_plugins(config: &config::Config, program: PathBuf) -> Result<(), String
                 }
             }
         }
-        let misfits = host.generation(1, &config.pipeline, loaded).err().unwrap_or_default();
+        let misfits = host
+            .generation(1, &config.pipelines(), loaded)
+            .err()
+            .unwrap_or_default();
         let words = misfit_words(&misfits, &refused);
         let problems: Vec<String> = refused.into_values().chain(words).collect();
         if problems.is_empty() {

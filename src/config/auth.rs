@@ -11,7 +11,7 @@ use super::read::Table;
 use super::remote::url_fault;
 use super::sections::{HOUR, TICK, duration};
 use super::values::Word;
-use super::{Config, Endpoint};
+use super::{Config, DEFAULT_ENDPOINT, Endpoint};
 use crate::wire::discovery::is_safe;
 
 /// In the place of an `[auth.NAME]`: anybody may.
@@ -134,13 +134,17 @@ impl Config {
     /// named as in a path: empty for `/mcp`. A backend's own path asks for what the first endpoint that has the backend
     /// asks for, `/mcp` before all others: it is no way around it.
     pub fn asks(&self, endpoint: &str) -> (Option<&str>, &[String]) {
-        let name = if endpoint.is_empty() { "default" } else { endpoint };
+        let name = if endpoint.is_empty() {
+            DEFAULT_ENDPOINT
+        } else {
+            endpoint
+        };
         let has = |one: &&Endpoint| match &one.backends {
             None => true,
             Some(names) => names.iter().any(|name| name == endpoint),
         };
         let settings = match self.endpoints.get(name) {
-            None if self.backends.contains_key(endpoint) => match self.endpoints.get("default") {
+            None if self.backends.contains_key(endpoint) => match self.endpoints.get(DEFAULT_ENDPOINT) {
                 None => None,
                 default => default
                     .filter(has)

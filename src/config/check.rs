@@ -7,7 +7,7 @@ use super::doc::{Notes, Place};
 use super::problem::did_you_mean;
 use super::remote::leads_back;
 use super::values::show_duration;
-use super::{Backend, Config, Endpoint, OPEN, OwnTools, Plugin, Remote, defaults};
+use super::{Backend, Config, DEFAULT_ENDPOINT, Endpoint, OPEN, OwnTools, Plugin, Remote, defaults};
 
 /// Notes what does not fit together in a configuration whose values are each valid.
 pub(super) fn check(config: &Config, notes: &Notes) {
@@ -34,7 +34,7 @@ pub(super) fn check(config: &Config, notes: &Notes) {
     }
     // With a file unread, what it would have defined is not known.
     if notes.complete() {
-        pipeline(notes, config);
+        pipelines(notes, config);
         if config.backends.is_empty() {
             notes.warn(place(notes, ""), "there are no backends", None);
         }
@@ -131,7 +131,7 @@ fn auth(notes: &Notes, config: &Config) {
     }
     for (name, one) in &config.endpoints {
         let (path, open) = (format!("endpoints.{name}"), config.asks("").0.is_none());
-        let endpoint = if name == "default" { "" } else { name };
+        let endpoint = if name == DEFAULT_ENDPOINT { "" } else { name };
         if !one.scopes.is_empty() && config.asks(endpoint).0.is_none() {
             let message = format!("`scopes` of [{path}] are not asked for: it has no `auth`");
             notes.fault(place(notes, &format!("{path}.scopes")), message, None);
@@ -151,23 +151,24 @@ fn auth(notes: &Notes, config: &Config) {
     }
 }
 
-fn pipeline(notes: &Notes, config: &Config) {
-    let lists = [
-        ("route", &config.pipeline.route),
-        ("select", &config.pipeline.select),
-        ("transform-request", &config.pipeline.transform_request),
-        ("transform-response", &config.pipeline.transform_response),
-        ("transform-list", &config.pipeline.transform_list),
-    ];
+fn pipelines(notes: &Notes, config: &Config) {
+    let of_endpoints = config.endpoints.iter();
+    let of_endpoints = of_endpoints.map(|(name, one)| (format!("endpoints.{name}.pipeline"), &one.pipeline));
+    let all: Vec<_> = std::iter::once(("pipeline".to_owned(), &config.pipeline))
+        .chain(of_endpoints)
+        .collect();
     let mut known: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
     known.extend([defaults::ROUTE, defaults::SELECT, defaults::NAMES]);
     known.sort_unstable();
     known.dedup();
-    for (key, list) in lists {
-        for (position, name) in list.iter().enumerate() {
+    let named = all
+        .iter()
+        .flat_map(|(table, pipeline)| pipeline.iter().map(move |(hook, names)| (table, hook, names)));
+    for (table, key, names) in named {
+        for (position, name) in names.iter().enumerate() {
             if !config.plugins.contains_key(name) {
-                let message = format!("there is no plugin `{name}` for `{key}` in [pipeline]");
-                let at = place(notes, &format!("pipeline.{key}.{position}"));
+                let message = format!("there is no plugin `{name}` for `{key}` in [{table}]");
+                let at = place(notes, &format!("{table}.{key}.{position}"));
                 let hint = if defaults::EMBEDDED.contains(&name.as_str()) {
                     let add = format!("it is built in: add [plugins.{name}] with embedded = \"{name}\"");
                     Some(add)
@@ -179,7 +180,7 @@ fn pipeline(notes: &Notes, config: &Config) {
         }
     }
     for name in config.plugins.keys() {
-        if !lists.iter().any(|(_, list)| list.contains(name)) {
+        if !all.iter().any(|(_, pipeline)| pipeline.plugins().contains(&**name)) {
             let message = format!("the plugin `{name}` is never asked");
             let hint = Some("name it in a list of [pipeline]".to_owned());
             notes.warn(place(notes, &format!("plugins.{name}")), message, hint);

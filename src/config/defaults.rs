@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::policy::Hook;
+
 use super::{
-    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Gate, Listen, Names, OwnTools, Pipeline, Plugin,
-    Policies, Router, Scope, ServerRequests, Sessions, Source, StateKind, Stop,
+    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Exposure, Gate, Listen, Names, OwnTools,
+    Pipeline, Plugin, Policies, Router, Scope, ServerRequests, Sessions, Source, StateKind, Stop,
 };
 
 /// The embedded components that are there without being asked for, with the hook that asks them.
@@ -21,12 +23,13 @@ pub const EMBEDDED: [&str; 4] = [ROUTE, SELECT, NAMES, "redact"];
 
 /// The pipeline of a configuration that says nothing about it. `Pipeline::default()` is the empty one: no policies.
 pub(super) fn pipeline() -> Pipeline {
-    Pipeline {
-        route: vec![ROUTE.to_owned()],
-        select: vec![SELECT.to_owned()],
-        transform_list: vec![NAMES.to_owned()],
-        ..Pipeline::default()
-    }
+    let of = |hook: Hook| match hook {
+        Hook::Route => vec![ROUTE.to_owned()],
+        Hook::Select => vec![SELECT.to_owned()],
+        Hook::TransformList => vec![NAMES.to_owned()],
+        _ => Vec::new(),
+    };
+    Hook::CHAINS.map(|hook| (hook, of(hook))).into()
 }
 
 const fn secs(n: u64) -> Duration {
@@ -172,6 +175,8 @@ impl Default for Endpoint {
             errors: Errors::JsonRpc,
             page_size: 1000,
             own_tools: OwnTools::Off,
+            exposure: Exposure::default(),
+            pipeline: Pipeline::default(),
         }
     }
 }
@@ -206,18 +211,14 @@ impl Default for Policies {
     }
 }
 
-/// Adds the embedded plugins that the pipeline names and nobody defined.
+/// Adds the embedded plugins that a pipeline names and nobody defined.
 pub(super) fn add_plugins(config: &mut Config) {
-    let Pipeline {
-        route,
-        select,
-        transform_request,
-        transform_response,
-        transform_list,
-    } = &config.pipeline;
-    let named = [route, select, transform_request, transform_response, transform_list];
     for name in [ROUTE, SELECT, NAMES] {
-        if named.iter().any(|list| list.iter().any(|n| n == name)) {
+        let of_endpoints = config.endpoints.values().map(|one| &one.pipeline);
+        let named = std::iter::once(&config.pipeline)
+            .chain(of_endpoints)
+            .any(|pipeline| pipeline.plugins().contains(name));
+        if named {
             config.plugins.entry(name.to_owned()).or_insert_with(|| Plugin {
                 source: Source::Embedded(name.to_owned()),
                 ..Plugin::default()

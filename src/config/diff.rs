@@ -64,7 +64,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     let mut changes = Changes {
         endpoints_changed: changed(&old.endpoints, &new.endpoints),
         plugins_changed: changed(&old.plugins, &new.plugins),
-        pipeline_changed: old.pipeline != new.pipeline,
+        pipeline_changed: old.pipelines() != new.pipelines(),
         policies_changed: old.policies != new.policies,
         sessions_changed: old.sessions != new.sessions,
         auth_changed: old.auth != new.auth || asked(&old.listen) != asked(&new.listen),

@@ -1,5 +1,7 @@
 //! `[endpoints.NAME]` as types: a path with its backends, and how it shows them.
 
+use super::{Exposure, Pipeline};
+
 /// How an endpoint names tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
@@ -48,4 +50,8 @@ pub struct Endpoint {
     pub page_size: usize,
     /// Which of the router's own tools it shows.
     pub own_tools: OwnTools,
+    /// Which of its backends' things it has.
+    pub exposure: Exposure,
+    /// Which plugins are asked here instead of those of `[pipeline]`.
+    pub pipeline: Pipeline,
 }

@@ -8,11 +8,13 @@ mod diff;
 mod doc;
 mod endpoint;
 mod expand;
+mod exposure;
 mod item;
 mod load;
 mod mcp_servers;
 mod names;
 mod oauth;
+mod pipeline;
 mod problem;
 mod read;
 mod remote;
@@ -30,8 +32,10 @@ pub use defaults::EMBEDDED;
 pub use demo::embedded;
 pub use diff::{Changes, diff, needs_respawn};
 pub use endpoint::{Endpoint, Errors, Names, OwnTools};
+pub use exposure::{Exposure, Patterns};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
 pub use oauth::{ClientAuth, OAuth, Secret, TokenServer};
+pub use pipeline::{Pipeline, Pipelines};
 pub use problem::{Problem, Problems};
 pub use remote::{Place, Remote, Transport};
 pub use show::{Secrets, show};
@@ -41,6 +45,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The endpoint of this name is `/mcp`; any other is `/mcp/NAME`.
+pub const DEFAULT_ENDPOINT: &str = "default";
 
 /// All of it. The default has no policies at all; a file that says nothing about them gets `default-route` and
 /// `least-busy`.
@@ -60,7 +67,7 @@ pub struct Config {
     pub endpoints: BTreeMap<String, Endpoint>,
     /// Policy components by name.
     pub plugins: BTreeMap<String, Plugin>,
-    /// Which plugins are asked, in which order.
+    /// Which plugins are asked, in which order, where an endpoint says nothing else: [`Config::pipelines`].
     pub pipeline: Pipeline,
     /// What all policy components share.
     pub policies: Policies,
@@ -332,21 +339,6 @@ pub struct Plugin {
     pub instances: usize,
     /// Hook calls before an instance is replaced; 1 means a fresh one for every call.
     pub reuse: u32,
-}
-
-/// `[pipeline]`: plugin names by hook, in the order in which they are asked.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Pipeline {
-    /// Asked which backends may take a call.
-    pub route: Vec<String>,
-    /// Asked which target takes it.
-    pub select: Vec<String>,
-    /// Edit the params.
-    pub transform_request: Vec<String>,
-    /// Edit the result.
-    pub transform_response: Vec<String>,
-    /// Asked what agents see, and under which names.
-    pub transform_list: Vec<String>,
 }
 
 /// `[policies]`: what all components share.

@@ -6,8 +6,14 @@ use std::time::Duration;
 use super::doc::Place;
 use super::item::Item;
 use super::read::Table;
-use super::{Backend, Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls};
+use wildmatch::WildMatch;
+
+use super::{
+    Backend, Config, Endpoint, Exposure, Listen, Patterns, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls,
+};
 use super::{auth, defaults, remote};
+use crate::policy::Hook;
+use crate::wire::Kind;
 
 const NONE: Duration = Duration::ZERO;
 pub(super) const TICK: Duration = Duration::from_millis(1);
@@ -207,11 +213,11 @@ fn policies(t: &mut Table<'_>, into: &mut Policies) {
 }
 
 fn pipeline(t: &mut Table<'_>, into: &mut Pipeline) {
-    t.read("route", &mut into.route, Item::words);
-    t.read("select", &mut into.select, Item::words);
-    t.read("transform-request", &mut into.transform_request, Item::words);
-    t.read("transform-response", &mut into.transform_response, Item::words);
-    t.read("transform-list", &mut into.transform_list, Item::words);
+    for hook in Hook::CHAINS {
+        if let Some(names) = t.take(hook.as_str()).and_then(|item| item.words()) {
+            into.set(hook, names);
+        }
+    }
 }
 
 /// What a backend and the defaults for all of them have in common.
@@ -280,6 +286,22 @@ fn endpoint(t: &mut Table<'_>, into: &mut Endpoint) {
     t.read("errors", &mut into.errors, Item::word);
     t.read("page-size", &mut into.page_size, Item::capacity);
     t.read("own-tools", &mut into.own_tools, Item::word);
+    let Exposure { allow, deny } = &mut into.exposure;
+    t.section("allow", |t| {
+        for (kind, allow) in Kind::ALL.into_iter().zip(allow) {
+            t.read(Exposure::word(kind), allow, |item| patterns(item).map(Some));
+        }
+    });
+    t.section("deny", |t| {
+        for (kind, deny) in Kind::ALL.into_iter().zip(deny) {
+            t.read(Exposure::word(kind), deny, patterns);
+        }
+    });
+    t.section("pipeline", |t| pipeline(t, &mut into.pipeline));
+}
+
+fn patterns(item: &Item<'_>) -> Option<Patterns> {
+    Some(item.words()?.iter().map(|text| WildMatch::new(text)).collect())
 }
 
 fn plugin(t: &mut Table<'_>, into: &mut Plugin) {

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::expand::escape;
 use super::values::{Word, show_duration, show_size};
-use super::{Config, Endpoint, Listen, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls};
+use super::{Config, Endpoint, Exposure, Listen, Patterns, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls};
+use crate::wire::Kind;
 
 /// Whether what looks like a secret is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub fn show(config: &Config, secrets: Secrets) -> String {
         out.auth(name, one);
     }
     out.policies(policies);
-    out.pipeline(pipeline);
+    out.pipeline("pipeline", pipeline);
     for (name, one) in plugins {
         out.plugin(name, one);
     }
@@ -269,20 +270,11 @@ impl Printer {
         self.line("breaker", breaker);
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline) {
-        let Pipeline {
-            route,
-            select,
-            transform_request,
-            transform_response,
-            transform_list,
-        } = pipeline;
-        self.table("pipeline");
-        self.line("route", list(route));
-        self.line("select", list(select));
-        self.line("transform-request", list(transform_request));
-        self.line("transform-response", list(transform_response));
-        self.line("transform-list", list(transform_list));
+    fn pipeline(&mut self, at: &str, pipeline: &Pipeline) {
+        self.table(at);
+        for (hook, names) in pipeline.iter() {
+            self.line(hook.as_str(), list(names));
+        }
     }
 
     fn plugin(&mut self, name: &str, plugin: &Plugin) {
@@ -346,6 +338,8 @@ impl Printer {
             errors,
             page_size,
             own_tools,
+            exposure,
+            pipeline,
         } = endpoint;
         self.table(&format!("endpoints.{name}"));
         match backends {
@@ -358,5 +352,21 @@ impl Printer {
         self.word("errors", *errors);
         self.line("page-size", page_size);
         self.word("own-tools", *own_tools);
+        let Exposure { allow, deny } = exposure;
+        let some = |patterns: &Patterns| Some(patterns.clone()).filter(|p| !p.is_empty());
+        for (rule, patterns) in [("allow", allow.clone()), ("deny", deny.each_ref().map(some))] {
+            if patterns.iter().any(Option::is_some) {
+                self.table(&format!("endpoints.{name}.{rule}"));
+            }
+            for (kind, patterns) in Kind::ALL.into_iter().zip(patterns) {
+                if let Some(patterns) = patterns {
+                    let texts: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+                    self.line(Exposure::word(kind), list(&texts));
+                }
+            }
+        }
+        if !pipeline.is_empty() {
+            self.pipeline(&format!("endpoints.{name}.pipeline"), pipeline);
+        }
     }
 }

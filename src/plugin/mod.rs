@@ -43,7 +43,7 @@ pub use loaded::Loaded;
 pub use set::{Generation, PipelineError};
 pub use status::PluginStatus;
 
-use crate::config::Pipeline;
+use crate::config::Pipelines;
 
 /// The default components, which are also the golden components of their contract.
 const EMBEDDED: [(&str, &[u8]); 4] = [
@@ -63,9 +63,9 @@ impl Host {
     pub fn generation(
         &self,
         number: u64,
-        pipeline: &Pipeline,
+        pipelines: &Pipelines,
         loaded: BTreeMap<String, Arc<Loaded>>,
     ) -> Result<Arc<Generation>, Vec<PipelineError>> {
-        Generation::new(number, pipeline, loaded).map(Arc::new)
+        Generation::new(number, pipelines, loaded).map(Arc::new)
     }
 }

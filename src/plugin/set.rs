@@ -11,7 +11,7 @@ use super::loaded::Loaded;
 use super::question::{Opinion, Route, Select, TransformRequest, TransformResponse};
 use super::status::PluginStatus;
 use crate::call::Call;
-use crate::config::{OnFault, Pipeline};
+use crate::config::{DEFAULT_ENDPOINT, OnFault, Pipeline, Pipelines};
 use crate::policy::{
     Candidate, FaultKind, Hook, Listing, Policy, PolicyFault, RouteChoice, Selection, TargetView, Verdict,
 };
@@ -21,16 +21,20 @@ use crate::wire::RawJson;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PipelineError {
     /// It names a plugin that is not loaded.
-    #[error("pipeline.{hook} names {plugin}, which is no loaded plugin")]
+    #[error("{pipeline}.{hook} names {plugin}, which is no loaded plugin")]
     Missing {
+        /// The pipeline: `pipeline`, or that of an endpoint.
+        pipeline: String,
         /// The hook.
         hook: Hook,
         /// The plugin.
         plugin: String,
     },
     /// It asks a plugin something that it does not answer.
-    #[error("pipeline.{hook} names {plugin}, which does not export {hook}; it exports {exports}")]
+    #[error("{pipeline}.{hook} names {plugin}, which does not export {hook}; it exports {exports}")]
     NotExported {
+        /// The pipeline: `pipeline`, or that of an endpoint.
+        pipeline: String,
         /// The hook.
         hook: Hook,
         /// The plugin.
@@ -44,46 +48,84 @@ pub enum PipelineError {
 pub struct Generation {
     number: u64,
     loaded: BTreeMap<String, Arc<Loaded>>,
-    route: Vec<Arc<Loaded>>,
-    select: Vec<Arc<Loaded>>,
-    transform_request: Vec<Arc<Loaded>>,
-    transform_response: Vec<Arc<Loaded>>,
-    transform_list: Vec<Arc<Loaded>>,
+    main: Chains,
+    /// Those of endpoints with a pipeline of their own.
+    own: BTreeMap<String, Chains>,
     retired: AtomicBool,
 }
 
+/// The plugins of one pipeline, by hook.
+#[derive(Default)]
+struct Chains([Vec<Arc<Loaded>>; Hook::ALL.len()]);
+
+impl Chains {
+    fn new(
+        name: &str,
+        pipeline: &Pipeline,
+        loaded: &BTreeMap<String, Arc<Loaded>>,
+        misfits: &mut Vec<PipelineError>,
+    ) -> Self {
+        let mut chains = Self::default();
+        for (hook, plugins) in pipeline.iter() {
+            for plugin in plugins {
+                match build_for(name, hook, plugin, loaded) {
+                    Ok(build) => chains.0[hook as usize].push(build),
+                    // Every endpoint without a list of its own has those of `[pipeline]`.
+                    Err(misfit) if misfits.contains(&misfit) => {}
+                    Err(misfit) => misfits.push(misfit),
+                }
+            }
+        }
+        chains
+    }
+
+    fn of(&self, hook: Hook) -> &[Arc<Loaded>] {
+        &self.0[hook as usize]
+    }
+}
+
 impl Generation {
-    /// Strings the plugins of `loaded` together as `pipeline` says. An error is all that does not fit.
+    /// Strings the plugins of `loaded` together as `pipelines` say. An error is all that does not fit.
     pub(super) fn new(
         number: u64,
-        pipeline: &Pipeline,
+        pipelines: &Pipelines,
         loaded: BTreeMap<String, Arc<Loaded>>,
     ) -> Result<Self, Vec<PipelineError>> {
         let mut misfits = Vec::new();
-        let mut chain = |hook: Hook, names: &[String]| -> Vec<Arc<Loaded>> {
-            let builds = names.iter().map(|plugin| build_for(hook, plugin, &loaded));
-            builds
-                .filter_map(|build| build.map_err(|e| misfits.push(e)).ok())
-                .collect()
-        };
-        let route = chain(Hook::Route, &pipeline.route);
-        let select = chain(Hook::Select, &pipeline.select);
-        let transform_request = chain(Hook::TransformRequest, &pipeline.transform_request);
-        let transform_response = chain(Hook::TransformResponse, &pipeline.transform_response);
-        let transform_list = chain(Hook::TransformList, &pipeline.transform_list);
+        let main = Chains::new("pipeline", &pipelines.main, &loaded, &mut misfits);
+        let mut own = BTreeMap::new();
+        for (endpoint, pipeline) in &pipelines.own {
+            let name = if endpoint.is_empty() {
+                DEFAULT_ENDPOINT
+            } else {
+                endpoint
+            };
+            let name = format!("endpoints.{name}.pipeline");
+            own.insert(endpoint.clone(), Chains::new(&name, pipeline, &loaded, &mut misfits));
+        }
         if !misfits.is_empty() {
             return Err(misfits);
         }
         Ok(Self {
             number,
-            route,
-            select,
-            transform_request,
-            transform_response,
-            transform_list,
+            main,
+            own,
             loaded,
             retired: AtomicBool::new(false),
         })
+    }
+
+    /// The chain of an endpoint for one hook. The path of a backend goes by what `/mcp` goes by.
+    fn chain(&self, hook: Hook, endpoint: &str, path_backend: Option<&Arc<str>>) -> &[Arc<Loaded>] {
+        let own = match self.own.is_empty() {
+            true => None,
+            false => self.own.get(if path_backend.is_some() { "" } else { endpoint }),
+        };
+        own.unwrap_or(&self.main).of(hook)
+    }
+
+    fn chain_of(&self, hook: Hook, call: &Call) -> &[Arc<Loaded>] {
+        self.chain(hook, &call.endpoint, call.path_backend.as_ref())
     }
 
     /// Ends the generation although calls still hold it: those meet `on-fault` at `transform-response`.
@@ -109,7 +151,8 @@ impl Generation {
         // `None`: all of them.
         let mut among: Option<Vec<usize>> = None;
         let all = candidates.len();
-        for (position, plugin) in self.route.iter().enumerate() {
+        let chain = self.chain_of(Hook::Route, call);
+        for (position, plugin) in chain.iter().enumerate() {
             let question = Route {
                 call,
                 candidates: &candidates,
@@ -118,7 +161,7 @@ impl Generation {
                 None | Some(Opinion::Next) => {}
                 Some(Opinion::Final(choice)) => return Ok(choice),
                 Some(Opinion::Narrow(kept)) => {
-                    if position + 1 < self.route.len() {
+                    if position + 1 < chain.len() {
                         candidates = kept.iter().filter_map(|k| candidates.get(*k).cloned()).collect();
                     }
                     among = Some(match among {
@@ -132,7 +175,7 @@ impl Generation {
     }
 
     async fn select_chain(&self, call: &Arc<Call>, targets: &Arc<[TargetView]>) -> Result<Selection, PolicyFault> {
-        for plugin in &self.select {
+        for plugin in self.chain_of(Hook::Select, call) {
             match settle(plugin, Hook::Select, plugin.ask(&Select { call, targets }).await)? {
                 None | Some(Selection::Any) => {}
                 Some(decision) => return Ok(decision),
@@ -144,7 +187,7 @@ impl Generation {
     async fn request_chain(&self, call: &Arc<Call>) -> Result<Option<RawJson>, PolicyFault> {
         let mut params = None;
         let mut current = Arc::clone(call);
-        for plugin in &self.transform_request {
+        for plugin in self.chain_of(Hook::TransformRequest, call) {
             let answer = plugin.ask(&TransformRequest { call: &current }).await;
             if let Some(changed) = settle(plugin, Hook::TransformRequest, answer)?.flatten() {
                 current = Arc::new(with_params(call, changed.clone()));
@@ -162,7 +205,7 @@ impl Generation {
     ) -> Result<Option<RawJson>, PolicyFault> {
         let mut result = None;
         let mut current = Arc::new(Body::new(body, is_error));
-        for plugin in &self.transform_response {
+        for plugin in self.chain_of(Hook::TransformResponse, call) {
             let answer = if self.is_retired() {
                 let message = format!("generation {} was retired while the call was running", self.number);
                 Err(Fault::of_others(FaultKind::Retired, message))
@@ -178,7 +221,8 @@ impl Generation {
     }
 
     async fn list_chain(&self, mut listing: Arc<Listing>) -> Result<Arc<Listing>, PolicyFault> {
-        for plugin in &self.transform_list {
+        let (endpoint, path) = (Arc::clone(&listing.endpoint), listing.path_backend.clone());
+        for plugin in self.chain(Hook::TransformList, &endpoint, path.as_ref()) {
             if listing.items.is_empty() {
                 break;
             }
@@ -194,12 +238,18 @@ impl Generation {
 }
 
 /// The build of `plugin`, if it answers what `hook` asks.
-fn build_for(hook: Hook, plugin: &str, loaded: &BTreeMap<String, Arc<Loaded>>) -> Result<Arc<Loaded>, PipelineError> {
-    let plugin = plugin.to_owned();
+fn build_for(
+    pipeline: &str,
+    hook: Hook,
+    plugin: &str,
+    loaded: &BTreeMap<String, Arc<Loaded>>,
+) -> Result<Arc<Loaded>, PipelineError> {
+    let (pipeline, plugin) = (pipeline.to_owned(), plugin.to_owned());
     match loaded.get(&plugin) {
-        None => Err(PipelineError::Missing { hook, plugin }),
+        None => Err(PipelineError::Missing { pipeline, hook, plugin }),
         Some(build) if build.hooks.contains(&hook) => Ok(Arc::clone(build)),
         Some(build) => Err(PipelineError::NotExported {
+            pipeline,
             hook,
             plugin,
             exports: build.hooks.iter().map(|h| h.as_str()).collect::<Vec<_>>().join(", "),
@@ -238,15 +288,12 @@ impl Policy for Generation {
         self.number
     }
 
-    fn has(&self, hook: Hook) -> bool {
-        match hook {
-            Hook::Lifecycle => false,
-            Hook::Route => !self.route.is_empty(),
-            Hook::Select => !self.select.is_empty(),
-            Hook::TransformRequest => !self.transform_request.is_empty(),
-            Hook::TransformResponse => !self.transform_response.is_empty(),
-            Hook::TransformList => !self.transform_list.is_empty(),
-        }
+    fn has(&self, hook: Hook, call: &Call) -> bool {
+        !self.chain_of(hook, call).is_empty()
+    }
+
+    fn has_own(&self, endpoint: &str) -> bool {
+        self.own.contains_key(endpoint)
     }
 
     fn route<'a>(&'a self, call: &'a Arc<Call>, candidates: Arc<[Candidate]>) -> Verdict<'a, RouteChoice> {

@@ -22,11 +22,11 @@ impl Router {
         let call = &incoming.call;
         let subject = call.subject.as_ref();
         let (kind, asked) = (subject.map(|s| s.kind), subject.map(|s| s.key.as_str()));
-        if let Some(why) = kind.and_then(|kind| view.undecided(kind)) {
+        if let Some(why) = view.undecided(kind) {
             return Err(Reason::PolicyFault(why.to_owned()).into());
         }
         let candidates = view.candidates(kind, asked);
-        let among = if policy.has(Hook::Route) {
+        let among = if policy.has(Hook::Route, call) {
             match policy.route(call, Arc::clone(&candidates)).await.map_err(fault)? {
                 RouteChoice::Among(chosen) => chosen,
                 RouteChoice::Redirect { backend, name } => {
@@ -118,7 +118,7 @@ impl Router {
             return Ok(Selected::Hold(Duration::ZERO));
         }
         let mut chosen = None;
-        if policy.has(Hook::Select) {
+        if policy.has(Hook::Select, &incoming.call) {
             let views = live
                 .iter()
                 .map(|(target, live)| to.backend.view(target, live))

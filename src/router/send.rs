@@ -56,7 +56,7 @@ impl Router {
                 false => Err(Reason::MethodNotFound(call.method.to_string()).into()),
             };
         }
-        let edited = match policy.has(Hook::TransformRequest) {
+        let edited = match policy.has(Hook::TransformRequest, call) {
             true => policy
                 .transform_request(call)
                 .await
@@ -142,7 +142,7 @@ impl Router {
         call: &Arc<Call>,
         body: Result<RawJson, RawJson>,
     ) -> Result<Result<RawJson, RawJson>, CallError> {
-        if !policy.has(Hook::TransformResponse) {
+        if !policy.has(Hook::TransformResponse, call) {
             return Ok(body);
         }
         let (raw, is_error) = match &body {

@@ -34,7 +34,7 @@ impl Agents {
         };
         self.settled(endpoint, &[kind]).await;
         let view = endpoint.fresh_view().await;
-        if let Some(why) = view.undecided(kind) {
+        if let Some(why) = view.undecided(Some(kind)) {
             return Err(CallError::from(Reason::PolicyFault(why.to_owned())).to_wire());
         }
         let page = view.page(kind, from, view.settings.page_size);

@@ -14,6 +14,7 @@
 mod bounds;
 mod bytes;
 mod deaths;
+mod doors;
 mod fake;
 mod hostile;
 mod many;

@@ -133,12 +133,9 @@ async fn a_guest_sees_all_of_a_call() {
 async fn a_pipeline_that_asks_what_nobody_answers_is_refused() {
     let host = host();
     let loaded = host.load("r", &embedded("least-busy", json!({}))).await.unwrap();
-    let pipeline = |plugin: &str| Pipeline {
-        route: vec![plugin.to_owned()],
-        ..Pipeline::default()
-    };
+    let pipeline = |plugin: &str| Pipeline::from([(Hook::Route, vec![plugin.to_owned()])]);
     let errors = host
-        .generation(1, &pipeline("r"), [("r".to_owned(), loaded)].into())
+        .generation(1, &pipeline("r").into(), [("r".to_owned(), loaded)].into())
         .err()
         .unwrap();
     assert!(matches!(
@@ -149,11 +146,9 @@ async fn a_pipeline_that_asks_what_nobody_answers_is_refused() {
         errors[0].to_string().contains("exports lifecycle, select"),
         "{errors:?}"
     );
-    let all = Pipeline {
-        select: vec!["y".to_owned()],
-        ..pipeline("x")
-    };
-    let errors = host.generation(1, &all, [].into()).err().unwrap();
+    let mut all = pipeline("x");
+    all.set(Hook::Select, vec!["y".to_owned()]);
+    let errors = host.generation(1, &all.into(), [].into()).err().unwrap();
     assert!(matches!(
         errors[..],
         [
@@ -166,7 +161,10 @@ async fn a_pipeline_that_asks_what_nobody_answers_is_refused() {
 #[tokio::test]
 async fn a_hook_that_nobody_has_is_not_there() {
     let generation = alone(embedded("least-busy", json!({}))).await;
-    let having: Vec<Hook> = Hook::ALL.into_iter().filter(|h| generation.has(*h)).collect();
+    let having: Vec<Hook> = Hook::ALL
+        .into_iter()
+        .filter(|h| generation.has(*h, &call("{}")))
+        .collect();
     assert_eq!(having, [Hook::Select]);
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pointsman::config::{Pipeline, Plugin};
 use pointsman::plugin::{Compiler, Generation, Host};
-use pointsman::policy::{Policy, RouteChoice};
+use pointsman::policy::{Hook, Policy, RouteChoice};
 use serde_json::json;
 
 use super::support::*;
@@ -22,11 +22,8 @@ async fn tag(generation: &Arc<Generation>) -> String {
 
 async fn load(host: &Host, number: u64, plugin: &Plugin) -> Arc<Generation> {
     let loaded = host.load("p", plugin).await.unwrap();
-    let pipeline = Pipeline {
-        route: vec!["p".into()],
-        ..Pipeline::default()
-    };
-    host.generation(number, &pipeline, BTreeMap::from([("p".into(), loaded)]))
+    let pipeline = Pipeline::from([(Hook::Route, vec!["p".into()])]);
+    host.generation(number, &pipeline.into(), BTreeMap::from([("p".into(), loaded)]))
         .unwrap()
 }
 

@@ -89,7 +89,7 @@ pub async fn generation(host: &Host, plugins: &[(&str, Plugin)]) -> Result<Arc<G
         loaded.insert((*name).to_owned(), host.load(name, plugin).await?);
     }
     let names: Vec<&str> = plugins.iter().map(|(name, _)| *name).collect();
-    Ok(host.generation(1, &everywhere(&names, &loaded), loaded).unwrap())
+    Ok(host.generation(1, &everywhere(&names, &loaded).into(), loaded).unwrap())
 }
 
 /// The pipeline that asks each plugin for every hook it has.
@@ -99,13 +99,7 @@ pub fn everywhere(names: &[&str], loaded: &BTreeMap<String, Arc<Loaded>>) -> Pip
         let with = names.iter().filter(|n| loaded[**n].hooks().contains(&hook));
         with.map(|n| (*n).to_owned()).collect()
     };
-    Pipeline {
-        route: having(Hook::Route),
-        select: having(Hook::Select),
-        transform_request: having(Hook::TransformRequest),
-        transform_response: having(Hook::TransformResponse),
-        transform_list: having(Hook::TransformList),
-    }
+    Hook::CHAINS.map(|hook| (hook, having(hook))).into()
 }
 
 /// One plugin, alone.

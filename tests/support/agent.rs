@@ -107,17 +107,26 @@ impl Agent {
         Agent::legacy_able(address, version, json!({})).await
     }
 
+    /// A legacy agent at another path.
+    pub async fn legacy_at(address: &str, path: &str) -> Agent {
+        Agent::open(address, path, "2025-11-25", json!({})).await
+    }
+
     /// The same for one that can do this.
     pub async fn legacy_able(address: &str, version: &str, capabilities: Value) -> Agent {
+        Agent::open(address, "/mcp", version, capabilities).await
+    }
+
+    async fn open(address: &str, path: &str, version: &str, capabilities: Value) -> Agent {
         let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
             "protocolVersion": version, "capabilities": capabilities, "clientInfo": { "name": "test", "version": "1" } } });
         let mut http = Http::connect(address).await;
-        http.send("POST", "/mcp", &[ACCEPT], &initialize.to_string()).await;
+        http.send("POST", path, &[ACCEPT], &initialize.to_string()).await;
         in_time("initialize", http.head()).await.unwrap();
         assert_eq!(http.status, 200, "initialize is answered");
         let session = http.header("mcp-session-id").expect("a session").to_owned();
         http.body().await.unwrap();
-        let agent = Agent::at(address, "/mcp", Some(session), capabilities);
+        let agent = Agent::at(address, path, Some(session), capabilities);
         agent.keep(http);
         agent.notify("notifications/initialized", json!({})).await;
         agent

@@ -189,3 +189,26 @@ fn broken_syntax_is_told_and_nothing_else() {
 fn columns_are_counted_in_characters() {
     assert_snapshot!(problems("[backends.a]\ncommand = \"x\"\nargs = [\"é🚂\", 1]\n"), @"pointsman.toml:3:15: item 2 of `args` must be a string, not a whole number");
 }
+
+#[test]
+fn what_an_endpoint_has_and_asks_is_checked() {
+    assert_snapshot!(problems(r#"
+[backends.a]
+command = "x"
+[endpoints.one]
+allow = { tools = ["read_*", ""], tool = ["x"] }
+deny = { resource-templates = "all" }
+[endpoints.one.pipeline]
+route = ["gone"]
+rout = []
+[endpoints.default.pipeline]
+transform-response = ["redact"]
+"#), @r#"
+    pointsman.toml:5:30: item 2 of `tools` is empty
+    pointsman.toml:5:35: unknown key `tool` in [endpoints.one.allow]; did you mean `tools`?
+    pointsman.toml:6:31: `resource-templates` must be a list, not a string
+    pointsman.toml:8:10: there is no plugin `gone` for `route` in [endpoints.one.pipeline]; known: `default-names`, `default-route`, `least-busy`
+    pointsman.toml:9:1: unknown key `rout` in [endpoints.one.pipeline]; did you mean `route`?
+    pointsman.toml:11:23: there is no plugin `redact` for `transform-response` in [endpoints.default.pipeline]; it is built in: add [plugins.redact] with embedded = "redact"
+    "#);
+}

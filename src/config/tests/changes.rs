@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::{Changes, Config, EraChoice, diff};
 use super::toml;
+use crate::policy::Hook;
 
 const BASE: &str = r#"
 [backends.a]
@@ -101,7 +102,11 @@ fn every_change_is_sorted_by_what_it_takes() {
             |c| c.plugins.get_mut("least-busy").unwrap().reuse = 1,
             |e| e.plugins_changed = vec!["least-busy".into()],
         ),
-        ("pipeline", |c| c.pipeline.select.clear(), |e| e.pipeline_changed = true),
+        (
+            "pipeline",
+            |c| c.pipeline.set(Hook::Select, Vec::new()),
+            |e| e.pipeline_changed = true,
+        ),
         ("policies", |c| c.policies.breaker = 1, |e| e.policies_changed = true),
         ("sessions", |c| c.sessions.capacity = 1, |e| e.sessions_changed = true),
         ("listen", |c| c.listen.address.set_port(1), |e| e.listen_changed = true),

@@ -6,6 +6,7 @@ use insta::assert_snapshot;
 
 use super::super::{Place, Remote, Transport};
 use super::{client, client_problems};
+use crate::policy::Hook;
 
 #[test]
 fn a_file_of_claude_desktop_or_cursor_gives_its_backends() {
@@ -31,7 +32,7 @@ fn a_file_of_claude_desktop_or_cursor_gives_its_backends() {
     let local = &config.backends["local"];
     assert_eq!(local.command, "/etc/p/bin/server");
     assert_eq!(local.cwd, Some(PathBuf::from("/home/me/src")));
-    assert_eq!(config.pipeline.route, ["default-route"]);
+    assert_eq!(config.pipeline.of(Hook::Route), ["default-route"]);
     assert_eq!(config.plugins.len(), 3);
     assert_eq!(loaded.files, [PathBuf::from("/etc/p/mcp.json")]);
 }

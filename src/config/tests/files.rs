@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 
 use super::super::{Backend, Config, Source, embedded, load, load_mcp_servers, parse};
 use super::{toml, with_files};
+use crate::policy::Hook;
 
 const MAIN: &str = r#"
 include = ["clients.json", "more/servers.toml"]
@@ -81,8 +82,8 @@ fn the_default_policies_are_there_until_they_are_switched_off() {
         let plugins = config.plugins.keys().cloned().collect::<Vec<_>>().join(" ");
         (
             plugins,
-            config.pipeline.route.join(" "),
-            config.pipeline.select.join(" "),
+            config.pipeline.of(Hook::Route).join(" "),
+            config.pipeline.of(Hook::Select).join(" "),
         )
     };
     let expected = |plugins: &str, route: &str, select: &str| (plugins.to_owned(), route.to_owned(), select.to_owned());

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use super::super::values::Word;
 use super::super::*;
 use super::{toml, with_files};
+use crate::policy::Hook;
+use crate::wire::Kind;
 
 /// Draws every setting from a row of numbers: proptest shrinks the row, and the settings with it.
 struct Dice(std::vec::IntoIter<u32>);
@@ -67,6 +69,14 @@ impl Dice {
                     .collect(),
             ),
         }
+    }
+    fn some(&mut self, of: &[String]) -> Vec<String> {
+        of.iter().filter(|_| self.flag()).cloned().collect()
+    }
+    fn patterns(&mut self) -> Patterns {
+        (0..self.below(3))
+            .map(|n| wildmatch::WildMatch::new(&format!("{}é\"*{n}?", self.text())))
+            .collect()
     }
     fn env(&mut self) -> BTreeMap<String, String> {
         (0..self.below(3)).map(|n| (format!("K é\"{n}"), self.text())).collect()
@@ -239,6 +249,8 @@ impl Dice {
     fn config(&mut self) -> Config {
         let backends: BTreeMap<_, _> = (0..self.below(4)).map(|n| (format!("b-{n}"), self.backend())).collect();
         let names: Vec<String> = backends.keys().cloned().collect();
+        let plugins: BTreeMap<_, _> = (0..self.below(3)).map(|n| (format!("p_{n}"), self.plugin())).collect();
+        let asked: Vec<String> = plugins.keys().cloned().collect();
         let endpoint = |dice: &mut Self| Endpoint {
             backends: (!names.is_empty() && dice.flag()).then(|| names.clone()),
             auth: dice.flag().then(|| "people".to_owned()),
@@ -247,9 +259,15 @@ impl Dice {
             errors: dice.word(),
             page_size: dice.count(),
             own_tools: dice.word(),
+            exposure: Exposure {
+                allow: Kind::ALL.map(|_| dice.flag().then(|| dice.patterns())),
+                deny: Kind::ALL.map(|_| dice.patterns()),
+            },
+            pipeline: match dice.flag() {
+                true => Pipeline::from([(Hook::Select, dice.some(&asked))]),
+                false => Pipeline::default(),
+            },
         };
-        let plugins: BTreeMap<_, _> = (0..self.below(3)).map(|n| (format!("p_{n}"), self.plugin())).collect();
-        let asked: Vec<String> = plugins.keys().cloned().collect();
         Config {
             listen: Listen {
                 address: ([127, 0, 0, self.below(255) as u8], self.below(65_536) as u16).into(),
@@ -295,13 +313,8 @@ impl Dice {
             endpoints: (0..self.below(3)).map(|n| (format!("e{n}"), endpoint(self))).collect(),
             backends,
             plugins,
-            pipeline: Pipeline {
-                route: asked.clone(),
-                select: Vec::new(),
-                transform_request: Vec::new(),
-                transform_response: asked,
-                transform_list: Vec::new(),
-            },
+            // One that says nothing of a hook has its default.
+            pipeline: Hook::CHAINS.map(|hook| (hook, self.some(&asked))).into(),
             policies: Policies {
                 cache: self.flag().then(|| self.path()),
                 generations: self.count(),
