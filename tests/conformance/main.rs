@@ -15,6 +15,7 @@ mod support;
 
 mod client;
 mod polling;
+mod scenarios;
 mod suite;
 mod ways;
 
