@@ -96,7 +96,7 @@ pub struct Listen {
     pub header_timeout: Duration,
     /// Time for a complete request body.
     pub body_timeout: Duration,
-    /// How long an answer is awaited before the response turns into an event stream.
+    /// How long an answer is awaited before the response turns into an event stream; zero: it is one in any case.
     pub stream_after: Duration,
     /// Distance of the comments that keep a quiet event stream open.
     pub keep_alive: Duration,

@@ -1,4 +1,5 @@
-//! How an answer goes back to a modern agent: as JSON while it comes soon and alone, else as an event stream.
+//! How an answer goes back to a modern agent: as JSON while it comes soon and alone, else as an event stream. Where "soon"
+//! is no time at all, everything but an error with a status of its own goes on one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -60,17 +61,21 @@ pub(super) fn reply(mut call: Response, mut notes: Option<Notes>, streams: bool,
         // The response is polled first: once it is ready, all its notifications are in the channel.
         let (first, last) = tokio::select! {
             biased;
-            body = &mut call => match notes.as_mut().and_then(Notes::try_recv) {
-                None => return body.into(),
-                Some(note) => (note, Some(sse::event(&body.text))),
+            body = &mut call => {
+                let note = notes.as_mut().and_then(Notes::try_recv);
+                // An error with a status of its own keeps it, where nothing has been said yet.
+                if note.is_none() && !(stream_after.is_zero() && body.status == StatusCode::OK) {
+                    return body.into();
+                }
+                (note, Some(sse::event(&body.text)))
             },
-            note = next(&mut notes) => (note, None),
-            () = tokio::time::sleep(stream_after) => (sse::comment("working"), None),
+            note = next(&mut notes) => (Some(note), None),
+            () = tokio::time::sleep(stream_after) => (Some(sse::comment("working")), None),
         };
         let mut keep_alive = interval_at(Instant::now() + keep_alive, keep_alive);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let events = CallEvents {
-            first: Some(first),
+            first,
             call: last.is_none().then_some(call),
             last,
             notes,
@@ -321,5 +326,35 @@ mod tests {
         let (_sender, receiver) = notes::channel(4);
         let reply = reply(quiet, Some(receiver), true, &listen).await;
         assert!(matches!(reply, HttpReply::Json { body, .. } if body == "{}"));
+    }
+
+    #[tokio::test]
+    async fn with_no_time_at_all_every_answer_comes_on_a_stream_but_statuses_stay() {
+        let listen = config::Listen {
+            stream_after: Duration::ZERO,
+            ..config::Listen::default()
+        };
+        let answered = |status, streams| {
+            let text = "{}".to_owned();
+            reply(
+                Box::pin(std::future::ready(Body { text, status })),
+                None,
+                streams,
+                &listen,
+            )
+        };
+        let HttpReply::Stream { events, .. } = answered(StatusCode::OK, true).await else {
+            panic!("no stream")
+        };
+        let all: Vec<Bytes> = events.collect().await;
+        assert_eq!(all.concat(), sse::event("{}"));
+
+        for (status, streams) in [(StatusCode::NOT_FOUND, true), (StatusCode::OK, false)] {
+            let reply = answered(status, streams).await;
+            assert!(
+                matches!(reply, HttpReply::Json { status: s, .. } if s == status),
+                "{status}"
+            );
+        }
     }
 }

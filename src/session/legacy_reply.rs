@@ -1,5 +1,5 @@
 //! How the answer of a legacy agent's request goes back: as JSON while it comes soon and alone, else on an event stream
-//! that outlives its connection.
+//! that outlives its connection. Where "soon" is no time at all, every answer goes on one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -74,6 +74,7 @@ pub(super) fn reply(
             biased;
             body = &mut call => match &told {
                 Some(told) if told.has_more() => Some(body),
+                _ if stream_after.is_zero() => Some(body),
                 _ => return body.into(),
             },
             () = more(told.as_ref()) => None,

@@ -1,6 +1,6 @@
 // The client that the conformance suite judges: a router with the suite's server behind it, driven by the TypeScript
 // SDK, version 2. The suite sees what the router sends. It gives the server's URL as the last argument, and the
-// environment: MCP_CONFORMANCE_PROTOCOL_VERSION, MCP_CONFORMANCE_CONTEXT. POINTSMAN_PROGRAM is the router.
+// environment: MCP_CONFORMANCE_SCENARIO, _PROTOCOL_VERSION, _CONTEXT. POINTSMAN_PROGRAM is the router.
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,8 +12,31 @@ const DEADLINE = 25_000;
 const MODERN = '2026-07-28';
 
 const { POINTSMAN_PROGRAM: program, MCP_CONFORMANCE_PROTOCOL_VERSION: version } = process.env;
+const scenario = process.env.MCP_CONFORMANCE_SCENARIO ?? '';
 const context = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? '{}');
 const url = process.argv.at(-1);
+
+/** Where the server says what it is: as it says itself, or where that usually stands. */
+async function resourceMetadata() {
+  const { headers } = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' });
+  const named = /resource_metadata="([^"]+)"/.exec(headers.get('www-authenticate'))?.[1];
+  const usual = ['/.well-known/oauth-protected-resource/mcp', '/.well-known/oauth-protected-resource'];
+  for (const place of named ? [named] : usual) {
+    const response = await fetch(new URL(place, url));
+    if (response.ok) return response.json();
+  }
+  throw new Error('the server does not say what it is');
+}
+
+/** What an operator writes down: which authorization server the server has, and who the router is there. */
+async function credentials() {
+  const { resource, authorization_servers: servers } = await resourceMetadata();
+  const { issuer = servers[0], client_id = 'pointsman', client_secret = 'a secret' } = context;
+  const keys = { issuer, resource, 'client-id': client_id, 'client-secret': client_secret };
+  if (scenario.endsWith('-post')) keys['client-auth'] = 'post';
+  const lines = Object.entries(keys).map(([key, text]) => `${key} = ${JSON.stringify(text)}\n`);
+  return `[backends.suite.oauth]\n${lines.join('')}`;
+}
 
 const folder = await mkdtemp(join(tmpdir(), 'pointsman-conformance-'));
 const config = join(folder, 'pointsman.toml');
@@ -26,7 +49,7 @@ admin-socket = ${JSON.stringify(join(folder, 'admin.sock'))}
 [backends.suite]
 url = ${JSON.stringify(url)}
 server-requests = "serialize"
-`,
+${scenario.startsWith('auth/') ? await credentials() : ''}`,
 );
 const router = spawn(program, ['run', '--config', config], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
 const ended = new Promise((done) => router.once('exit', done));
@@ -74,7 +97,10 @@ function args(schema) {
 /** Lists and uses everything that the server has. */
 async function useAll(client) {
   const { tools } = await client.listTools();
-  const calls = context.toolCalls ?? tools.map(({ name, inputSchema }) => ({ name, arguments: args(inputSchema) }));
+  // One tool of the suite wants to be told the schema of another, as it came here.
+  const told = { schema: tools.find(({ name }) => name === 'json_schema_2020_12_tool')?.inputSchema };
+  const given = ({ name, inputSchema }) => (name === 'json_schema_echo' ? told : args(inputSchema));
+  const calls = context.toolCalls ?? tools.map((tool) => ({ name: tool.name, arguments: given(tool) }));
   for (const call of calls) await attempt(call.name, client.callTool(call));
   const can = client.getServerCapabilities() ?? {};
   if (can.resources) {

@@ -13,6 +13,9 @@ use crate::support::fixture::{node, tool};
 /// Far above the 12 s that a run takes: a broken one waits for its own deadlines, one after the other.
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// What a check must not say.
+const FAILED: [&str; 2] = ["FAILURE", "WARNING"];
+
 /// A check as it must be the same in every run: id, name, status.
 pub type Check = (String, String, String);
 
@@ -65,11 +68,33 @@ async fn at(url: &str, which: &[&str]) -> Report {
 
 /// The scenarios that a revision requires of `whom`: `Server` or `Client`.
 pub async fn required(revision: &str, whom: &str) -> BTreeSet<String> {
-    let said = run(&["list", "--requirements", revision]).await;
+    listed(&run(&["list", "--requirements", revision]).await, whom)
+}
+
+/// All scenarios that there are for them.
+pub async fn all(whom: &str) -> BTreeSet<String> {
+    listed(&run(&["list"]).await, whom)
+}
+
+/// The list of the scenarios for `whom`, each on a line of its own: `- NAME`, and what versions it belongs to.
+fn listed(said: &str, whom: &str) -> BTreeSet<String> {
     let (_, list) = said
         .split_once(&format!("{whom} scenarios"))
         .unwrap_or_else(|| panic!("the suite lists nothing for {whom}:\n{said}"));
-    let names = list.lines().skip(1).map_while(|line| line.trim().strip_prefix("- "));
+    let names = list
+        .lines()
+        .skip(1)
+        .map_while(|line| line.trim().strip_prefix("- ")?.split(' ').next());
+    names.map(str::to_owned).collect()
+}
+
+/// The scenarios that a revision names without requiring them, of `whom`: `server` or `client`.
+pub async fn noted(revision: &str, whom: &str) -> BTreeSet<String> {
+    let said = run(&["list", "--requirements", revision]).await;
+    let mark = format!(" [{whom}]");
+    let names = said
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- ")?.strip_suffix(&mark));
     names.map(str::to_owned).collect()
 }
 
@@ -81,32 +106,39 @@ impl Report {
             let entry = entry.expect("an entry");
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(scenario) = without_time(&name) else {
+                // `auth/SCENARIO`: a folder in a folder.
+                if entry.path().is_dir() {
+                    let inner = Report::read(&entry.path(), "").0;
+                    report.0.extend(
+                        inner
+                            .into_iter()
+                            .map(|(scenario, checks)| (format!("{name}/{scenario}"), checks)),
+                    );
+                }
                 continue;
             };
             let scenario = scenario.strip_prefix(prefix).unwrap_or(scenario).to_owned();
-            let text = std::fs::read_to_string(entry.path().join("checks.json")).expect("each scenario has checks");
-            let checks: Vec<Value> = serde_json::from_str(&text).expect("checks are JSON");
-            let part = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
-            let checks = checks
-                .iter()
-                .map(|c| (part(c, "id"), part(c, "name"), part(c, "status")));
-            report.0.insert(scenario, checks.collect());
+            report.0.insert(scenario, checks(&entry.path().join("checks.json")));
         }
         report
     }
 
     /// Whether a scenario ran, and nothing in it failed.
     pub fn passes(&self, scenario: &str) -> bool {
-        let fine = |(_, _, status): &Check| !["FAILURE", "WARNING"].contains(&status.as_str());
-        self.0
-            .get(scenario)
-            .is_some_and(|checks| !checks.is_empty() && checks.iter().all(fine))
+        self.0.get(scenario).is_some_and(|checks| !checks.is_empty()) && self.failed(scenario).is_empty()
     }
 
-    /// Whether it passes, and something was seen that is as it must be.
-    pub fn succeeds(&self, scenario: &str) -> bool {
-        let success = |checks: &Vec<Check>| checks.iter().any(|(_, _, status)| status == "SUCCESS");
-        self.passes(scenario) && self.0.get(scenario).is_some_and(success)
+    /// The checks of a scenario that failed.
+    pub fn failed(&self, scenario: &str) -> BTreeSet<&str> {
+        let checks = self.0.get(scenario).into_iter().flatten();
+        let failed = checks.filter(|(_, _, status)| FAILED.contains(&status.as_str()));
+        failed.map(|(id, ..)| id.as_str()).collect()
+    }
+
+    /// Whether something was seen in it that is as it must be.
+    pub fn succeeded(&self, scenario: &str) -> bool {
+        let checks = self.0.get(scenario);
+        checks.is_some_and(|checks| checks.iter().any(|(_, _, status)| status == "SUCCESS"))
     }
 
     /// The scenarios that are not the same in both, each with the checks that differ in words.
@@ -132,6 +164,20 @@ impl Report {
         }
         different
     }
+}
+
+/// What one scenario's file says.
+fn checks(file: &Path) -> Vec<Check> {
+    let text = std::fs::read_to_string(file).expect("each scenario has checks");
+    let checks: Vec<Value> = serde_json::from_str(&text).expect("checks are JSON");
+    let part = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    let checks = checks
+        .iter()
+        .map(|c| (part(c, "id"), part(c, "name"), part(c, "status")));
+    let mut checks: Vec<Check> = checks.collect();
+    // No checks but a log: how often a client came back, and was told again where it is.
+    checks.dedup_by(|one, before| one == before && one.0 == "incoming-sse-event");
+    checks
 }
 
 /// `tools-list-2026-11-20T15-57-42-487Z` without the time.

@@ -1,4 +1,4 @@
-//! The ways in which the fixture stands behind the router, and what is not equal by choice.
+//! The ways in which the fixture stands behind the router.
 
 use serde_json::json;
 
@@ -41,20 +41,6 @@ pub const HTTP: Way = Way {
     place: Place::Http,
     keys: "server-requests = \"serialize\"",
 };
-
-/// Differences that stay, and why: revision, scenario, reason.
-pub const BY_CHOICE: &[(&str, &str, &str)] = &[
-    (
-        "2025-11-25",
-        "server-sse-multiple-streams",
-        "the router answers with JSON while the answer comes soon, which the suite notes as INFO",
-    ),
-    (
-        "2025-11-25",
-        "server-sse-polling",
-        "the router answers with JSON while the answer comes soon; where streams are closed, tests/conformance/polling.rs",
-    ),
-];
 
 impl Way {
     /// The router's configuration, and the fixture that it dials if there is one.

@@ -58,6 +58,39 @@ async fn an_answer_that_comes_soon_and_alone_is_json() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_no_time_at_all_every_answer_comes_on_a_stream() {
+    let listen = config::Listen {
+        stream_after: Duration::ZERO,
+        ..config::Listen::default()
+    };
+    let quiet = || Box::pin(std::future::ready("{}".to_owned().into()));
+    for told in [false, true] {
+        for (version, first) in [
+            (Version::V20251125, "id: 1.1.0\nretry: 1000\ndata: \n\n"),
+            (Version::V20250618, ""),
+        ] {
+            let session = session(version);
+            let told = told.then(|| session.streams.open().read(Start::Unread));
+            let events = events(reply(quiet(), told, &session, HERE, &listen)).await;
+            let rest = "id: 1.1.1\nevent: message\ndata: {}\n\n";
+            assert_eq!(text(events).await, format!("{first}{rest}"));
+        }
+    }
+    // Nor does it wait for one that takes its time: the stream is there at once.
+    let quick = session(Version::V20251125);
+    let (answer, response) = later();
+    let begin = tokio::time::Instant::now();
+    let events = events(reply(response, None, &quick, HERE, &listen)).await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    answer.send("{}").unwrap();
+    assert!(text(events).await.ends_with("data: {}\n\n"));
+    // Who reads no streams gets none.
+    let deaf = Reading { streams: false, ..HERE };
+    let reply = reply(quiet(), None, &quick, deaf, &listen).await;
+    assert!(matches!(reply, HttpReply::Json { body, .. } if body == "{}"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_said_in_the_moment_of_the_answer_goes_before_it() {
     let listen = config::Listen::default();
     for (version, first) in [
