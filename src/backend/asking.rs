@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::actor::{Actor, MAX_BACKLOG};
+use super::belongings::Thing;
 use super::target::{Ask, Sink};
 use crate::config::ServerRequests;
 use crate::wire::message::{write_request, write_response};
@@ -123,6 +124,10 @@ impl Actor {
         let meta = request.params.and_then(|p| Object::parse(p).ok());
         let meta = meta.as_ref().and_then(|p| Object::parse(p.get("_meta")?).ok());
         let token = meta.and_then(|m| m.get(method::META_PROGRESS).map(str::to_owned));
+        let params = params.map(|p| self.shared.belongings.for_agent(self.replica, p));
+        if request.method == method::ELICIT {
+            self.note_elicitation(params.as_ref(), &*sink);
+        }
         let (reply, answer) = oneshot::channel();
         let (progress_sender, progress) = mpsc::channel(PROGRESS);
         self.asking.asked.push_back(Asked {
@@ -141,9 +146,20 @@ impl Actor {
         });
     }
 
-    /// Whom a request is for. A cancelled call may still ask, so that one call in flight beside it is not known to be
+    /// What a user does elsewhere may end after the call that asked for it.
+    fn note_elicitation(&self, params: Option<&RawJson>, sink: &dyn Sink) {
+        let params = params.and_then(|p| Object::parse(p.as_str()).ok()).unwrap_or_default();
+        if let Some(id) = params.get_str(method::ELICITATION_ID)
+            && let Some(later) = sink.later()
+        {
+            let belongings = &self.shared.belongings;
+            belongings.add(self.replica, Thing::Elicitation, &id, &id, later);
+        }
+    }
+
+    /// Whom a request is for, or a notification. A cancelled call may still ask, so that one call in flight beside it is not known to be
     /// the one.
-    fn owner_of_request(&mut self, call: Option<u64>) -> Option<(Option<u64>, Arc<dyn Sink>)> {
+    pub(super) fn owner_of_request(&mut self, call: Option<u64>) -> Option<(Option<u64>, Arc<dyn Sink>)> {
         if let Some(call) = call {
             let sink = self.pending.get_mut(call)?.sink.clone()?;
             return Some((Some(call), sink));
@@ -165,7 +181,10 @@ impl Actor {
     /// What an agent said to a request of the target.
     pub(super) fn on_back(&mut self, back: Back) {
         match back {
-            Back::Answer(id, Ok(result)) => self.answer(&id, Ok(result.as_str())),
+            Back::Answer(id, Ok(result)) => {
+                let result = self.shared.belongings.for_target(self.replica, result);
+                self.answer(&id, Ok(result.as_str()));
+            }
             Back::Answer(id, Err(error)) => self.answer(&id, Err(error.as_str())),
             Back::Progress(token, params) => {
                 let Ok(mut params) = Object::parse(params.as_str()) else {

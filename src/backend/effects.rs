@@ -165,6 +165,7 @@ impl Actor {
         self.shake = None;
         self.listing.clear();
         self.asking.clear();
+        self.shared.belongings.forget(self.replica);
         self.facts = None;
         self.probe_due = None;
         self.closed = None;

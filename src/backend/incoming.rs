@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::actor::Actor;
+use super::belongings::Thing;
 use super::target::Settled;
 use crate::wire::message::{failed_answer_id, text, write_request};
 use crate::wire::{Era, Message, Notification, Object, ParseError, RawJson, RequestId, Response, method};
@@ -114,7 +115,8 @@ impl Actor {
                 if let Some(entry) = token.and_then(|t| self.pending.get_mut(t))
                     && let Some(sink) = &entry.sink
                 {
-                    sink.progress(RawJson::slice_of(line, params));
+                    let params = RawJson::slice_of(line, params);
+                    sink.progress(self.shared.belongings.for_agent(self.replica, params));
                 }
             }
             (method::MESSAGE, Some(params)) => self.on_log(line, params),
@@ -127,9 +129,26 @@ impl Actor {
             (other, params) => {
                 let params = params.map(|p| RawJson::slice_of(line, p));
                 if !self.on_announcement(other, params.as_ref()) {
-                    debug!(backend = %self.shared.name, "{other} is not relayed");
+                    self.relay(other, params);
                 }
             }
+        }
+    }
+
+    /// A notification that the router has no part in: it is for the agent whose it is, where that is known.
+    fn relay(&mut self, name: &str, params: Option<RawJson>) {
+        if self.shared.belongings.tell(self.replica, name, params.as_ref()) {
+            return;
+        }
+        let call = self.connection.as_ref().and_then(|c| c.owner());
+        // Of a thing that is nobody's the call that runs just now need not be the cause.
+        let of_another = Thing::is_told_by(name) && call.is_none() && self.shared.owner.is_none();
+        match self.owner_of_request(call) {
+            Some((_, sink)) if !of_another && !method::is_of_clients(name) => {
+                let params = params.map(|p| self.shared.belongings.for_agent(self.replica, p));
+                sink.note(name, params.as_ref());
+            }
+            _ => debug!(backend = %self.shared.name, "{name} is not relayed"),
         }
     }
 
@@ -146,7 +165,10 @@ impl Actor {
             },
         };
         match owner {
-            Some(sink) => sink.log(rank, RawJson::slice_of(line, params)),
+            Some(sink) => {
+                let params = RawJson::slice_of(line, params);
+                sink.log(rank, self.shared.belongings.for_agent(self.replica, params));
+            }
             None => {
                 let shown: String = object.get("data").unwrap_or_default().chars().take(500).collect();
                 tracing::info!(target: "pointsman::backend", backend = %self.shared.name, level = level.as_deref().unwrap_or("info"), "{shown}");

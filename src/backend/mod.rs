@@ -5,6 +5,7 @@
 
 mod actor;
 mod asking;
+mod belongings;
 mod connection;
 mod effects;
 pub mod face;
@@ -49,6 +50,7 @@ use crate::process::{Spawner, StderrRing};
 use crate::wire::Kind;
 
 pub use self::asking::refusal;
+pub use self::belongings::Thing;
 pub use self::face::{Face, Owner};
 pub use self::gate::{Entry, Held, Permit};
 pub use self::handshake::Introduced;
@@ -163,6 +165,12 @@ impl Backend {
     /// The same without following it.
     pub fn known(&self, kind: Kind) -> Known {
         self.shared.lists.of(kind).borrow().clone()
+    }
+
+    /// What a target knows as `id` belongs to the agent behind `sink`, who calls it `name`: what the target says of it
+    /// outside of calls goes there.
+    pub fn belongs(&self, replica: u32, thing: Thing, id: &str, name: &str, sink: Arc<dyn Sink>) {
+        self.shared.belongings.add(replica, thing, id, name, sink);
     }
 
     /// What the last incarnation said of itself; `None` before the first.

@@ -134,6 +134,10 @@ mod tests {
         fn progress(&self, _: RawJson) {}
         fn log(&self, _: u8, _: RawJson) {}
         fn ask(&self, _: Ask) {}
+        fn note(&self, _: &str, _: Option<&RawJson>) {}
+        fn later(&self) -> Option<Arc<dyn Sink>> {
+            None
+        }
     }
 
     fn entry(id: u64, agent: AgentKey) -> Entry {

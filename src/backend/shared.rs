@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::belongings::Belongings;
 use super::face::{Face, Owner};
 use super::gate::Gate;
 use super::handshake::Introduced;
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     conditions: Mutex<Conditions>,
     pub(super) lists: Lists,
     pub(super) subscriptions: Subscriptions,
+    pub(super) belongings: Belongings,
     introduced: Mutex<Option<Arc<Introduced>>>,
     changed: watch::Sender<u64>,
 }
@@ -76,6 +78,7 @@ impl Shared {
             conditions,
             lists: Lists::default(),
             subscriptions: Subscriptions::default(),
+            belongings: Belongings::default(),
             introduced: Mutex::default(),
             changed: watch::Sender::new(0),
         }

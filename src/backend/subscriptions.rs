@@ -79,6 +79,7 @@ fn is_part(uri: &str, whole: &str) -> bool {
 }
 
 /// Somebody hears of changes of a resource until this is dropped.
+#[derive(Debug)]
 pub struct Subscription {
     shared: Weak<Shared>,
     targets: Vec<Weak<Target>>,

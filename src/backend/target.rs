@@ -21,6 +21,10 @@ pub trait Sink: Send + Sync {
     fn log(&self, rank: u8, params: RawJson);
     /// A request of the target to this agent.
     fn ask(&self, ask: Ask);
+    /// Any other notification that is this agent's.
+    fn note(&self, method: &str, params: Option<&RawJson>);
+    /// Where goes what is said to the agent when the call is over; `None` where it hears of nothing then.
+    fn later(&self) -> Option<Arc<dyn Sink>>;
 }
 
 /// A request of a target to the agent whose call it works on.

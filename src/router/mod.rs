@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 pub use self::policies::Policies;
-use crate::backend::{Backend, Entry, Held, Live, Permit, Sink, Target};
+use crate::backend::{Backend, Entry, Held, Live, Permit, Sink, Subscription, Target, Watcher};
 use crate::call::Call;
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
@@ -41,6 +41,8 @@ pub struct Incoming {
     pub log_level: Option<&'static str>,
     /// The only incarnation that knows what it goes on from.
     pub pinned: Option<Pinned>,
+    /// For `resources/subscribe`: who wants to hear of the resource.
+    pub watcher: Option<Arc<dyn Watcher>>,
     /// Set while a target has it: whoever takes the call back then cannot know whether it ran.
     pub handed_over: AtomicBool,
 }
@@ -73,6 +75,8 @@ pub struct Answer {
     pub era: Era,
     /// Who answered; `None` for a policy.
     pub from: Option<Pinned>,
+    /// What its agent hears of from now on, after `resources/subscribe`.
+    pub subscription: Option<Subscription>,
 }
 
 impl Answer {
@@ -82,6 +86,7 @@ impl Answer {
             body: Ok(body),
             era: Era::Legacy,
             from: None,
+            subscription: None,
         }
     }
 }

@@ -41,6 +41,9 @@ impl Router {
             replica: target.replica,
             incarnation: (!live.lasting).then_some(live.incarnation),
         };
+        // Before the target is asked: its first word may come with its answer.
+        let watched = incoming.watcher.as_ref().zip(call.subject.as_ref());
+        let subscription = watched.map(|(watcher, subject)| to.backend.subscribe(&subject.key, Arc::clone(watcher)));
         if live.era == Era::Modern && call.method == method::SUBSCRIBE {
             // The modern era has no such request: who wants to hear of what is the router's own to remember.
             let offered = to
@@ -52,6 +55,7 @@ impl Router {
                     body: Ok("{}".to_owned().into()),
                     era: Era::Legacy,
                     from: Some(from),
+                    subscription,
                 })),
                 false => Err(Reason::MethodNotFound(call.method.to_string()).into()),
             };
@@ -111,6 +115,7 @@ impl Router {
                     .await
                     .map_err(|f| f.at(to.backend.name()))?;
                 Ok(Sent::Answered(Answer {
+                    subscription: subscription.filter(|_| body.is_ok()),
                     body,
                     era: live.era,
                     from: Some(from),

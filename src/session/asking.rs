@@ -138,7 +138,19 @@ pub(super) fn can_be_asked(capabilities: Option<&str>, ask: &Ask) -> Result<(), 
         None => Err(format!("the client did not declare the capability {name}")),
     };
     match ask.method.as_str() {
-        method::SAMPLE => declares("sampling"),
+        method::SAMPLE => {
+            declares("sampling")?;
+            let params = ask.params.as_ref().and_then(|p| Object::parse(p.as_str()).ok());
+            let params = params.unwrap_or_default();
+            let sampling = capabilities.get("sampling").and_then(|s| Object::parse(s).ok());
+            // Contexts of servers were asked for before there was a capability for it: that one is not demanded.
+            match params.get("tools").or(params.get("toolChoice")) {
+                Some(_) if sampling.is_none_or(|s| s.get("tools").is_none()) => {
+                    Err("the client did not declare the capability sampling.tools".to_owned())
+                }
+                _ => Ok(()),
+            }
+        }
         method::ROOTS_LIST => declares("roots"),
         method::ELICIT => {
             declares("elicitation")?;

@@ -66,7 +66,16 @@ impl Agents {
                 }
             }
             relay => {
-                if let Some(Held::Relay {
+                if let Some(Held::Anew) = relay {
+                    let params = incoming.call.params.as_str();
+                    match input::agreed(params).map_err(Reason::InputRefused) {
+                        Err(refused) => return self.modern_answer(id, &incoming, Err(refused.into())),
+                        Ok(()) => match input::anew(params).map_err(Reason::InvalidParams) {
+                            Err(wrong) => return self.modern_answer(id, &incoming, Err(wrong.into())),
+                            Ok(params) => incoming.call = Arc::new(with_params(&incoming.call, params)),
+                        },
+                    }
+                } else if let Some(Held::Relay {
                     backend,
                     replica,
                     incarnation,

@@ -1,10 +1,11 @@
 //! Results that ask for input (2026-07-28, SEP-2322): read, written, and the calls that bring what was asked for.
 
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::wire::json::{push_quoted, quote};
 use crate::wire::meta::{self, Change};
-use crate::wire::{Object, RawJson, method};
+use crate::wire::{Object, RawJson, codes, method};
 
 /// The `resultType` of a result that asks for input.
 const INPUT_REQUIRED: &str = "input_required";
@@ -33,6 +34,14 @@ pub(super) struct Required {
     pub(super) questions: Vec<Question>,
     /// The server's state, raw.
     pub(super) state: Option<String>,
+}
+
+/// True for methods whose result may ask for input; no other may.
+pub(super) fn may_ask_of(method: &str) -> bool {
+    matches!(
+        method,
+        method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ
+    )
 }
 
 /// True where a result may ask for input: a quick look, which most results do not pass.
@@ -121,6 +130,50 @@ pub(super) fn again<'a>(
         Some(state) => object.set(STATE, state.to_owned()),
         None => object.remove(STATE),
     }
+    Ok(object.to_text())
+}
+
+/// The elicitations in URL mode that an error of a legacy server asks for before a call may be made (2025-11-25), each
+/// with its id; none where it is another error.
+pub(super) fn elicitations(error: &str) -> Vec<(String, RawJson)> {
+    let Ok(object) = Object::parse(error) else {
+        return Vec::new();
+    };
+    if object.get("code") != Some(codes::LEGACY_URL_ELICITATION.to_string().as_str()) {
+        return Vec::new();
+    }
+    let data = object.get("data").and_then(|data| Object::parse(data).ok());
+    let listed = data.as_ref().and_then(|data| data.get("elicitations"));
+    let listed: Vec<&RawValue> = listed.and_then(|l| serde_json::from_str(l).ok()).unwrap_or_default();
+    let identified = listed.into_iter().filter_map(|one| {
+        let id = Object::parse(one.get())
+            .ok()?
+            .get_str(method::ELICITATION_ID)?
+            .into_owned();
+        Some((id, RawJson::from(one.get().to_owned())))
+    });
+    identified.collect()
+}
+
+/// What the user said to all that was asked; an error where it was not yes.
+pub(super) fn agreed(params: &str) -> Result<(), String> {
+    let object = Object::parse(params).map_err(|e| e.to_string())?;
+    let answers = Object::parse(object.get(RESPONSES).unwrap_or("{}")).map_err(|e| format!("{RESPONSES}: {e}"))?;
+    for (_, answer) in answers.iter() {
+        let answer = Object::parse(answer).map_err(|e| format!("{RESPONSES}: {e}"))?;
+        match answer.get_str("action").as_deref() {
+            Some("accept") => {}
+            other => return Err(format!("the user's answer is {}", other.unwrap_or("missing"))),
+        }
+    }
+    Ok(())
+}
+
+/// The params without what was asked for, and without a state: for a call that is made anew.
+pub(super) fn anew(params: &str) -> Result<String, String> {
+    let mut object = Object::parse(params).map_err(|e| e.to_string())?;
+    object.remove(RESPONSES);
+    object.remove(STATE);
     Ok(object.to_text())
 }
 

@@ -13,7 +13,7 @@ use super::listener::{Asks, CallListener, Voice};
 use super::store::Session;
 use super::stream::{Reader, Start};
 use super::{Agents, answer, method_name, own_tools, params_of, progress_token};
-use crate::backend::Ask;
+use crate::backend::{Ask, Sink, Subscription, Thing};
 use crate::call::{Call, Principal, Subject};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
@@ -141,6 +141,7 @@ impl Agents {
             listener: Some(listener),
             log_level: level.filter(|_| level_asked),
             pinned: None,
+            watcher: (message.method == method::SUBSCRIBE).then(|| session.ear()),
             handed_over: false.into(),
         };
         if let Err(error) = self.find_task(&mut incoming, None) {
@@ -148,17 +149,22 @@ impl Agents {
         }
         let (agents, session) = (Arc::clone(self), Arc::clone(session));
         let response = async move {
-            let outcome = tokio::select! {
+            let mut outcome = tokio::select! {
                 biased;
                 Ok(()) = &mut running.cancelled => Err(incoming.cancelled()),
                 outcome = agents.call_to_the_end(&incoming) => outcome,
             };
-            if let Ok(answer) = &outcome
-                && incoming.call.method == method::SUBSCRIBE
+            if let Ok(answer) = &mut outcome
+                && let Some(subscription) = answer.subscription.take()
             {
-                Box::pin(subscribe(&session, &incoming, answer)).await;
+                Box::pin(subscribe(&session, &incoming, answer, subscription)).await;
             }
-            let outcome = outcome.map(|answer| agents.name_tasks(&incoming.call, answer));
+            let outcome = outcome.map(|answer| {
+                note_elicitations(&session, &incoming, &answer);
+                agents.name_tasks(&incoming.call, answer, |from, id, name| {
+                    own(&session, &incoming, from, Thing::Task, (id, name));
+                })
+            });
             let errors = incoming.endpoint.view().settings.errors;
             answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
         };
@@ -231,6 +237,7 @@ impl Agents {
             log_level: incoming.log_level,
             // Without a state the server relies on nothing that it said before.
             pinned: from.filter(|_| required.state.is_some()),
+            watcher: None,
             handed_over: false.into(),
         };
         self.router.call(&again).await
@@ -251,13 +258,32 @@ fn after_input(error: CallError) -> CallError {
     }
 }
 
-/// The server took the subscription: from now on its word reaches the agent, and every later incarnation is told.
-async fn subscribe(session: &Arc<Session>, incoming: &Incoming, answer: &Answer) {
-    let (Ok(_), Some(from), Some(subject)) = (&answer.body, &answer.from, &incoming.call.subject) else {
+/// What a target said is there belongs to the session's agent.
+fn own(session: &Session, incoming: &Incoming, from: &Pinned, thing: Thing, (id, name): (&str, &str)) {
+    let view = incoming.endpoint.view();
+    let backend = view.backends.iter().find(|b| *b.name() == from.backend);
+    if let (Some(backend), Some(sink)) = (backend, session.later()) {
+        backend.belongs(from.replica, thing, id, name, sink);
+    }
+}
+
+/// An error may send the user elsewhere; the server says later that he is done there.
+fn note_elicitations(session: &Session, incoming: &Incoming, answer: &Answer) {
+    let (Err(error), Some(from)) = (&answer.body, &answer.from) else {
+        return;
+    };
+    for (id, _) in input::elicitations(error.as_str()) {
+        own(session, incoming, from, Thing::Elicitation, (&id, &id));
+    }
+}
+
+/// The server took the subscription: every later incarnation is told.
+async fn subscribe(session: &Session, incoming: &Incoming, answer: &Answer, subscription: Subscription) {
+    let (Some(from), Some(subject)) = (&answer.from, &incoming.call.subject) else {
         return;
     };
     let view = incoming.endpoint.view();
     if let Some(backend) = view.backends.iter().find(|b| *b.name() == from.backend) {
-        session.subscribe(&subject.key, backend).await;
+        session.subscribe(&subject.key, backend, subscription).await;
     }
 }

@@ -1,6 +1,6 @@
 //! What an agent hears while a call of its runs: progress under its own token, and its log messages.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -121,9 +121,9 @@ impl CallListener {
 }
 
 impl Out {
-    fn send(&self, method: &str, params: &str) {
+    fn send(&self, method: &str, params: Option<&str>) {
         let Some(events) = &self.events else { return };
-        let message = write_request(None, method, Some(params));
+        let message = write_request(None, method, params);
         // Where there is no room, some are missed.
         let _ = match events {
             Voice::Notes(notes) => notes.send(sse::event(&message)),
@@ -151,12 +151,12 @@ impl Sink for CallListener {
         if let Some(raised) = out.series.reported(value) {
             params.set("progress", raised.to_string());
         }
-        out.send(method::PROGRESS, &params.to_text());
+        out.send(method::PROGRESS, Some(&params.to_text()));
     }
 
     fn log(&self, rank: u8, params: RawJson) {
         if self.level.is_some_and(|level| rank >= level) {
-            self.out().send(method::MESSAGE, params.as_str());
+            self.out().send(method::MESSAGE, Some(params.as_str()));
         }
     }
 
@@ -181,6 +181,17 @@ impl Sink for CallListener {
             }
         }
     }
+
+    fn note(&self, method: &str, params: Option<&RawJson>) {
+        self.out().send(method, params.map(RawJson::as_str));
+    }
+
+    fn later(&self) -> Option<Arc<dyn Sink>> {
+        match &self.asks {
+            Asks::Session(session) => session.later(),
+            Asks::Refused | Asks::Input(_) => None,
+        }
+    }
 }
 
 impl Listener for CallListener {
@@ -192,11 +203,41 @@ impl Listener for CallListener {
         let progress = out.series.next();
         out.send(
             method::PROGRESS,
-            &format!(
+            Some(&format!(
                 "{{\"progressToken\":{token},\"progress\":{progress},\"message\":{}}}",
                 quote(&message)
-            ),
+            )),
         );
+    }
+}
+
+/// Hears for a session, and does not keep it alive.
+pub(super) struct Ear(pub(super) Weak<Session>);
+
+impl Sink for Ear {
+    fn progress(&self, _: RawJson) {}
+
+    fn log(&self, rank: u8, params: RawJson) {
+        if let Some(session) = self.0.upgrade() {
+            session.log(rank, params);
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        match self.0.upgrade() {
+            Some(session) => session.put(ask, None),
+            None => drop(ask.reply.send(Err(refusal("the client's session ended")))),
+        }
+    }
+
+    fn note(&self, method: &str, params: Option<&RawJson>) {
+        if let Some(session) = self.0.upgrade() {
+            session.note(method, params);
+        }
+    }
+
+    fn later(&self) -> Option<Arc<dyn Sink>> {
+        Some(Arc::new(Self(Weak::clone(&self.0))))
     }
 }
 
@@ -213,6 +254,14 @@ impl Sink for Session {
 
     fn ask(&self, ask: Ask) {
         self.put(ask, None);
+    }
+
+    fn note(&self, method: &str, params: Option<&RawJson>) {
+        self.push(Rank::Passing, &write_request(None, method, params.map(RawJson::as_str)));
+    }
+
+    fn later(&self) -> Option<Arc<dyn Sink>> {
+        Some(Arc::new(Ear(Weak::clone(&self.me))))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::error::CallError;
 use crate::router::{Answer, Incoming, Listener};
 use crate::transport::{HttpRequest, Replying};
 use crate::wire::message::write_response;
-use crate::wire::{Era, Kind, Object, Request, RequestId, method};
+use crate::wire::{Era, Kind, Object, RawJson, Request, RequestId, method};
 
 /// Requests of a server that wait to be put to the agent of one call at most.
 const ASKS: usize = 16;
@@ -48,6 +48,7 @@ impl Agents {
                 body: Ok(result.into()),
                 era: Era::Legacy,
                 from: None,
+                subscription: None,
             });
             let errors = view.settings.errors;
             return at_once(answer::respond(id.as_raw(), Era::Modern, method::TOOLS_CALL, errors, outcome).into());
@@ -77,11 +78,7 @@ impl Agents {
             (None, None)
         };
         let progress = token.is_some() && notes.is_some();
-        // No other result may ask for input.
-        let asks = matches!(
-            &*message.method,
-            method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ
-        );
+        let asks = input::may_ask_of(&message.method);
         let state = state.filter(|_| asks);
         let can_be_asked = asks && asking::declares_any(Some(capabilities));
         let converses = can_be_asked || state.is_some();
@@ -121,6 +118,7 @@ impl Agents {
             listener: listener.clone().map(|l| l as Arc<dyn Listener>),
             log_level,
             pinned: None,
+            watcher: None,
             handed_over: false.into(),
         };
         if let Err(error) = self.find_task(&mut incoming, Some(capabilities)) {
@@ -156,11 +154,34 @@ impl Agents {
         incoming: &Incoming,
         outcome: Result<Answer, CallError>,
     ) -> Body {
+        if let Ok(Answer { body: Err(error), .. }) = &outcome
+            && let Some(asking) = self.asking_instead(&incoming.call, error)
+        {
+            return write_response(id.as_raw(), Ok(&asking)).into();
+        }
         let outcome = outcome
             .map(|answer| self.with_sealed_state(incoming, answer))
-            .map(|answer| self.name_tasks(&incoming.call, answer));
+            .map(|answer| self.name_tasks(&incoming.call, answer, |_, _, _| {}));
         let errors = incoming.endpoint.view().settings.errors;
         answer::respond(id.as_raw(), Era::Modern, &incoming.call.method, errors, outcome)
+    }
+
+    /// The result that sends the user where a legacy server's error does, if the agent can: the call is made anew when
+    /// it is back.
+    fn asking_instead(&self, call: &Call, error: &RawJson) -> Option<String> {
+        let asked = input::elicitations(error.as_str());
+        if asked.is_empty() || !input::may_ask_of(&call.method) {
+            return None;
+        }
+        let params = Object::parse(call.params.as_str()).ok()?;
+        let meta = Object::parse(params.get("_meta")?).ok()?;
+        let elicitation = Object::parse(meta.get(method::META_CAPABILITIES)?).ok()?;
+        Object::parse(elicitation.get("elicitation")?).ok()?.get("url")?;
+        let state = Held::Anew.seal(&self.sealer, call, self.answer_wait)?;
+        let questions = asked
+            .iter()
+            .map(|(id, params)| (id.as_str(), method::ELICIT, Some(params)));
+        Some(input::ask(questions, &state))
     }
 
     fn with_sealed_state(&self, incoming: &Incoming, answer: Answer) -> Answer {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
 
+use super::listener::Ear;
 use super::store::Session;
-use crate::backend::{Ask, Backend, Face, Owner, Sink, refusal};
+use crate::backend::{Backend, Face, Owner};
 use crate::catalog::{Endpoint, View};
 use crate::config::{self, Scope, ServerRequests};
 use crate::error::{Bound, CallError, Reason};
 use crate::process::Spawner;
-use crate::wire::RawJson;
 
 /// What one session has for itself.
 #[derive(Default)]
@@ -218,26 +218,6 @@ fn owner(session: &Arc<Session>) -> Owner {
             capabilities: said.capabilities.clone().unwrap_or(router.capabilities),
         },
         sink: Arc::new(Ear(Arc::downgrade(session))),
-    }
-}
-
-/// Hears for a session, and does not keep it alive.
-struct Ear(Weak<Session>);
-
-impl Sink for Ear {
-    fn progress(&self, _: RawJson) {}
-
-    fn log(&self, rank: u8, params: RawJson) {
-        if let Some(session) = self.0.upgrade() {
-            session.log(rank, params);
-        }
-    }
-
-    fn ask(&self, ask: Ask) {
-        match self.0.upgrade() {
-            Some(session) => session.put(ask, None),
-            None => drop(ask.reply.send(Err(refusal("the client's session ended")))),
-        }
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) enum Held {
         /// The state it gave, raw.
         state: String,
     },
+    /// The call was refused until the user has done something elsewhere; then it is made anew.
+    #[serde(rename = "anew")]
+    Anew,
 }
 
 impl Held {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,6 +28,7 @@ pub const DEFAULT_LEVEL: u8 = 1;
 
 /// One legacy session.
 pub struct Session {
+    pub(super) me: Weak<Session>,
     /// Its number: what the rest of the router knows it by.
     pub number: u64,
     /// The revision agreed in `initialize`.
@@ -220,7 +221,8 @@ impl Store {
         let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
         let known_lists = versions(endpoint).map(AtomicU64::new);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let session = Arc::new(Session {
+        let session = Arc::new_cyclic(|me| Session {
+            me: Weak::clone(me),
             number,
             version,
             endpoint: Arc::clone(&endpoint.name),

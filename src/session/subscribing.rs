@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::ring::Rank;
 use super::store::{Session, lock};
-use crate::backend::{Backend, Watcher};
+use crate::backend::{Backend, Subscription, Watcher};
 use crate::wire::message::write_request;
 use crate::wire::{RawJson, method};
 
@@ -15,16 +15,19 @@ pub(super) const MAX_URI: usize = 2 * 1024;
 const MAX_SUBSCRIPTIONS: usize = 1000;
 
 impl Session {
-    /// The agent wants to hear of changes of a resource of `backend`.
-    pub(super) async fn subscribe(self: &Arc<Self>, uri: &str, backend: &Backend) {
-        let ear = Arc::new(Ear(Arc::downgrade(self)));
-        let subscription = backend.subscribe(uri, ear);
+    /// Who hears of changed resources for it.
+    pub(super) fn ear(&self) -> Arc<dyn Watcher> {
+        Arc::new(Ear(Weak::clone(&self.me)))
+    }
+
+    /// The agent hears of changes of a resource of `backend` until it no longer wants to.
+    pub(super) async fn subscribe(&self, uri: &str, backend: &Backend, subscription: Subscription) {
         lock(&self.subscriptions).insert(uri.to_owned(), (Arc::clone(backend.name()), subscription));
         backend.tell_subscriptions().await;
     }
 
     /// Tells a fresh backend of its own what the agent had said to the one before it.
-    pub(super) async fn say_again(self: &Arc<Self>, backend: &Backend) {
+    pub(super) async fn say_again(&self, backend: &Backend) {
         if self.level_asked.load(Ordering::Relaxed) {
             backend.want_level(self.level.load(Ordering::Relaxed)).await;
         }
@@ -34,8 +37,7 @@ impl Session {
             here.map(|(uri, _)| uri.clone()).collect()
         };
         for uri in &wanted {
-            let ear = Arc::new(Ear(Arc::downgrade(self)));
-            let subscription = backend.subscribe(uri, ear);
+            let subscription = backend.subscribe(uri, self.ear());
             lock(&self.subscriptions).insert(uri.clone(), (Arc::clone(backend.name()), subscription));
         }
         if !wanted.is_empty() {

@@ -10,11 +10,8 @@ use crate::call::{AgentKey, Call};
 use crate::error::{CallError, Reason};
 use crate::router::{Answer, Incoming, Pinned};
 use crate::wire::json::quote;
+use crate::wire::method::{META_TASK, TASK_ID};
 use crate::wire::{Object, method};
-
-/// In `_meta`: the task that a message belongs to (2025-11-25).
-const RELATED: &str = "io.modelcontextprotocol/related-task";
-const TASK_ID: &str = "taskId";
 
 /// The extension that has tasks (SEP-2663).
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -79,10 +76,14 @@ impl Agents {
         Ok(())
     }
 
-    /// An answer with task ids as the agent is to know them.
-    pub(super) fn name_tasks(&self, call: &Call, answer: Answer) -> Answer {
+    /// An answer with task ids as the agent is to know them. `known` is told the ids at the target, and these.
+    pub(super) fn name_tasks(&self, call: &Call, answer: Answer, mut known: impl FnMut(&Pinned, &str, &str)) -> Answer {
         let renamed = match (&answer.body, &answer.from) {
-            (Ok(result), Some(from)) => renamed(call, result.as_str(), &|id| self.task_name(call, from, id)),
+            (Ok(result), Some(from)) => renamed(call, result.as_str(), &mut |id| {
+                let name = self.task_name(call, from, id);
+                known(from, id, &name);
+                name
+            }),
             _ => None,
         };
         match renamed {
@@ -117,7 +118,7 @@ fn purpose(call: &Call) -> Vec<u8> {
 }
 
 /// A result with the ids of tasks replaced where the protocol has them; `None` where it has none.
-fn renamed(call: &Call, result: &str, name: &dyn Fn(&str) -> String) -> Option<String> {
+fn renamed(call: &Call, result: &str, name: &mut dyn FnMut(&str) -> String) -> Option<String> {
     // A quick look, which most results do not pass.
     memchr::memmem::find(result.as_bytes(), b"\"taskId\"")?;
     let mut object = Object::parse(result).ok()?;
@@ -138,18 +139,18 @@ fn renamed(call: &Call, result: &str, name: &dyn Fn(&str) -> String) -> Option<S
     }
     if let Some(meta) = object.get("_meta").map(str::to_owned)
         && let Ok(mut meta) = Object::parse(&meta)
-        && let Some(related) = meta.get(RELATED).map(str::to_owned)
+        && let Some(related) = meta.get(META_TASK).map(str::to_owned)
         && let Ok(mut related) = Object::parse(&related)
         && rename(&mut related, name)
     {
-        meta.set(RELATED, related.to_text());
+        meta.set(META_TASK, related.to_text());
         object.set("_meta", meta.to_text());
         changed = true;
     }
     changed.then(|| object.to_text())
 }
 
-fn rename(object: &mut Object<'_>, name: &dyn Fn(&str) -> String) -> bool {
+fn rename(object: &mut Object<'_>, name: &mut dyn FnMut(&str) -> String) -> bool {
     let Some(id) = object.get_str(TASK_ID).map(|id| quote(&name(&id))) else {
         return false;
     };
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn ids_are_replaced_where_the_protocol_has_them_and_nowhere_else() {
-        let name = |id: &str| format!("named-{id}");
+        let mut name = |id: &str| format!("named-{id}");
         for (method, params, result, given) in [
             (
                 "tools/call",
@@ -207,7 +208,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                renamed(&call(method, params), result, &name).as_deref(),
+                renamed(&call(method, params), result, &mut name).as_deref(),
                 given,
                 "{method} {result}"
             );

@@ -46,6 +46,10 @@ pub const LISTEN_ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged"
 pub const CANCELLED: &str = "notifications/cancelled";
 /// How far a request is.
 pub const PROGRESS: &str = "notifications/progress";
+/// Legacy: how a task is.
+pub const TASK_STATUS: &str = "notifications/tasks/status";
+/// Legacy: a user is done with what an elicitation in URL mode led to.
+pub const ELICITED: &str = "notifications/elicitation/complete";
 /// A log message.
 pub const MESSAGE: &str = "notifications/message";
 
@@ -63,6 +67,13 @@ pub const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// `_meta` of any request: the token its progress is reported under.
 pub const META_PROGRESS: &str = "progressToken";
+
+/// Legacy: `_meta` of what belongs to a task, an object with its id.
+pub const META_TASK: &str = "io.modelcontextprotocol/related-task";
+/// The member of an object that is the id of a task.
+pub const TASK_ID: &str = "taskId";
+/// The member of an object that is the id of an elicitation in URL mode.
+pub const ELICITATION_ID: &str = "elicitationId";
 
 /// The severities of log messages, least first (RFC 5424).
 pub const LOG_LEVELS: [&str; 8] = [
@@ -88,6 +99,11 @@ pub fn log_rank(level: &str) -> Option<u8> {
 /// notifications have no answer.
 pub fn is_no_request(method: &str) -> bool {
     matches!(method, INITIALIZE | DISCOVER | LISTEN) || method.starts_with("notifications/")
+}
+
+/// True for notifications that clients send to servers: one of a server is for nobody.
+pub fn is_of_clients(notification: &str) -> bool {
+    matches!(notification, INITIALIZED | ROOTS_CHANGED)
 }
 
 /// True for methods that the modern era no longer has: the router answers them as unknown there, whoever may know

@@ -48,7 +48,7 @@ async fn an_endpoint_has_what_is_allowed_and_not_denied() {
         for agent in ERAS {
             let agent = at(&router, agent, "/mcp/few").await;
             let tools = listed(&agent, "tools/list", "tools", "name").await;
-            assert_eq!(tools, ["one__ask", "one__say", "two__say"]);
+            assert_eq!(tools, ["one__ask", "one__gate", "one__say", "one__tell", "two__say"]);
             assert_eq!(listed(&agent, "prompts/list", "prompts", "name").await, ["one__greet"]);
             let resources = listed(&agent, "resources/list", "resources", "uri").await;
             assert_eq!(resources.first().map(String::as_str), Some("test://r0"));
@@ -83,7 +83,7 @@ async fn an_endpoint_has_what_is_allowed_and_not_denied() {
         let whole = at(&router, "modern", "/mcp").await;
         assert_eq!(
             listed(&whole, "tools/list", "tools", "name").await.len(),
-            10,
+            14,
             "elsewhere no rule is in force"
         );
     }

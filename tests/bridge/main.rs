@@ -17,6 +17,7 @@ mod deaths;
 mod doors;
 mod fake;
 mod hostile;
+mod later;
 mod many;
 mod refusals;
 #[path = "../support/mod.rs"]

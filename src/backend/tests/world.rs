@@ -233,6 +233,15 @@ impl Sink for Ear {
         self.0.lock().unwrap().push(format!("ask {}", ask.method));
         self.1.lock().unwrap().push(ask);
     }
+
+    fn note(&self, method: &str, params: Option<&RawJson>) {
+        let params = params.map_or("", RawJson::as_str);
+        self.0.lock().unwrap().push(format!("note {method} {params}"));
+    }
+
+    fn later(&self) -> Option<Arc<dyn Sink>> {
+        None
+    }
 }
 
 /// A child that a test plays.

@@ -11,10 +11,11 @@ import sys
 ERA, FILE = sys.argv[1], sys.argv[2]
 META = "io.modelcontextprotocol/"
 NOW = {"ttlMs": 0, "cacheScope": "private"} if ERA == "modern" else {}
-TOOLS = ["ask", "say", "touch", "work", "wait"]
-KINDS = {"elicit": "elicitation/create", "sample": "sampling/createMessage", "roots": "roots/list"}
+TOOLS = ["ask", "say", "touch", "work", "wait", "tell", "gate"]
+KINDS = {"elicit": "elicitation/create", "url": "elicitation/create", "sample": "sampling/createMessage", "roots": "roots/list"}
 
 asked, listens, subscribed, tasks, waiting = {}, {}, set(), {}, {}
+gates = set()
 count = 0
 
 
@@ -46,10 +47,11 @@ def question(arguments):
     words = arguments.get("text", "?")
     params = {
         "elicit": {"message": words, "requestedSchema": {"type": "object", "properties": {}}},
+        "url": {"mode": "url", "message": words, "url": "https://example.com/", "elicitationId": words},
         "sample": {"messages": [{"role": "user", "content": {"type": "text", "text": words}}], "maxTokens": 5},
         "roots": {},
     }[kind]
-    return KINDS[kind], params
+    return KINDS[kind], {**params, **arguments.get("more", {})}
 
 
 def ask(id, params):
@@ -68,7 +70,7 @@ def ask(id, params):
             result(id, text(json.dumps({"text": arguments.get("text"), "answer": answers["q"]})))
         return
     asked[count] = (id, arguments)
-    send({"id": count, "method": method, "params": {**wanted, "_meta": {"progressToken": count}}})
+    send({"id": count, "method": method, "params": {**wanted, "_meta": {"progressToken": count, **wanted.get("_meta", {})}}})
     count += 1
 
 
@@ -111,6 +113,16 @@ def call(id, params):
         result(id, {"resultType": "task", **shown} if ERA == "modern" else {"task": shown})
     elif name == "wait":
         waiting[id] = True
+    elif name == "tell":
+        send(arguments["message"])
+        result(id, text("told"))
+    elif name == "gate" and arguments["text"] not in gates:
+        # Open for whoever asks again.
+        gates.add(arguments["text"])
+        url = {"mode": "url", "message": "pay", "url": "https://example.com/", "elicitationId": arguments["text"]}
+        send({"id": id, "error": {"code": -32042, "message": "pay first", "data": {"elicitations": [url]}}})
+    elif name == "gate":
+        result(id, text("open"))
     else:
         error(id, -32602, f"Unknown tool: {name}")
 
@@ -156,6 +168,8 @@ def request(message):
     elif method == "resources/subscribe" and ERA == "legacy":
         subscribed.add(params["uri"])
         result(id, {})
+        if params["uri"] == "test://eager":
+            touch(params["uri"])
     elif method == "resources/unsubscribe" and ERA == "legacy":
         subscribed.discard(params["uri"])
         result(id, {})
