@@ -78,6 +78,13 @@ impl Actor {
             Some(Era::Legacy) => self.subscribe(),
             None => {}
         }
+        if self.incarnation > 1 {
+            // What changed meanwhile nobody has announced: agents look again.
+            for uri in self.shared.subscriptions.wanted() {
+                let params = RawJson::from(format!("{{\"uri\":{}}}", quote(&uri)));
+                self.shared.subscriptions.updated_itself(&uri, &params);
+            }
+        }
     }
 
     /// What agents want to hear of has changed.

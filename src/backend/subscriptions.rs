@@ -57,9 +57,18 @@ impl Subscriptions {
 
     /// A resource changed: whoever wants to hear of it, or of what it is a part of, is told.
     pub(super) fn updated(&self, uri: &str, params: &RawJson) {
+        self.tell(params, |wanted| is_part(uri, wanted));
+    }
+
+    /// Whoever wants to hear of this very resource is told.
+    pub(super) fn updated_itself(&self, uri: &str, params: &RawJson) {
+        self.tell(params, |wanted| wanted == uri);
+    }
+
+    fn tell(&self, params: &RawJson, is_meant: impl Fn(&str) -> bool) {
         let watchers: Vec<Arc<dyn Watcher>> = {
             let table = self.table();
-            let concerned = table.by_uri.iter().filter(|(wanted, _)| is_part(uri, wanted));
+            let concerned = table.by_uri.iter().filter(|(wanted, _)| is_meant(wanted));
             concerned.flat_map(|(_, watchers)| watchers.values().cloned()).collect()
         };
         for watcher in watchers {

@@ -65,6 +65,10 @@ async fn subscriptions_are_made_again_after_every_death() {
         let mut streams = [subscribed(&legacy, "legacy").await, subscribed(&modern, "modern").await];
         for round in 0..3 {
             killed(&router).await;
+            // What changed while it was down nobody has said: all are to look again.
+            for stream in &mut streams {
+                updated(stream).await;
+            }
             let outcome = modern.call("touch", json!({ "uri": "test://r1" })).await;
             assert_eq!(outcome.text(), Some("touched"), "{server} {round}");
             for stream in &mut streams {
