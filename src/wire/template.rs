@@ -17,7 +17,10 @@ enum Part<'a> {
 
 /// Whether `uri` may be an expansion of `template`.
 pub fn matches(template: &str, uri: &str) -> bool {
-    uri.len() <= MAX_URI && fits(&parts(template), uri)
+    // Most templates are told apart by how they begin.
+    let start = template.find('{').map_or(template, |open| &template[..open]);
+    let whole = start.len() < template.len() && !template[start.len()..].contains('}');
+    (whole || uri.starts_with(start)) && uri.len() <= MAX_URI && fits(&parts(template), uri)
 }
 
 fn parts(template: &str) -> Vec<Part<'_>> {
