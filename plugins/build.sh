@@ -48,6 +48,8 @@ if [ "${1:-}" = --test-guests ]; then
         GUEST_LABEL=$label cargo build --quiet --locked --release --target $TARGET -p test-guest
         pack "$(built test-guest)" "target/guests/guest-$label.wasm"
     done
+    cargo build --quiet --locked --release --target $TARGET -p test-reach
+    pack "$(built test-reach)" target/guests/reach.wasm
     # A core module, to test that it is refused with advice.
     cp "$(built test-guest)" target/guests/core-module.wasm
     OUT=target/rebuilt

@@ -1,6 +1,8 @@
 //! Administration: what the admin socket answers, and the pages of the TCP port, which show no process output
 //! and take no commands.
 
+mod metrics;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::auth::{self, Guard, Refused};
 use crate::backend::BackendStatus;
+use crate::plugin::Registry;
 use crate::reload::{Reload, ReloadStatus};
 use crate::router::Router;
 use crate::session::Agents;
@@ -49,6 +52,7 @@ pub struct Admin {
     router: Arc<Router>,
     agents: Arc<Agents>,
     reload: Reload,
+    numbers: Arc<Registry>,
     address: SocketAddr,
     tls: bool,
     started: Instant,
@@ -60,12 +64,14 @@ impl Admin {
         router: Arc<Router>,
         agents: Arc<Agents>,
         reload: Reload,
+        numbers: Arc<Registry>,
         (address, tls): (SocketAddr, bool),
     ) -> Arc<Self> {
         Arc::new(Self {
             router,
             agents,
             reload,
+            numbers,
             address,
             tls,
             started: Instant::now(),
@@ -204,6 +210,10 @@ impl Front for Door {
                 plain,
                 "no backend is ready\n".to_owned(),
             ),
+            "/metrics" => {
+                let text = metrics::text(&self.admin.status(0), &self.admin.numbers);
+                page(http::StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+            }
             "/status" => {
                 let status = serde_json::to_string_pretty(&self.admin.status(0)).unwrap_or_default();
                 page(http::StatusCode::OK, "application/json", status + "\n")

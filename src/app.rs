@@ -17,7 +17,7 @@ use crate::config;
 use crate::error::Reason;
 use crate::keys;
 use crate::plugin::{Compiler, Host};
-use crate::policy::NoPolicy;
+use crate::policy::{Directory, NoPolicy};
 use crate::process::{Native, Spawner};
 use crate::reload::{Parts, Reader, Reloader};
 use crate::remote::web;
@@ -114,6 +114,8 @@ impl App {
         }
         let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| Fatal::Policies(e.to_string()))?;
         let router = Arc::new(Router::new(Policies::new(Arc::new(NoPolicy))));
+        host.show(Arc::clone(&router) as Arc<dyn Directory>);
+        let numbers = Arc::clone(host.registry());
         let spawner: Arc<dyn Spawner> = Arc::new(Native);
         let fetch: Fetch =
             Arc::new(|uri, ca_file, limit| Box::pin(async move { web::get(uri, ca_file.as_deref(), limit).await }));
@@ -137,6 +139,7 @@ impl App {
             Arc::clone(&router),
             Arc::clone(&agents),
             reload,
+            numbers,
             (address, tls.is_some()),
         );
         Ok(Self {

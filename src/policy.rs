@@ -3,6 +3,7 @@
 
 mod listing;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -202,6 +203,31 @@ pub trait Policy: Send + Sync {
     ) -> Verdict<'a, Option<RawJson>>;
     /// What agents see of `listing`, as every plugin of the chain left it.
     fn transform_list<'a>(&'a self, listing: Arc<Listing>) -> Verdict<'a, Arc<Listing>>;
+}
+
+/// What is known of one backend, for policies that look at it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The best state of its targets.
+    pub state: &'static str,
+    /// From its configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Targets that it is to have.
+    pub targets: u32,
+    /// Those that are ready.
+    pub ready: u32,
+    /// Calls held at its gate.
+    pub held: u32,
+    /// Calls in flight at its targets.
+    pub in_flight: u32,
+}
+
+/// The backends of the router, for policies that look at them.
+pub trait Directory: Send + Sync {
+    /// Their names, in order.
+    fn backends(&self) -> Vec<String>;
+    /// One of them.
+    fn backend(&self, name: &str) -> Option<Entry>;
 }
 
 /// The policy of a router without plugins: no hook, so no cost.

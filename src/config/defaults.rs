@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Hook;
 
 use super::{
-    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Exposure, Gate, Listen, Names, OwnTools,
+    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Exposure, Gate, Grants, Listen, Names, OwnTools,
     Pipeline, Plugin, Policies, Router, Scope, ServerRequests, Sessions, Source, StateKind, Stop,
 };
 
@@ -104,6 +104,7 @@ impl Default for Backend {
             era: EraChoice::Auto,
             state: StateKind::None,
             scope: Scope::Shared,
+            labels: BTreeMap::new(),
             session_targets: 64,
             session_idle: secs(30 * 60),
             server_requests: ServerRequests::Off,
@@ -194,6 +195,7 @@ impl Default for Plugin {
             memory: 16 * MIB,
             output: 4 * MIB,
             instances: 16,
+            grants: Grants::default(),
             reuse: 10_000,
         }
     }

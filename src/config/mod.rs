@@ -9,6 +9,7 @@ mod doc;
 mod endpoint;
 mod expand;
 mod exposure;
+mod grants;
 mod item;
 mod load;
 mod mcp_servers;
@@ -22,6 +23,7 @@ mod sections;
 mod show;
 mod show_auth;
 mod show_backend;
+mod show_plugin;
 mod values;
 
 #[cfg(test)]
@@ -33,6 +35,7 @@ pub use demo::embedded;
 pub use diff::{Changes, diff, needs_respawn};
 pub use endpoint::{Endpoint, Errors, Names, OwnTools};
 pub use exposure::{Exposure, Patterns};
+pub use grants::{Grants, HttpGrant, KvGrant, MetricsGrant};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
 pub use oauth::{ClientAuth, OAuth, Secret, TokenServer};
 pub use pipeline::{Pipeline, Pipelines};
@@ -220,6 +223,8 @@ pub struct Backend {
     pub state: StateKind,
     /// Whether agents share its targets.
     pub scope: Scope,
+    /// What policies are told of it, by name.
+    pub labels: BTreeMap<String, String>,
     /// With [`Scope::Session`]: sessions that have a target of their own at most; the longest unused makes room.
     pub session_targets: usize,
     /// With [`Scope::Session`]: a session's target unused for so long is stopped.
@@ -339,6 +344,8 @@ pub struct Plugin {
     pub instances: usize,
     /// Hook calls before an instance is replaced; 1 means a fresh one for every call.
     pub reuse: u32,
+    /// What it may reach.
+    pub grants: Grants,
 }
 
 /// `[policies]`: what all components share.

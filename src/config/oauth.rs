@@ -73,15 +73,7 @@ pub(super) fn section(t: &mut Table<'_>) -> Option<OAuth> {
         (Some(item), None) => safe_url(item).map(TokenServer::Issuer),
         (None, _) => None,
     };
-    let secret = one_of(t, (&text, &file), "client-secret` or `client-secret-file");
-    let secret = match (secret, &text) {
-        (Some(item), Some(_)) => item.expanded().map(|text| Secret { file: None, text }),
-        (Some(item), None) => item.file().map(|(path, text)| Secret {
-            file: Some(path),
-            text: text.trim().to_owned(),
-        }),
-        (None, _) => None,
-    };
+    let secret = secret(t, (&text, &file), "client-secret` or `client-secret-file");
     let (mut client_id, mut client_auth, mut scopes) = (String::new(), ClientAuth::Basic, Vec::new());
     let (mut resource, mut audience, mut ca_file) = (None, None, None);
     t.read("client-id", &mut client_id, Item::expanded);
@@ -100,6 +92,21 @@ pub(super) fn section(t: &mut Table<'_>) -> Option<OAuth> {
         audience,
         ca_file,
     })
+}
+
+/// A secret that is either given as text or stands in a file.
+pub(super) fn secret<'d>(
+    t: &Table<'d>,
+    (text, file): (&Option<Item<'d>>, &Option<Item<'d>>),
+    keys: &str,
+) -> Option<Secret> {
+    match (one_of(t, (text, file), keys)?, text) {
+        (item, Some(_)) => item.expanded().map(|text| Secret { file: None, text }),
+        (item, None) => item.file().map(|(path, text)| Secret {
+            file: Some(path),
+            text: text.trim().to_owned(),
+        }),
+    }
 }
 
 /// The one of two that is given; anything else is noted.

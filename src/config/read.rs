@@ -120,6 +120,22 @@ impl<'d> Table<'d> {
         }
     }
 
+    /// Reads a sub-table whose settings all have defaults: `true` gives these, `false` is as if it were not there.
+    pub(super) fn grant<T: Default>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Table<'d>, &mut T),
+    ) -> Option<T> {
+        self.known.push(key);
+        let (name, value) = self.table.iter().find(|(name, _)| name.get_ref() == key)?;
+        let mut one = T::default();
+        match value.get_ref() {
+            DeValue::Boolean(given) => return given.then_some(one),
+            table => self.enter(key, name.span(), table, |t| read(t, &mut one)),
+        }
+        Some(one)
+    }
+
     /// Reads every sub-table of a sub-table, by name.
     pub(super) fn each(&mut self, key: &'static str, mut read: impl FnMut(&str, &mut Table<'d>)) {
         self.section(key, |outer| {
@@ -150,6 +166,15 @@ impl<'d> Table<'d> {
 
     /// The members as text by name, with placeholders replaced: an environment.
     pub(super) fn variables(&mut self, into: &mut BTreeMap<String, String>) {
+        self.members(into, |doc, at, name| doc.check_variable(at, name));
+    }
+
+    /// The members as text by name, with placeholders replaced.
+    pub(super) fn texts(&mut self, into: &mut BTreeMap<String, String>) {
+        self.members(into, |_, _, _| true);
+    }
+
+    fn members(&mut self, into: &mut BTreeMap<String, String>, is_good: impl Fn(&Doc<'d>, usize, &str) -> bool) {
         for (name, value) in self.table {
             let at = name.span().start;
             let item = Item {
@@ -159,7 +184,7 @@ impl<'d> Table<'d> {
                 label: format!("`{}`", name.get_ref()),
                 path: self.path_of(name.get_ref()),
             };
-            if self.doc.check_variable(at, name.get_ref())
+            if is_good(self.doc, at, name.get_ref())
                 && let Some(value) = item.expanded()
             {
                 into.insert(name.get_ref().to_string(), value);

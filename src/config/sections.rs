@@ -8,6 +8,7 @@ use super::item::Item;
 use super::read::Table;
 use wildmatch::WildMatch;
 
+use super::grants::grants;
 use super::{
     Backend, Config, Endpoint, Exposure, Listen, Patterns, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls,
 };
@@ -39,7 +40,7 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&Item<'_>) ->
     move |item| item.duration(least, most)
 }
 
-fn bytes(least: u64) -> impl Fn(&Item<'_>) -> Option<usize> {
+pub(super) fn bytes(least: u64) -> impl Fn(&Item<'_>) -> Option<usize> {
     move |item| item.size(least, 64 * GIB)
 }
 
@@ -223,6 +224,7 @@ fn pipeline(t: &mut Table<'_>, into: &mut Pipeline) {
 /// What a backend and the defaults for all of them have in common.
 fn settings(t: &mut Table<'_>, into: &mut Backend) {
     t.section("env", |t| t.variables(&mut into.env));
+    t.section("labels", |t| t.texts(&mut into.labels));
     t.read("cwd", &mut into.cwd, |item| item.path().map(Some));
     t.read("replicas", &mut into.replicas, |item| item.number(1, 64));
     t.read("trusted", &mut into.trusted, Item::flag);
@@ -325,5 +327,6 @@ fn plugin(t: &mut Table<'_>, into: &mut Plugin) {
     t.read("memory", &mut into.memory, bytes(64 * KIB));
     t.read("output", &mut into.output, bytes(KIB));
     t.read("instances", &mut into.instances, |item| item.number(1, 10_000));
+    t.section("grants", |t| grants(t, &mut into.grants));
     t.read("reuse", &mut into.reuse, |item| item.number(1, u64::from(u32::MAX)));
 }

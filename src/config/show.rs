@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::expand::escape;
 use super::values::{Word, show_duration, show_size};
-use super::{Config, Endpoint, Exposure, Listen, Patterns, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls};
+use super::{Config, Endpoint, Exposure, Listen, Patterns, Pipeline, Policies, Router, Sessions, Tls};
 use crate::wire::Kind;
 
 /// Whether what looks like a secret is printed.
@@ -277,36 +277,8 @@ impl Printer {
         }
     }
 
-    fn plugin(&mut self, name: &str, plugin: &Plugin) {
-        let Plugin {
-            source,
-            config,
-            on_fault,
-            cpu,
-            wall,
-            memory,
-            output,
-            instances,
-            reuse,
-        } = plugin;
-        self.table(&format!("plugins.{name}"));
-        match source {
-            Source::File(file) => self.path("file", Some(file)),
-            Source::Embedded(name) => self.line("embedded", quote(name)),
-        }
-        let config = self.json(config, false);
-        self.line("config", config);
-        self.word("on-fault", *on_fault);
-        self.time("cpu", *cpu);
-        self.time("wall", *wall);
-        self.size("memory", *memory);
-        self.size("output", *output);
-        self.line("instances", instances);
-        self.line("reuse", reuse);
-    }
-
     /// A JSON value as TOML on one line. TOML has no `null`, and no file can have brought one in.
-    fn json(&self, value: &Value, secret: bool) -> String {
+    pub(super) fn json(&self, value: &Value, secret: bool) -> String {
         match value {
             Value::String(_) | Value::Number(_) if secret => quote(MASK),
             Value::String(text) => quote(text),

@@ -18,6 +18,7 @@ impl Printer {
             era,
             state,
             scope,
+            labels,
             session_targets,
             session_idle,
             server_requests,
@@ -50,6 +51,10 @@ impl Printer {
         self.word("era", *era);
         self.word("state", *state);
         self.word("scope", *scope);
+        self.line(
+            "labels",
+            pairs(labels.iter().map(|(name, value)| (name, value.as_str()))),
+        );
         self.line("session-targets", session_targets);
         self.time("session-idle", *session_idle);
         self.word("server-requests", *server_requests);

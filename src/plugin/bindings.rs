@@ -6,7 +6,10 @@ pub use super::listing::ListingHandle;
 wasmtime::component::bindgen!({
     path: "wit",
     world: "every-hook",
-    imports: { default: trappable },
+    imports: {
+        "pointsman:policy/http.send": async | trappable,
+        default: trappable,
+    },
     exports: { default: async },
     with: {
         "pointsman:policy/types.call": CallHandle,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::capability::Capability;
+use super::inspect::CONTRACT;
 use crate::policy::{FaultKind, Hook};
 
 /// The steps from a file to a build that is proven to start.
@@ -91,12 +93,29 @@ pub enum Problem {
     /// The parser or the compiler refuses it.
     #[error("this is not a valid component: {0}")]
     Invalid(String),
-    /// It wants what it may not have.
+    /// It wants what nobody has here.
     #[error(
-        "it imports what this router does not offer: {}; it may import pointsman:policy/types@0.1 and pointsman:policy/log@0.1",
-        .0.join(", ")
+        "it imports what this router does not offer: {}; of pointsman:policy@{CONTRACT} it may import types, {}",
+        .0.join(", "),
+        Capability::ALL.map(Capability::as_str).join(", ")
     )]
     Imports(Vec<String>),
+    /// It was built for a later contract than this router's.
+    #[error(
+        "it imports {}, and this router knows pointsman:policy@{CONTRACT}: a later router is needed",
+        .0.join(", ")
+    )]
+    Newer(Vec<String>),
+    /// It wants what its configuration does not grant.
+    #[error(
+        "it imports {}, which is not granted: add {} to its grants",
+        .0.iter().map(|c| format!("pointsman:policy/{c}")).collect::<Vec<_>>().join(", "),
+        .0.iter().map(|c| format!("`{}`", c.example())).collect::<Vec<_>>().join(" and ")
+    )]
+    NotGranted(Vec<Capability>),
+    /// What a grant needs of the system is not there.
+    #[error("{0}")]
+    Setup(#[from] SetupError),
     /// It exports no hook of this contract.
     #[error(
         "it exports none of {}; it exports: {}",
@@ -107,6 +126,14 @@ pub enum Problem {
     /// Names fit, types do not.
     #[error("it was built for another shape of the contract: {0}")]
     Shape(String),
+    /// Names fit, and it needs of some interface what only a later contract has.
+    #[error("it was built for pointsman:policy@{contract}, and this router knows {CONTRACT}: {why}")]
+    NewerShape {
+        /// The contract that it names.
+        contract: String,
+        /// What is missing.
+        why: String,
+    },
     /// There is a configuration and nobody to take it.
     #[error("it has a config, but exports no lifecycle to take it")]
     NoInit,
@@ -135,7 +162,14 @@ impl Problem {
             Self::TooLarge(_) | Self::NotWasm | Self::CoreModule | Self::Truncated(_) | Self::Invalid(_) => {
                 Stage::Verify
             }
-            Self::Imports(_) | Self::NoHook(_) | Self::Shape(_) | Self::NoInit => Stage::Inspect,
+            Self::Imports(_)
+            | Self::Newer(_)
+            | Self::NewerShape { .. }
+            | Self::NotGranted(_)
+            | Self::Setup(_)
+            | Self::NoHook(_)
+            | Self::Shape(_)
+            | Self::NoInit => Stage::Inspect,
             Self::CompileTimeout(_) | Self::Compile(_) | Self::Cache(_) => Stage::Compile,
             Self::Init(..) | Self::ProbeTimeout(_) => Stage::Probe,
         }
@@ -151,6 +185,9 @@ pub enum SetupError {
     /// Its clock cannot start.
     #[error("the clock of the WebAssembly engine cannot start: {0}")]
     Clock(#[source] std::io::Error),
+    /// The system's certificates cannot be read, and a plugin may ask servers over TLS.
+    #[error("the system's certificates cannot be read: {0}")]
+    Roots(#[source] std::io::Error),
     /// The cache folder cannot be used.
     #[error("the cache of compiled components at {}: {}", .0.display(), .1)]
     Cache(PathBuf, #[source] std::io::Error),

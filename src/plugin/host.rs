@@ -1,5 +1,5 @@
-//! What a guest can reach: the accessors of the call, the candidates, the targets and the response, and the log.
-//! Those of a list are in `listing.rs`.
+//! What a guest can see: the accessors of the call, the candidates, the targets and the response. Those of a list are
+//! in `listing.rs`, what else it can reach in `capability/`.
 //!
 //! Handles are borrowed for the length of one hook call and carry nothing: there is one call in a store at a
 //! time, so every accessor looks at the store's own `Subject`.
@@ -9,11 +9,11 @@ use std::sync::{Arc, OnceLock};
 use wasmtime::component::Resource;
 use wasmtime::error::{Context, format_err};
 
-use super::bindings::pointsman::policy::{log, types};
+use super::bindings::pointsman::policy::types;
+use super::capability::Powers;
 use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
 use super::listing::Catalogue;
-use super::voice::Voice;
 use crate::call::Call;
 use crate::policy::{Candidate, TargetView};
 use crate::wire::{Index, Object, RawJson};
@@ -72,7 +72,7 @@ pub(super) struct State {
     pub(super) turn: Turn,
     /// Why a document could not be read, where the guest tried: the call is refused, whatever the guest says.
     pub(super) unreadable: Option<String>,
-    pub(super) voice: Arc<Voice>,
+    pub(super) powers: Arc<Powers>,
 }
 
 impl State {
@@ -277,13 +277,6 @@ impl types::HostResponse for State {
         Ok(size(&self.response()?.raw))
     }
     fn drop(&mut self, _: Resource<ResponseHandle>) -> wasmtime::Result<()> {
-        Ok(())
-    }
-}
-
-impl log::Host for State {
-    fn log(&mut self, level: String, message: String) -> wasmtime::Result<()> {
-        self.voice.say(&level, &message);
         Ok(())
     }
 }

@@ -2,15 +2,16 @@
 
 use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
 
+use super::capability::Capability;
 use super::error::Problem;
+use crate::config::Grants;
 use crate::policy::Hook;
 
 /// The package of the contract; its interfaces match within the track `0.1`.
 const PACKAGE: &str = "pointsman:policy";
 const TRACK: &str = "0.1.";
-
-/// The interfaces that components may import.
-const OFFERED: [&str; 2] = ["types", "log"];
+/// The contract that this router has.
+pub const CONTRACT: &str = "0.1.1";
 
 /// What a component says about itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,22 +20,39 @@ pub(super) struct Surface {
     pub(super) imports: Vec<String>,
     /// Exports that no hook is.
     pub(super) strangers: Vec<String>,
+    /// The latest contract that it names, if that is later than this router's.
+    pub(super) later: Option<String>,
     /// Names of its hooks.
     pub(super) hooks: Vec<Hook>,
 }
 
-/// Reads the outermost level of a component and refuses what can not be a policy.
-pub(super) fn inspect(bytes: &[u8]) -> Result<Surface, Problem> {
+/// Reads the outermost level of a component and refuses what can not be a policy, or wants more than `grants` give.
+pub(super) fn inspect(bytes: &[u8], grants: &Grants) -> Result<Surface, Problem> {
     let (imports, exports) = names(bytes)?;
-    let foreign: Vec<String> = imports
-        .iter()
-        .filter(|name| !interface(name).is_some_and(|i| OFFERED.contains(&i)))
-        .cloned()
-        .collect();
+    let (mut foreign, mut newer, mut denied) = (Vec::new(), Vec::new(), Vec::new());
+    for name in &imports {
+        let known = |wanted: &str| Capability::ALL.into_iter().find(|c| c.as_str() == wanted);
+        match interface(name) {
+            Some("types") => {}
+            Some(wanted) => match known(wanted) {
+                Some(capability) if capability.is_granted(grants) => {}
+                Some(capability) => denied.push(capability),
+                None => newer.push(name.clone()),
+            },
+            None => foreign.push(name.clone()),
+        }
+    }
     if !foreign.is_empty() {
         return Err(Problem::Imports(foreign));
     }
+    if !newer.is_empty() {
+        return Err(Problem::Newer(newer));
+    }
+    if !denied.is_empty() {
+        return Err(Problem::NotGranted(denied));
+    }
     let mut surface = Surface {
+        later: later(imports.iter().chain(&exports)),
         imports,
         ..Surface::default()
     };
@@ -54,6 +72,14 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Surface, Problem> {
 fn interface(name: &str) -> Option<&str> {
     let (interface, version) = name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@')?;
     version.starts_with(TRACK).then_some(interface)
+}
+
+/// The latest contract among these names, if it is later than this router's.
+fn later<'n>(names: impl Iterator<Item = &'n String>) -> Option<String> {
+    let patch = |version: &str| version.strip_prefix(TRACK)?.parse::<u32>().ok();
+    let of = |name: &String| interface(name).and_then(|_| patch(name.rsplit_once('@')?.1));
+    let latest = names.filter_map(of).max()?;
+    (Some(latest) > patch(CONTRACT)).then(|| format!("{TRACK}{latest}"))
 }
 
 /// The names of all imports and exports.
@@ -124,11 +150,23 @@ mod tests {
 
     #[test]
     fn what_is_no_component_is_named() {
-        assert!(matches!(inspect(b"hello"), Err(Problem::NotWasm)));
-        assert!(matches!(inspect(b""), Err(Problem::NotWasm)));
-        assert!(matches!(inspect(b"\0asm\x01\0\0\0"), Err(Problem::CoreModule)));
-        assert!(matches!(inspect(b"\0asm\x0d\0\x01"), Err(Problem::Truncated(_))));
-        assert!(matches!(inspect(b"\0asm\x0d\0\x01\0"), Err(Problem::NoHook(_))));
-        assert!(matches!(inspect(b"\0asm\x63\0\x01\0"), Err(Problem::Invalid(_))));
+        assert!(matches!(inspect(b"hello", &Grants::default()), Err(Problem::NotWasm)));
+        assert!(matches!(inspect(b"", &Grants::default()), Err(Problem::NotWasm)));
+        assert!(matches!(
+            inspect(b"\0asm\x01\0\0\0", &Grants::default()),
+            Err(Problem::CoreModule)
+        ));
+        assert!(matches!(
+            inspect(b"\0asm\x0d\0\x01", &Grants::default()),
+            Err(Problem::Truncated(_))
+        ));
+        assert!(matches!(
+            inspect(b"\0asm\x0d\0\x01\0", &Grants::default()),
+            Err(Problem::NoHook(_))
+        ));
+        assert!(matches!(
+            inspect(b"\0asm\x63\0\x01\0", &Grants::default()),
+            Err(Problem::Invalid(_))
+        ));
     }
 }

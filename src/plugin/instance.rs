@@ -10,13 +10,13 @@ use wasmtime::{Store, UpdateDeadline};
 use super::bindings::exports::pointsman::policy::{
     lifecycle, route, select, transform_list, transform_request, transform_response,
 };
+use super::capability::Powers;
 use super::fault::Fault;
 use super::host::{State, Subject};
 use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
 use super::question::{Question, unreadable};
 use super::ticker::TICK;
-use super::voice::Voice;
 use crate::policy::{FaultKind, Hook};
 
 /// Where the exports of each hook stand in a component; `None` where it does not export the hook.
@@ -56,7 +56,7 @@ pub(super) struct Blueprint {
     /// CPU time of one hook call, in ticks.
     pub(super) ticks: u64,
     pub(super) lane: Lane,
-    pub(super) voice: Arc<Voice>,
+    pub(super) powers: Arc<Powers>,
 }
 
 /// CPU time for instantiation and `init`, in ticks: interpreters do their start-up work there.
@@ -117,7 +117,7 @@ impl Instance {
             lane: from.lane.clone(),
             turn: Turn::default(),
             unreadable: None,
-            voice: Arc::clone(&from.voice),
+            powers: Arc::clone(&from.powers),
         };
         let mut store = Store::new(from.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);

@@ -17,6 +17,7 @@ use super::bindings::exports::pointsman::policy::{
 };
 use super::breaker::Breaker;
 use super::cache::{Cache, with_advice};
+use super::capability::{Common, Powers, Registry};
 use super::compile::{Compiler, Workshop};
 use super::engine::{MAX_MEMORY, engine};
 use super::error::{LoadError, Problem, SetupError};
@@ -29,9 +30,8 @@ use super::loaded::{Loaded, within};
 use super::pool::Pool;
 use super::status::Counters;
 use super::ticker::Ticker;
-use super::voice::Voice;
 use crate::config::{self, Policies, Source};
-use crate::policy::Hook;
+use crate::policy::{Directory, Hook};
 
 /// Wall-clock time for the first `init` of a build.
 const PROBE_WALL: Duration = Duration::from_secs(5);
@@ -45,6 +45,7 @@ pub struct Host {
     max_component: usize,
     breaker: u32,
     known: Mutex<BTreeMap<String, Known>>,
+    common: Arc<Common>,
 }
 
 /// What is remembered of a plugin name.
@@ -72,7 +73,18 @@ impl Host {
             max_component: policies.max_component,
             breaker: policies.breaker,
             known: Mutex::new(BTreeMap::new()),
+            common: Common::new(),
         }))
+    }
+
+    /// The numbers that plugins report.
+    pub fn registry(&self) -> &Arc<Registry> {
+        self.common.registry()
+    }
+
+    /// From now on plugins can look at these backends.
+    pub fn show(&self, directory: Arc<dyn Directory>) {
+        self.common.show(directory);
     }
 
     /// Loads one plugin. Where neither its component nor its configuration changed since the last time, and that
@@ -92,7 +104,8 @@ impl Host {
             });
         }
         let bytes = self.read(&plugin.source).await?;
-        let verify = move || (hex(&Sha256::digest(&bytes)), inspect(&bytes), bytes);
+        let grants = plugin.grants.clone();
+        let verify = move || (hex(&Sha256::digest(&bytes)), inspect(&bytes, &grants), bytes);
         let (digest, surface, bytes) = tokio::task::spawn_blocking(verify)
             .await
             .map_err(|e| Problem::Compile(e.to_string()))?;
@@ -124,7 +137,7 @@ impl Host {
                 output: plugin.output,
                 ticks: ticks(plugin.cpu),
                 lane: self.lane.clone(),
-                voice: Arc::new(Voice::new(Arc::clone(&label))),
+                powers: Arc::new(Powers::new(&label, &plugin.grants, &self.common)?),
             },
             pool: Pool::new(plugin.instances, plugin.reuse),
             ticker: Arc::clone(&self.ticker),
@@ -187,7 +200,13 @@ impl Host {
 
     /// Checks the component's types against the contract, hook by hook.
     fn link(&self, component: &Component, surface: &Surface) -> Result<(InstancePre<State>, Indices), Problem> {
-        let shape = |e: wasmtime::Error| Problem::Shape(format!("{e:#}"));
+        let shape = |e: wasmtime::Error| match &surface.later {
+            Some(contract) => Problem::NewerShape {
+                contract: contract.clone(),
+                why: format!("{e:#}"),
+            },
+            None => Problem::Shape(format!("{e:#}")),
+        };
         let pre = self.linker.instantiate_pre(component).map_err(shape)?;
         let mut indices = Indices::default();
         for hook in &surface.hooks {

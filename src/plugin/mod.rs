@@ -13,6 +13,7 @@
 mod bindings;
 mod breaker;
 mod cache;
+mod capability;
 mod compile;
 mod engine;
 mod error;
@@ -35,9 +36,11 @@ mod voice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use capability::{Capability, Registry};
 pub use compile::{COMPILE_COMMAND, Compiler, compile_main};
 pub use engine::MAX_MEMORY;
 pub use error::{LoadError, Problem, SetupError, Stage};
+pub use inspect::CONTRACT;
 pub use load::Host;
 pub use loaded::Loaded;
 pub use set::{Generation, PipelineError};

@@ -1,6 +1,7 @@
 //! The path of a call: route, gate, select, transform, target, transform. Runs in its caller's task.
 
 mod choose;
+mod directory;
 mod encode;
 mod hold;
 mod policies;

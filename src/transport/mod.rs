@@ -119,6 +119,6 @@ pub trait Front: Send + Sync + 'static {
     /// Answers one request. The future is dropped when the client disconnects before the reply.
     fn serve(self: Arc<Self>, request: HttpRequest) -> Replying;
 
-    /// The page for `/healthz`, `/readyz` or `/status`; `None` is answered with 404.
+    /// The page for `/healthz`, `/readyz`, `/status` or `/metrics`; `None` is answered with 404.
     fn page(&self, path: &str) -> Option<Page>;
 }

@@ -54,10 +54,12 @@ impl Shared {
 pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, watch: &Watch) -> Response<Content> {
     let path = request.uri().path();
     match path {
-        "/status" | "/healthz" | "/readyz" | WELL_KNOWN if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+        "/status" | "/metrics" | "/healthz" | "/readyz" | WELL_KNOWN
+            if !matches!(*request.method(), Method::GET | Method::HEAD) =>
+        {
             not_allowed()
         }
-        "/status" => match shared.check(request.uri(), request.headers()) {
+        "/status" | "/metrics" => match shared.check(request.uri(), request.headers()) {
             Ok(()) => match shared.admit(shared.head(None, request.uri(), request.headers())).await {
                 Ok(_) => page(shared, &request, watch),
                 Err(reply) => reply.into_response(),

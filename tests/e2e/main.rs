@@ -20,6 +20,7 @@ mod held;
 mod kills;
 mod lists;
 mod loops;
+mod metrics;
 mod remote;
 mod restarts;
 mod shown;

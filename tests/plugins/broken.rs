@@ -70,7 +70,7 @@ async fn damaged_files() {
 #[tokio::test]
 async fn foreign_imports_are_listed() {
     let (stage, problem, text) = refused(
-        &renamed("pointsman:policy/log@0.1.0", "wasi:cli/environment@0.2.6"),
+        &renamed("pointsman:policy/log@0.1.1", "wasi:cli/environment@0.2.6"),
         json!({}),
     )
     .await;
@@ -101,6 +101,30 @@ async fn another_shape_of_the_contract() {
         assert_eq!(stage, Stage::Inspect, "{text}");
         assert!(matches!(problem, Problem::Shape(_)), "{text}");
         assert!(text.contains(to), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_later_contract_is_told_from_a_wrong_one() {
+    // An interface that this contract does not have.
+    let (stage, problem, text) = refused(&renamed("policy/log@0.1.1", "policy/pub@0.1.9"), json!({})).await;
+    assert_eq!(stage, Stage::Inspect, "{text}");
+    assert!(matches!(problem, Problem::Newer(_)), "{text}");
+    let words =
+        "it imports pointsman:policy/pub@0.1.9, and this router knows pointsman:policy@0.1.1: a later router is needed";
+    assert!(text.ends_with(words), "{text}");
+    // A function that an interface does not have, in a component that says that it is of a later one.
+    let mut bytes = renamed("[method]call.header", "[method]call.headex");
+    for at in 0..bytes.len() - 16 {
+        if bytes[at..].starts_with(b"policy/types@0.1.1") {
+            bytes[at + 17] = b'9';
+        }
+    }
+    let (stage, problem, text) = refused(&bytes, json!({})).await;
+    assert_eq!(stage, Stage::Inspect, "{text}");
+    assert!(matches!(problem, Problem::NewerShape { .. }), "{text}");
+    for part in ["built for pointsman:policy@0.1.9", "knows 0.1.1", "call.headex"] {
+        assert!(text.contains(part), "{part}: {text}");
     }
 }
 

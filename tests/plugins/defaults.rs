@@ -218,7 +218,7 @@ async fn the_defaults_import_nothing_but_the_contract() {
     ] {
         let loaded = host.load(name, &embedded(name, config)).await.unwrap();
         assert!(
-            loaded.imports().iter().all(|i| i == "pointsman:policy/types@0.1.0"),
+            loaded.imports().iter().all(|i| i == "pointsman:policy/types@0.1.1"),
             "{:?}",
             loaded.imports()
         );

@@ -10,9 +10,11 @@
 )]
 
 mod broken;
+mod capabilities;
 mod chains;
 mod defaults;
 mod faults;
+mod golden;
 mod limits;
 mod lists;
 mod principal;

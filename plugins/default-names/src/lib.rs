@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 wit_bindgen::generate!({
     inline: "package pointsman:default-names;
-        world names { import pointsman:policy/types@0.1.0; export pointsman:policy/transform-list@0.1.0; }",
+        world names { import pointsman:policy/types@0.1.1; export pointsman:policy/transform-list@0.1.1; }",
     path: "../../wit",
     generate_all,
 });

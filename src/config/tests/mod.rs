@@ -4,6 +4,7 @@ mod auth;
 mod bad;
 mod changes;
 mod clients;
+mod dice;
 mod files;
 mod garbage;
 mod remote;

@@ -1,0 +1,170 @@
+//! A policy that uses every capability, as a call orders in its `_meta`: `{"test": [{"do": "WORD", ...}, ...]}`. Its
+//! answer is what came of each order. For the host's tests only.
+
+use json::Value;
+
+wit_bindgen::generate!({ path: "../../wit", world: "every-hook" });
+
+use exports::pointsman::policy::{lifecycle, route, select, transform_list, transform_request, transform_response};
+use pointsman::policy::types::{
+    Call, Candidates, Edit, Listing, Response, RouteChoice, Selection, Shown, Targets,
+};
+use pointsman::policy::{clock, directory, http, kv, log, metrics, random, secrets};
+
+struct Reach;
+
+struct Order<'a>(&'a Value<'a>);
+
+impl Order<'_> {
+    fn text(&self, key: &str) -> String {
+        self.0.get(key).and_then(Value::text).unwrap_or_default().to_owned()
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.0.get(key).and_then(Value::number)
+    }
+
+    fn maybe(&self, key: &str) -> Option<Vec<u8>> {
+        self.0.get(key).and_then(Value::text).map(|text| text.as_bytes().to_vec())
+    }
+
+    /// `a=b,c=d`.
+    fn pairs(&self, key: &str) -> Vec<(String, String)> {
+        let text = self.text(key);
+        let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+    }
+
+    fn follow(&self) -> String {
+        let (key, ttl) = (self.text("key"), self.number("ttl"));
+        let value = || self.text("value").into_bytes();
+        match self.text("do").as_str() {
+            "log" => {
+                for n in 0..self.number("times").unwrap_or(1) {
+                    log::log("info", &format!("{} {n}", self.text("value")));
+                }
+                "said".to_owned()
+            }
+            "now" => format!("{}", clock::now()),
+            "monotonic" => {
+                let first = clock::monotonic();
+                format!("{}", clock::monotonic() >= first)
+            }
+            "random" => {
+                let length = self.number("length").unwrap_or(16) as u32;
+                format!("{} {}", random::bytes(length).len(), random::number() != random::number())
+            }
+            "get" => format!("{:?}", kv::get(&key).map(|v| String::from_utf8_lossy(&v).into_owned())),
+            "set" => format!("{:?}", kv::set(&key, &value(), ttl)),
+            // A value of so many bytes.
+            "fill" => format!("{:?}", kv::set(&key, &vec![b'x'; self.number("length").unwrap_or(0) as usize], ttl)),
+            "remove" => format!("{}", kv::remove(&key)),
+            "swap" => format!("{:?}", kv::compare_and_set(&key, self.maybe("known").as_deref(), &value(), ttl)),
+            "add" => format!("{:?}", kv::increment(&key, self.number("by").unwrap_or(1) as i64, ttl)),
+            "count" => {
+                metrics::count(&key, &self.pairs("labels"), self.number("by").unwrap_or(1));
+                "counted".to_owned()
+            }
+            "gauge" => {
+                metrics::gauge(&key, &self.pairs("labels"), self.number("by").unwrap_or(1) as f64 / 2.0);
+                "set".to_owned()
+            }
+            "observe" => {
+                metrics::observe(&key, &self.pairs("labels"), self.number("by").unwrap_or(1) as f64);
+                "observed".to_owned()
+            }
+            "backends" => directory::backends()
+                .iter()
+                .map(|name| {
+                    format!(
+                        "{name} {:?} {:?} {} {} {} {}",
+                        directory::state(name),
+                        directory::label(name, "tier"),
+                        directory::targets(name),
+                        directory::ready(name),
+                        directory::held(name),
+                        directory::in_flight(name)
+                    )
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
+            "has" => format!("{}", secrets::has(&key)),
+            "send" => {
+                let secret = self.text("secret");
+                let request = http::Request {
+                    method: self.text("method"),
+                    url: self.text("url"),
+                    headers: self.pairs("headers"),
+                    secrets: match secret.is_empty() {
+                        true => Vec::new(),
+                        false => vec![http::Secret {
+                            header: "authorization".to_owned(),
+                            before: "Bearer ".to_owned(),
+                            name: secret,
+                        }],
+                    },
+                    body: match self.number("length") {
+                        Some(length) => vec![b'x'; length as usize],
+                        None => value(),
+                    },
+                    timeout_ms: self.number("timeout").map(|ms| ms as u32),
+                };
+                match http::send(&request) {
+                    Ok(answer) => {
+                        let named = answer.headers.iter().find(|(name, _)| *name == key);
+                        let named = named.map(|(_, value)| value.as_str()).unwrap_or_default();
+                        format!("{} {named} {}", answer.status, String::from_utf8_lossy(&answer.body))
+                    }
+                    Err(why) => why,
+                }
+            }
+            other => format!("unknown order {other}"),
+        }
+    }
+}
+
+impl route::Guest for Reach {
+    fn route(call: &Call, _: &Candidates) -> Result<RouteChoice, String> {
+        let Some(orders) = call.meta("test") else {
+            return Ok(RouteChoice::Next);
+        };
+        let Value::Array(orders) = json::parse(&orders)? else {
+            return Err("the orders are no list".to_owned());
+        };
+        let answers: Vec<String> = orders.iter().map(|order| json::quote(&Order(order).follow())).collect();
+        Ok(RouteChoice::Answer(format!("{{\"answers\":[{}]}}", answers.join(","))))
+    }
+}
+
+impl lifecycle::Guest for Reach {
+    fn init(_: String) -> Result<(), String> {
+        Ok(())
+    }
+    fn shutdown() {}
+}
+
+impl select::Guest for Reach {
+    fn select(_: &Call, _: &Targets) -> Result<Selection, String> {
+        Ok(Selection::Any)
+    }
+}
+
+impl transform_request::Guest for Reach {
+    fn transform(_: &Call) -> Result<Vec<Edit>, String> {
+        Ok(Vec::new())
+    }
+}
+
+impl transform_response::Guest for Reach {
+    fn transform(_: &Call, _: &Response) -> Result<Vec<Edit>, String> {
+        Ok(Vec::new())
+    }
+}
+
+impl transform_list::Guest for Reach {
+    fn transform(_: &Listing) -> Result<Option<Vec<Shown>>, String> {
+        Ok(None)
+    }
+}
+
+export!(Reach);
