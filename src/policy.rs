@@ -1,18 +1,23 @@
 //! The policy seam: what the router asks its policies and what they may answer. Plain Rust; the WebAssembly
 //! behind it lives in one folder, and most tests use none.
 
+mod event;
 mod listing;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::call::Call;
 use crate::wire::RawJson;
 
+pub use self::event::Event;
 pub use self::listing::{Listed, Listing, PENDING};
+pub use self::trouble::{Settlement, Trouble, TroubleKind};
 
 /// The hooks a policy component may export, each an interface of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,26 +34,34 @@ pub enum Hook {
     TransformResponse,
     /// What agents see, and under which names.
     TransformList,
+    /// What becomes of a call in trouble.
+    Settle,
+    /// What happens, told to whoever wants to know.
+    Observe,
 }
 
 impl Hook {
     /// All, in the order a call meets them, and the one that lists meet.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Lifecycle,
         Self::Route,
         Self::Select,
         Self::TransformRequest,
         Self::TransformResponse,
         Self::TransformList,
+        Self::Settle,
+        Self::Observe,
     ];
 
     /// Those that plugins are asked in turn: what a pipeline is made of.
-    pub const CHAINS: [Self; 5] = [
+    pub const CHAINS: [Self; 7] = [
         Self::Route,
         Self::Select,
         Self::TransformRequest,
         Self::TransformResponse,
         Self::TransformList,
+        Self::Settle,
+        Self::Observe,
     ];
 
     /// The name of its WIT interface.
@@ -60,6 +73,8 @@ impl Hook {
             Self::TransformRequest => "transform-request",
             Self::TransformResponse => "transform-response",
             Self::TransformList => "transform-list",
+            Self::Settle => "settle",
+            Self::Observe => "observe",
         }
     }
 }
@@ -70,8 +85,18 @@ impl fmt::Display for Hook {
     }
 }
 
+/// What few policies ask of a backend, and is not looked up for others.
+pub trait Facts: Send + Sync {
+    /// A label, from its configuration.
+    fn label(&self, name: &str) -> Option<String>;
+    /// How long the fastest of its targets takes to answer.
+    fn latency(&self) -> Option<Duration>;
+    /// When it is expected to be ready.
+    fn eta(&self) -> Option<Duration>;
+}
+
 /// A backend that a call might go to, as `route` sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Candidate {
     /// Its name.
     pub backend: Arc<str>,
@@ -84,10 +109,14 @@ pub struct Candidate {
     pub held: u32,
     /// Calls in flight at its targets.
     pub in_flight: u32,
+    /// Its definition of what the call is about.
+    pub item: Option<RawJson>,
+    /// What else can be known of it.
+    pub facts: Option<Arc<dyn Facts>>,
 }
 
 /// A live target, as `select` sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct TargetView {
     /// The backend it is an instance of.
     pub backend: Arc<str>,
@@ -99,6 +128,10 @@ pub struct TargetView {
     pub in_flight: u32,
     /// Calls answered since this incarnation began.
     pub answered: u64,
+    /// How long it takes to answer; `None` before its first answer.
+    pub latency: Option<Duration>,
+    /// What else can be known of its backend.
+    pub facts: Option<Arc<dyn Facts>>,
 }
 
 /// What `route` decided, after every plugin of the chain was asked.
@@ -201,6 +234,12 @@ pub trait Policy: Send + Sync {
         body: RawJson,
         is_error: bool,
     ) -> Verdict<'a, Option<RawJson>>;
+    /// What becomes of a call in trouble.
+    fn settle<'a>(&'a self, call: &'a Arc<Call>, trouble: Arc<Trouble>) -> Verdict<'a, Settlement>;
+    /// Whether anybody wants to hear of events.
+    fn observes(&self) -> bool;
+    /// Tells those who do, without waiting for them. An event of a call is of its endpoint, others are of all.
+    fn tell(&self, event: Event, of: Option<&Call>);
     /// What agents see of `listing`, as every plugin of the chain left it.
     fn transform_list<'a>(&'a self, listing: Arc<Listing>) -> Verdict<'a, Arc<Listing>>;
 }
@@ -220,6 +259,14 @@ pub struct Entry {
     pub held: u32,
     /// Calls in flight at its targets.
     pub in_flight: u32,
+}
+
+/// Hears of what happens outside of calls.
+pub trait Observer: Send + Sync {
+    /// Whether anybody wants to know.
+    fn is_listening(&self) -> bool;
+    /// Tells them. Never blocks.
+    fn observe(&self, event: Event);
 }
 
 /// The backends of the router, for policies that look at them.
@@ -256,6 +303,13 @@ impl Policy for NoPolicy {
     fn transform_response<'a>(&'a self, _: &'a Arc<Call>, _: RawJson, _: bool) -> Verdict<'a, Option<RawJson>> {
         Box::pin(async { Ok(None) })
     }
+    fn settle<'a>(&'a self, _: &'a Arc<Call>, _: Arc<Trouble>) -> Verdict<'a, Settlement> {
+        Box::pin(async { Ok(Settlement::Next) })
+    }
+    fn observes(&self) -> bool {
+        false
+    }
+    fn tell(&self, _: Event, _: Option<&Call>) {}
     fn transform_list<'a>(&'a self, listing: Arc<Listing>) -> Verdict<'a, Arc<Listing>> {
         Box::pin(async { Ok(listing) })
     }

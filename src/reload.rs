@@ -19,7 +19,7 @@ use crate::catalog::Endpoint;
 use crate::config::{self, Config, DEFAULT_ENDPOINT, Problems};
 use crate::error::Reason;
 use crate::plugin::{Generation, Host, Loaded};
-use crate::policy::Policy;
+use crate::policy::{Event, Policy};
 use crate::watch::{Hint, Watcher};
 
 use self::handle::Shown;
@@ -208,10 +208,9 @@ impl Reloader {
         for name in &changes.backends_added {
             if let Some(settings) = config.backends.get(name) {
                 info!(backend = name, "added");
-                backends.insert(
-                    name.clone(),
-                    Backend::start(name, settings.clone(), Arc::clone(&self.parts.spawner)),
-                );
+                let (spawner, observer) = (Arc::clone(&self.parts.spawner), self.parts.router.policies().observer());
+                let backend = Backend::start_observed(name, settings.clone(), spawner, observer);
+                backends.insert(name.clone(), backend);
             }
         }
         let removed: Vec<_> = changes
@@ -324,6 +323,7 @@ impl Reloader {
             && loaded
                 .iter()
                 .all(|(n, l)| self.loaded.get(n).is_some_and(|old| Arc::ptr_eq(old, l)));
+        let changed = first || !same || pipelines != self.pipelines || !rejected.is_empty();
         if first || !same || pipelines != self.pipelines {
             match self.host.generation(self.number + 1, &pipelines, loaded.clone()) {
                 Ok(generation) => self.activate(generation, loaded, pipelines),
@@ -340,6 +340,10 @@ impl Reloader {
             }
         }
         self.show(|s| s.rejected.clone_from(&rejected));
+        let policies = self.parts.router.policies().current();
+        if changed && policies.observes() {
+            policies.tell(Event::reload(self.number, &rejected), None);
+        }
         rejected
     }
 

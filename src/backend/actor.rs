@@ -286,6 +286,7 @@ impl Actor {
                     bytes,
                     replay,
                     end: None,
+                    since: Instant::now(),
                     reply,
                     sink,
                 });

@@ -1,7 +1,6 @@
 //! What follows from a step of a target's life: spawning, opening, settling, giving up, and saying so.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -39,6 +38,7 @@ impl Actor {
                 info!(backend = %self.shared.name, replica = self.replica, incarnation = self.incarnation, "{before} -> {state}");
             }
             self.shared.tell_changed();
+            self.shared.tell(self.replica, self.incarnation, state);
         }
     }
 
@@ -70,7 +70,7 @@ impl Actor {
 
     fn spawn(&mut self) {
         self.incarnation += 1;
-        self.counters.answered.store(0, Ordering::Relaxed);
+        self.counters.begin();
         self.started = Some(Instant::now());
         if let Some(remote) = self.settings.remote.clone() {
             return self.connect(&remote);

@@ -97,7 +97,7 @@ impl Actor {
             debug!(backend = %self.shared.name, %id, "an answer that nobody waits for");
             return;
         };
-        self.counters.answered.fetch_add(1, Ordering::Relaxed);
+        self.counters.answered_after(entry.since.elapsed());
         self.asking.call_ended(entry.id);
         let outcome = match response.outcome {
             Ok(result) => Ok(RawJson::slice_of(line, result)),

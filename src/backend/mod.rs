@@ -9,6 +9,7 @@ mod belongings;
 mod connection;
 mod effects;
 pub mod face;
+mod facts;
 mod fetch;
 pub mod gate;
 pub mod handshake;
@@ -45,7 +46,7 @@ use self::target::Control;
 use crate::call::AgentKey;
 use crate::config;
 use crate::error::{CallError, Reason};
-use crate::policy::TargetView;
+use crate::policy::{Facts, Observer, TargetView};
 use crate::process::{Spawner, StderrRing};
 use crate::wire::Kind;
 
@@ -81,6 +82,18 @@ impl Backend {
         Self::begin(Shared::new(name.into(), spawner, &settings, None), settings)
     }
 
+    /// The same, and `observer` is told of its targets.
+    pub fn start_observed(
+        name: &str,
+        settings: config::Backend,
+        spawner: Arc<dyn Spawner>,
+        observer: Arc<dyn Observer>,
+    ) -> Arc<Self> {
+        let shared = Shared::new(name.into(), spawner, &settings, None);
+        shared.observed_by(observer);
+        Self::begin(shared, settings)
+    }
+
     /// The same for one agent alone. Until its own target says what it has, it has what that of `base` had.
     pub fn start_for(base: &Self, settings: config::Backend, spawner: Arc<dyn Spawner>, owner: Owner) -> Arc<Self> {
         let shared = Shared::new(Arc::clone(base.name()), spawner, &settings, Some(owner));
@@ -91,6 +104,9 @@ impl Backend {
         }
         if let Some(introduced) = base.introduced() {
             shared.introduce(introduced);
+        }
+        if let Some(observer) = base.shared.observer() {
+            shared.observed_by(Arc::clone(observer));
         }
         Self::begin(shared, settings)
     }
@@ -202,7 +218,7 @@ impl Backend {
     }
 
     /// A live target as a policy sees it.
-    pub fn view(&self, target: &Target, live: &Live) -> TargetView {
+    pub fn view(self: &Arc<Self>, target: &Target, live: &Live) -> TargetView {
         use std::sync::atomic::Ordering::Relaxed;
         TargetView {
             backend: Arc::clone(&self.shared.name),
@@ -210,6 +226,8 @@ impl Backend {
             incarnation: live.incarnation,
             in_flight: target.counters.in_flight.load(Relaxed),
             answered: target.counters.answered.load(Relaxed),
+            latency: target.counters.latency(),
+            facts: Some(Arc::clone(self) as Arc<dyn Facts>),
         }
     }
 

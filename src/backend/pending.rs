@@ -31,6 +31,8 @@ pub struct Entry {
     pub replay: bool,
     /// Where in the target's input it ends; `None` while it is not being written.
     pub end: Option<u64>,
+    /// When it came.
+    pub since: Instant,
     /// Its caller.
     pub reply: oneshot::Sender<Settled>,
     /// Where its notifications go.
@@ -149,6 +151,7 @@ mod tests {
             bytes: 1,
             replay: false,
             end: Some(1),
+            since: Instant::now(),
             reply,
             sink: Some(Arc::new(Named)),
         }

@@ -1,7 +1,7 @@
 //! What the actors of one backend share: its gate, its lists, and which of its targets are open.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use super::subscriptions::Subscriptions;
 use crate::call::AgentKey;
 use crate::config::{self, ServerRequests};
 use crate::error::CallError;
+use crate::policy::{Event, Observer};
 use crate::process::Spawner;
 use crate::remote::Wallet;
 
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) lists: Lists,
     pub(super) subscriptions: Subscriptions,
     pub(super) belongings: Belongings,
+    observer: OnceLock<Arc<dyn Observer>>,
     introduced: Mutex<Option<Arc<Introduced>>>,
     changed: watch::Sender<u64>,
 }
@@ -79,6 +81,7 @@ impl Shared {
             lists: Lists::default(),
             subscriptions: Subscriptions::default(),
             belongings: Belongings::default(),
+            observer: OnceLock::new(),
             introduced: Mutex::default(),
             changed: watch::Sender::new(0),
         }
@@ -96,6 +99,23 @@ impl Shared {
                     .is_some_and(|r| r.transport != config::Transport::Sse);
                 Face::own(by_stream || settings.server_requests == ServerRequests::Serialize)
             }
+        }
+    }
+
+    /// From now on this one is told of its targets. The first one counts.
+    pub(super) fn observed_by(&self, observer: Arc<dyn Observer>) {
+        let _ = self.observer.set(observer);
+    }
+
+    /// Who is told.
+    pub(super) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.get()
+    }
+
+    /// Tells that a target is in another state.
+    pub(super) fn tell(&self, replica: u32, incarnation: u64, state: &str) {
+        if let Some(observer) = self.observer().filter(|o| o.is_listening()) {
+            observer.observe(Event::target(&self.name, replica, incarnation, state));
         }
     }
 

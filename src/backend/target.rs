@@ -187,9 +187,40 @@ pub struct Counters {
     pub in_flight: AtomicU32,
     /// Calls answered by the present incarnation.
     pub answered: AtomicU64,
+    /// Microseconds that the present incarnation takes to answer: a moving average; 0 before its first answer.
+    latency: AtomicU64,
     /// Lines that were no message, or answers that nobody waits for.
     pub junk: AtomicU64,
     next_id: AtomicU64,
+}
+
+impl Counters {
+    /// A call was answered after so long.
+    pub(super) fn answered_after(&self, took: Duration) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let before = self.latency.load(Ordering::Relaxed);
+        // The actor alone writes it.
+        let now = match before {
+            0 => took,
+            _ => before - before / 8 + took / 8,
+        };
+        self.latency.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// Another incarnation begins.
+    pub(super) fn begin(&self) {
+        self.answered.store(0, Ordering::Relaxed);
+        self.latency.store(0, Ordering::Relaxed);
+    }
+
+    /// How long answers take; `None` before the first.
+    pub fn latency(&self) -> Option<Duration> {
+        match self.latency.load(Ordering::Relaxed) {
+            0 => None,
+            took => Some(Duration::from_micros(took)),
+        }
+    }
 }
 
 /// A handle to a target.

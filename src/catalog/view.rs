@@ -7,9 +7,9 @@ use super::follow::Shared;
 use super::shelf::{Owner, Page, Shelf, gather};
 use crate::backend::{Backend, List};
 use crate::config;
-use crate::policy::{Candidate, Listing, Policy};
+use crate::policy::{Candidate, Facts, Listing, Policy};
 use crate::wire::header::Mirrored;
-use crate::wire::{Kind, Topic, template};
+use crate::wire::{Kind, RawJson, Topic, template};
 
 /// One state of an endpoint: its settings, its backends and the names they give.
 pub struct View {
@@ -197,9 +197,20 @@ impl View {
                     state,
                     held,
                     in_flight,
+                    item: wanted.and_then(|(kind, name)| self.definition(kind, known, at, name)),
+                    facts: Some(Arc::clone(backend) as Arc<dyn Facts>),
                 }
             })
             .collect()
+    }
+
+    /// The definition that the backend at that position gave of a thing.
+    fn definition(&self, kind: Kind, owners: Option<&[Owner]>, at: usize, name: &str) -> Option<RawJson> {
+        let there = match owners {
+            Some(owners) => &*owners.iter().find(|(owner, _)| *owner == at)?.1,
+            None => name,
+        };
+        Some(self.list_of(kind, at)?.get(there)?.raw.clone())
     }
 
     /// Whose a thing is by the lists. A template may be asked about by its own text or by a URI.

@@ -330,7 +330,7 @@ pub struct Plugin {
     pub source: Source,
     /// Given to its `init`, as JSON text.
     pub config: serde_json::Value,
-    /// What a fault does; `None` means by hook: `select` open, all others closed.
+    /// What a fault does; `None` means by hook: `select`, `settle` and `observe` open, all others closed.
     pub on_fault: Option<OnFault>,
     /// CPU time of one hook call.
     pub cpu: Duration,

@@ -2,6 +2,8 @@
 
 pub use super::host::{CallHandle, CandidatesHandle, ResponseHandle, TargetsHandle};
 pub use super::listing::ListingHandle;
+pub use super::observing::EventsHandle;
+pub use super::settling::TroubleHandle;
 
 wasmtime::component::bindgen!({
     path: "wit",
@@ -17,5 +19,7 @@ wasmtime::component::bindgen!({
         "pointsman:policy/types.targets": TargetsHandle,
         "pointsman:policy/types.response": ResponseHandle,
         "pointsman:policy/types.listing": ListingHandle,
+        "pointsman:policy/types.trouble": TroubleHandle,
+        "pointsman:policy/types.events": EventsHandle,
     },
 });

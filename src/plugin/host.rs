@@ -14,9 +14,10 @@ use super::capability::Powers;
 use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
 use super::listing::Catalogue;
+use super::observing::Batch;
 use crate::call::Call;
-use crate::policy::{Candidate, TargetView};
-use crate::wire::{Index, Object, RawJson};
+use crate::policy::{Candidate, TargetView, Trouble};
+use crate::wire::{Index, Object, RawJson, method};
 
 /// Marks handles to the call.
 pub enum CallHandle {}
@@ -35,6 +36,8 @@ pub(super) struct Subject {
     pub(super) targets: Option<Arc<[TargetView]>>,
     pub(super) response: Option<Arc<Body>>,
     pub(super) catalogue: Option<Arc<Catalogue>>,
+    pub(super) trouble: Option<Arc<Trouble>>,
+    pub(super) events: Option<Arc<Batch>>,
 }
 
 /// A result or an error on its way out, with its index made at the first use.
@@ -114,6 +117,10 @@ pub(super) fn size(text: &RawJson) -> u64 {
     u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
+pub(super) fn whole(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
 impl types::Host for State {}
 
 impl types::HostCall for State {
@@ -189,6 +196,31 @@ impl types::HostCall for State {
     fn params_size(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<u64> {
         Ok(size(self.call()?.params.raw()))
     }
+    fn path(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<String> {
+        let endpoint = &*self.call()?.endpoint;
+        Ok(match endpoint {
+            "" => "/mcp".to_owned(),
+            name => format!("/mcp/{name}"),
+        })
+    }
+    fn subject(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<Option<String>> {
+        Ok(self.call()?.subject.as_ref().map(|subject| subject.key.clone()))
+    }
+    fn header_names(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<Vec<String>> {
+        Ok(self.call()?.headers.keys().map(ToString::to_string).collect())
+    }
+    fn client(&mut self, handle: Resource<CallHandle>) -> wasmtime::Result<Option<String>> {
+        match &self.call()?.initialize {
+            Some(said) => Ok(said.client.as_ref().map(|client| client.as_str().to_owned())),
+            None => types::HostCall::meta(self, handle, method::META_CLIENT.to_owned()),
+        }
+    }
+    fn client_capabilities(&mut self, handle: Resource<CallHandle>) -> wasmtime::Result<Option<String>> {
+        match &self.call()?.initialize {
+            Some(said) => Ok(said.capabilities.as_ref().map(|said| said.as_str().to_owned())),
+            None => types::HostCall::meta(self, handle, method::META_CAPABILITIES.to_owned()),
+        }
+    }
     fn drop(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<()> {
         Ok(())
     }
@@ -218,6 +250,46 @@ impl types::HostCandidates for State {
     fn in_flight(&mut self, _: Resource<CandidatesHandle>, position: u32) -> wasmtime::Result<u32> {
         Ok(self.candidate(position)?.in_flight)
     }
+    fn label(
+        &mut self,
+        _: Resource<CandidatesHandle>,
+        position: u32,
+        name: String,
+    ) -> wasmtime::Result<Option<String>> {
+        Ok(self
+            .candidate(position)?
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.label(&name)))
+    }
+    fn latency_us(&mut self, _: Resource<CandidatesHandle>, position: u32) -> wasmtime::Result<Option<u64>> {
+        let latency = self
+            .candidate(position)?
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.latency());
+        Ok(latency.map(|latency| whole(latency.as_micros())))
+    }
+    fn eta_ms(&mut self, _: Resource<CandidatesHandle>, position: u32) -> wasmtime::Result<Option<u64>> {
+        let eta = self.candidate(position)?.facts.as_ref().and_then(|facts| facts.eta());
+        Ok(eta.map(|eta| whole(eta.as_millis())))
+    }
+    fn definition(
+        &mut self,
+        _: Resource<CandidatesHandle>,
+        position: u32,
+        pointer: String,
+    ) -> wasmtime::Result<Result<Option<String>, String>> {
+        let Some(item) = self.candidate(position)?.item.clone() else {
+            return Ok(Ok(None));
+        };
+        let index = match Index::new(item.as_str()) {
+            Ok(index) => index,
+            // The server's fault, and not the call's: it may go on.
+            Err(why) => return Ok(Err(format!("the definition: {why}"))),
+        };
+        Ok(Ok(index.span(&pointer).map(|span| item.as_str()[span].to_owned())))
+    }
     fn drop(&mut self, _: Resource<CandidatesHandle>) -> wasmtime::Result<()> {
         Ok(())
     }
@@ -245,6 +317,16 @@ impl types::HostTargets for State {
     }
     fn answered(&mut self, _: Resource<TargetsHandle>, position: u32) -> wasmtime::Result<u64> {
         Ok(self.target(position)?.answered)
+    }
+    fn label(&mut self, _: Resource<TargetsHandle>, position: u32, name: String) -> wasmtime::Result<Option<String>> {
+        Ok(self
+            .target(position)?
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.label(&name)))
+    }
+    fn latency_us(&mut self, _: Resource<TargetsHandle>, position: u32) -> wasmtime::Result<Option<u64>> {
+        Ok(self.target(position)?.latency.map(|latency| whole(latency.as_micros())))
     }
     fn drop(&mut self, _: Resource<TargetsHandle>) -> wasmtime::Result<()> {
         Ok(())

@@ -8,7 +8,7 @@ use wasmtime::error::Context;
 use wasmtime::{Store, UpdateDeadline};
 
 use super::bindings::exports::pointsman::policy::{
-    lifecycle, route, select, transform_list, transform_request, transform_response,
+    lifecycle, observe, route, select, settle, transform_list, transform_request, transform_response,
 };
 use super::capability::Powers;
 use super::fault::Fault;
@@ -28,6 +28,8 @@ pub(super) struct Indices {
     pub(super) transform_request: Option<transform_request::GuestIndices>,
     pub(super) transform_response: Option<transform_response::GuestIndices>,
     pub(super) transform_list: Option<transform_list::GuestIndices>,
+    pub(super) settle: Option<settle::GuestIndices>,
+    pub(super) observe: Option<observe::GuestIndices>,
 }
 
 impl Indices {
@@ -40,6 +42,8 @@ impl Indices {
             Hook::TransformRequest => self.transform_request.is_some(),
             Hook::TransformResponse => self.transform_response.is_some(),
             Hook::TransformList => self.transform_list.is_some(),
+            Hook::Settle => self.settle.is_some(),
+            Hook::Observe => self.observe.is_some(),
         };
         Hook::ALL.into_iter().filter(there).collect()
     }
@@ -79,6 +83,8 @@ pub(super) struct Instance {
     transform_request: Option<transform_request::Guest>,
     transform_response: Option<transform_response::Guest>,
     transform_list: Option<transform_list::Guest>,
+    settle: Option<settle::Guest>,
+    observe: Option<observe::Guest>,
     /// Hook calls answered so far.
     pub(super) uses: u32,
     /// Memory held when `init` was over.
@@ -148,6 +154,8 @@ impl Instance {
             transform_request: load!(transform_request),
             transform_response: load!(transform_response),
             transform_list: load!(transform_list),
+            settle: load!(settle),
+            observe: load!(observe),
             store,
             uses: 0,
             born_with: 0,
@@ -216,6 +224,16 @@ impl Instance {
 
     pub(super) fn transform_list(&mut self) -> wasmtime::Result<(&mut Store<State>, &transform_list::Guest)> {
         let hook = self.transform_list.as_ref().context("has no transform-list hook")?;
+        Ok((&mut self.store, hook))
+    }
+
+    pub(super) fn settle(&mut self) -> wasmtime::Result<(&mut Store<State>, &settle::Guest)> {
+        let hook = self.settle.as_ref().context("has no settle hook")?;
+        Ok((&mut self.store, hook))
+    }
+
+    pub(super) fn observe(&mut self) -> wasmtime::Result<(&mut Store<State>, &observe::Guest)> {
+        let hook = self.observe.as_ref().context("has no observe hook")?;
         Ok((&mut self.store, hook))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use super::bindings::EveryHook;
 use super::bindings::exports::pointsman::policy::{
-    lifecycle, route, select, transform_list, transform_request, transform_response,
+    lifecycle, observe, route, select, settle, transform_list, transform_request, transform_response,
 };
 use super::breaker::Breaker;
 use super::cache::{Cache, with_advice};
@@ -144,6 +144,7 @@ impl Host {
             counters,
             breaker: Mutex::new(Breaker::new(self.breaker)),
             troubled: AtomicBool::new(false),
+            observer: OnceLock::new(),
             name: label,
         };
         self.probe(&loaded).await?;
@@ -223,6 +224,8 @@ impl Host {
                 Hook::TransformList => {
                     indices.transform_list = Some(transform_list::GuestIndices::new(&pre).map_err(shape)?);
                 }
+                Hook::Settle => indices.settle = Some(settle::GuestIndices::new(&pre).map_err(shape)?),
+                Hook::Observe => indices.observe = Some(observe::GuestIndices::new(&pre).map_err(shape)?),
             }
         }
         Ok((pre, indices))

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use super::breaker::Breaker;
 use super::fault::Fault;
 use super::instance::Blueprint;
+use super::observing::Observer;
 use super::pool::Pool;
 use super::question::Question;
 use super::status::{Counters, PluginStatus};
 use super::ticker::Ticker;
 use crate::config::{self, OnFault, Source};
-use crate::policy::{FaultKind, Hook};
+use crate::policy::{Event, FaultKind, Hook};
 
 /// One build of a plugin. Generations share it as long as neither the component nor the configuration changes,
 /// so that a reload of something else leaves its instances warm.
@@ -34,6 +35,8 @@ pub struct Loaded {
     pub(super) breaker: Mutex<Breaker>,
     /// True while the breaker has anything to remember; the usual call then skips its lock.
     pub(super) troubled: AtomicBool,
+    /// Events on their way to it, once it is to hear of any.
+    pub(super) observer: OnceLock<Observer>,
 }
 
 impl Loaded {
@@ -62,9 +65,16 @@ impl Loaded {
         // Without a selection the router takes the least busy target, and nothing is lost; any other hook may
         // be what keeps a call from where it must not go.
         self.settings.on_fault.unwrap_or(match hook {
-            Hook::Select => OnFault::Open,
+            Hook::Select | Hook::Settle | Hook::Observe => OnFault::Open,
             _ => OnFault::Closed,
         })
+    }
+
+    /// Tells it of an event, without waiting.
+    pub(super) fn tell(self: &Arc<Self>, event: Event) {
+        self.observer
+            .get_or_init(|| Observer::start(Arc::downgrade(self)))
+            .tell(event);
     }
 
     /// Its status, as a part of `generation`.

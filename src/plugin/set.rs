@@ -9,11 +9,13 @@ use super::host::Body;
 use super::listing::TransformList;
 use super::loaded::Loaded;
 use super::question::{Opinion, Route, Select, TransformRequest, TransformResponse};
+use super::settling::Settle;
 use super::status::PluginStatus;
 use crate::call::Call;
 use crate::config::{DEFAULT_ENDPOINT, OnFault, Pipeline, Pipelines};
 use crate::policy::{
-    Candidate, FaultKind, Hook, Listing, Policy, PolicyFault, RouteChoice, Selection, TargetView, Verdict,
+    Candidate, Event, FaultKind, Hook, Listing, Policy, PolicyFault, RouteChoice, Selection, Settlement, TargetView,
+    Trouble, Verdict,
 };
 use crate::wire::RawJson;
 
@@ -220,6 +222,16 @@ impl Generation {
         Ok(result)
     }
 
+    async fn settle_chain(&self, call: &Arc<Call>, trouble: &Arc<Trouble>) -> Result<Settlement, PolicyFault> {
+        for plugin in self.chain_of(Hook::Settle, call) {
+            match settle(plugin, Hook::Settle, plugin.ask(&Settle { call, trouble }).await)? {
+                None | Some(Settlement::Next) => {}
+                Some(decision) => return Ok(decision),
+            }
+        }
+        Ok(Settlement::Next)
+    }
+
     async fn list_chain(&self, mut listing: Arc<Listing>) -> Result<Arc<Listing>, PolicyFault> {
         let (endpoint, path) = (Arc::clone(&listing.endpoint), listing.path_backend.clone());
         for plugin in self.chain(Hook::TransformList, &endpoint, path.as_ref()) {
@@ -315,6 +327,35 @@ impl Policy for Generation {
         is_error: bool,
     ) -> Verdict<'a, Option<RawJson>> {
         Box::pin(self.response_chain(call, body, is_error))
+    }
+
+    fn settle<'a>(&'a self, call: &'a Arc<Call>, trouble: Arc<Trouble>) -> Verdict<'a, Settlement> {
+        Box::pin(async move { self.settle_chain(call, &trouble).await })
+    }
+
+    fn observes(&self) -> bool {
+        let mut all = std::iter::once(&self.main).chain(self.own.values());
+        all.any(|chains| !chains.of(Hook::Observe).is_empty())
+    }
+
+    fn tell(&self, event: Event, of: Option<&Call>) {
+        match of {
+            Some(call) => {
+                for plugin in self.chain_of(Hook::Observe, call) {
+                    plugin.tell(event.clone());
+                }
+            }
+            None => {
+                let chains = std::iter::once(&self.main).chain(self.own.values());
+                let mut told: Vec<&Arc<Loaded>> = Vec::new();
+                for plugin in chains.flat_map(|chains| chains.of(Hook::Observe)) {
+                    if !told.iter().any(|known| Arc::ptr_eq(known, plugin)) {
+                        plugin.tell(event.clone());
+                        told.push(plugin);
+                    }
+                }
+            }
+        }
     }
 
     fn transform_list<'a>(&'a self, listing: Arc<Listing>) -> Verdict<'a, Arc<Listing>> {

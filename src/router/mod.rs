@@ -4,8 +4,10 @@ mod choose;
 mod directory;
 mod encode;
 mod hold;
+mod observe;
 mod policies;
 mod send;
+mod settle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 pub use self::policies::Policies;
+use self::settle::Trials;
 use crate::backend::{Backend, Entry, Held, Live, Permit, Sink, Subscription, Target, Watcher};
 use crate::call::Call;
 use crate::catalog::Endpoint;
@@ -154,7 +158,15 @@ impl Router {
 
     /// Carries a call to its end.
     pub async fn call(&self, incoming: &Incoming) -> Result<Answer, CallError> {
-        let mut policy = self.policies.current();
+        let policy = self.policies.current();
+        match policy.observes() {
+            false => self.carry(incoming, policy).await,
+            // Boxed: others need not carry what telling takes.
+            true => Box::pin(self.carry_and_tell(incoming, policy)).await,
+        }
+    }
+
+    async fn carry(&self, incoming: &Incoming, mut policy: Arc<dyn Policy>) -> Result<Answer, CallError> {
         let view = incoming.endpoint.view_of(policy.generation()).await;
         let mut to = match self.route(&*policy, incoming, &view).await? {
             Routed::To(to) => to,
@@ -164,15 +176,19 @@ impl Router {
         let mut entry = to.backend.enter(&incoming.call.agent, bytes)?;
         // Set once the call was written to a target that died: from then on no error may claim "not sent".
         let mut written: Option<String> = None;
+        let mut trials = Trials::default();
         loop {
             let permit = match entry {
                 Entry::Pass(permit) => permit,
                 // Boxed: most calls are never held, and need not carry what holding takes.
-                Entry::Hold(held) => match Box::pin(self.pass(held, incoming, &mut policy, &mut to)).await {
-                    Ok(Passed::Through(permit)) => permit,
-                    Ok(Passed::Answered(body)) => return Ok(Answer::of_policy(body)),
-                    Err(error) => return Err(honest(error, written)),
-                },
+                Entry::Hold(held) => {
+                    let waiting = self.wait(held, incoming, &mut policy, &mut to, &mut trials);
+                    match Box::pin(waiting).await {
+                        Ok(Passed::Through(permit)) => permit,
+                        Ok(Passed::Answered(body)) => return Ok(Answer::of_policy(body)),
+                        Err(error) => return Err(honest(error, written)),
+                    }
+                }
             };
             if to.presumed {
                 // Boxed: it is for calls that were there before their backend was.
@@ -212,6 +228,40 @@ impl Router {
                     held.willing();
                     entry = Entry::Hold(held);
                 }
+                Sent::Died(error) => {
+                    let again = self.after_death(&*policy, incoming, &to, error, &mut trials);
+                    // Boxed: it is rare.
+                    Box::pin(again).await.map_err(|e| honest(e, written.clone()))?;
+                    written = Some("its process died".to_owned());
+                    let entered = to.backend.enter(&incoming.call.agent, bytes);
+                    entry = entered.map_err(|e| honest(e, written.clone()))?;
+                }
+            }
+        }
+    }
+
+    /// Through the gate, unless a policy does not let it wait, or not for so long.
+    async fn wait(
+        &self,
+        held: Held,
+        incoming: &Incoming,
+        policy: &mut Arc<dyn Policy>,
+        to: &mut Destination,
+        trials: &mut Trials,
+    ) -> Result<Passed, CallError> {
+        let began = Instant::now();
+        let (ahead, _) = held.position();
+        self.before_waiting(&**policy, incoming, to, ahead, trials).await?;
+        let Some(until) = trials.until else {
+            return self.pass(held, incoming, policy, to).await;
+        };
+        let name = Arc::clone(to.backend.name());
+        match tokio::time::timeout_at(until, self.pass(held, incoming, policy, to)).await {
+            Ok(passed) => passed,
+            Err(_) => {
+                let mut error = CallError::from(Reason::HoldDeadline).at(&name);
+                error.waited = began.elapsed();
+                Err(error)
             }
         }
     }
@@ -278,6 +328,8 @@ enum Selected {
 enum Sent {
     Answered(Answer),
     Returned(Permit, bool),
+    /// Its target died, and whether it ran nobody knows.
+    Died(CallError),
 }
 
 fn fault(fault: crate::policy::PolicyFault) -> CallError {

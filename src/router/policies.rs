@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::policy::Policy;
+use crate::policy::{Event, Observer, Policy};
 
 /// The active generation. Clones share it.
 #[derive(Clone)]
@@ -35,8 +35,23 @@ impl Policies {
         self.changed.send_replace(policy);
     }
 
+    /// Who tells them of what happens outside of calls.
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        Arc::new(self.clone())
+    }
+
     /// Wakes those who hold calls, and those who show lists, when another generation becomes active.
     pub fn changes(&self) -> watch::Receiver<Arc<dyn Policy>> {
         self.changed.subscribe()
+    }
+}
+
+impl Observer for Policies {
+    fn is_listening(&self) -> bool {
+        self.current.load().observes()
+    }
+
+    fn observe(&self, event: Event) {
+        self.current.load().tell(event, None);
     }
 }

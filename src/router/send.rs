@@ -102,9 +102,10 @@ impl Router {
             Some(limit) => match Box::pin(tokio::time::timeout(limit, flight.settled())).await {
                 Ok(settled) => settled,
                 // Dropping the flight cancels it at the target.
-                Err(_) => Settled::Lost {
-                    why: format!("no answer came within {:.1} s", limit.as_secs_f64()),
-                },
+                Err(_) => {
+                    let why = format!("no answer came within {:.1} s", limit.as_secs_f64());
+                    return Err(lost(why, to, &live));
+                }
             },
         };
         drop(flight);
@@ -132,12 +133,7 @@ impl Router {
                 error.incarnation = Some(live.incarnation);
                 Err(error)
             }
-            Settled::Lost { why } => {
-                let mut error = CallError::from(Reason::OutcomeUnknown(why)).at(to.backend.name());
-                error.incarnation = Some(live.incarnation);
-                error.eta = to.backend.eta();
-                Err(error)
-            }
+            Settled::Lost { why } => Ok(Sent::Died(lost(why, to, &live))),
         }
     }
 
@@ -169,6 +165,14 @@ impl Router {
             (Some(edited), true) => Err(edited),
         })
     }
+}
+
+/// The error of a call that may have run.
+fn lost(why: String, to: &Destination, live: &Live) -> CallError {
+    let mut error = CallError::from(Reason::OutcomeUnknown(why)).at(to.backend.name());
+    error.incarnation = Some(live.incarnation);
+    error.eta = to.backend.eta();
+    error
 }
 
 /// Whether running the call twice does no harm: a method that only reads, or a tool whose server says so and is

@@ -23,6 +23,7 @@ mod loops;
 mod metrics;
 mod remote;
 mod restarts;
+mod settle;
 mod shown;
 mod shutdown;
 mod streams;

@@ -160,6 +160,8 @@ pub fn candidates(names: &[&str]) -> Arc<[Candidate]> {
         state: "ready",
         held: 0,
         in_flight: 0,
+        item: None,
+        facts: None,
     };
     names.iter().map(candidate).collect()
 }
@@ -172,6 +174,8 @@ pub fn targets(loads: &[u32]) -> Arc<[TargetView]> {
         incarnation: 1,
         in_flight: *in_flight,
         answered: 0,
+        latency: None,
+        facts: None,
     };
     (0..).zip(loads).map(target).collect()
 }

@@ -7,10 +7,13 @@ use json::Value;
 
 wit_bindgen::generate!({ path: "../../wit", world: "every-hook" });
 
-use exports::pointsman::policy::{lifecycle, route, select, transform_list, transform_request, transform_response};
+use exports::pointsman::policy::{
+    lifecycle, observe, route, select, settle, transform_list, transform_request, transform_response,
+};
 use pointsman::policy::log::log;
 use pointsman::policy::types::{
-    Call, Candidates, Denial, Edit, Listing, Redirection, Response, RouteChoice, Selection, SetEdit, Shown, Targets,
+    Call, Candidates, Denial, Edit, Events, Listing, Redirection, Response, RouteChoice, Selection, SetEdit,
+    Settlement, Shown, Targets, Trouble,
 };
 
 /// Tells two builds of this guest apart.
@@ -344,6 +347,51 @@ fn describe_item(listing: &Listing, n: u32) -> String {
         listing.size(n),
         listing.json(n)
     )
+}
+
+impl settle::Guest for TestGuest {
+    fn settle(call: &Call, trouble: &Trouble) -> Result<Settlement, String> {
+        let config = Orders::of(call)?;
+        misbehave(&config)?;
+        // `replay-died`: that word for that kind of trouble, and nothing for others.
+        let kind = trouble.kind();
+        let Some(word) = config.word.strip_suffix(&format!("-{kind}")) else {
+            return Ok(Settlement::Next);
+        };
+        Ok(match word {
+            "replay" => Settlement::Replay,
+            "hold" => Settlement::Hold(config.number as u32),
+            "fail" => Settlement::Fail(Denial {
+                code: "test".into(),
+                message: format!(
+                    "{kind}|{}|{}|{}|{}|{}|{:?}|{}",
+                    trouble.backend(),
+                    trouble.state(),
+                    trouble.attempts(),
+                    trouble.is_read(),
+                    trouble.ahead(),
+                    trouble.eta_ms().is_some(),
+                    trouble.why()
+                ),
+            }),
+            _ => Settlement::Next,
+        })
+    }
+}
+
+impl observe::Guest for TestGuest {
+    fn observe(events: &Events) -> Result<(), String> {
+        if let Some(config) = CONFIG.get() {
+            misbehave(config)?;
+        }
+        for n in 0..events.len() {
+            log(
+                "info",
+                &format!("heard {} {} {}", events.missed(), events.kind(n), events.json(n)),
+            );
+        }
+        Ok(())
+    }
 }
 
 export!(TestGuest);

@@ -3,12 +3,10 @@
 
 use json::Value;
 
-wit_bindgen::generate!({ path: "../../wit", world: "every-hook" });
+wit_bindgen::generate!({ path: "../../wit", world: "route-plugin" });
 
-use exports::pointsman::policy::{lifecycle, route, select, transform_list, transform_request, transform_response};
-use pointsman::policy::types::{
-    Call, Candidates, Edit, Listing, Response, RouteChoice, Selection, Shown, Targets,
-};
+use exports::pointsman::policy::{lifecycle, route};
+use pointsman::policy::types::{Call, Candidates, RouteChoice};
 use pointsman::policy::{clock, directory, http, kv, log, metrics, random, secrets};
 
 struct Reach;
@@ -25,7 +23,10 @@ impl Order<'_> {
     }
 
     fn maybe(&self, key: &str) -> Option<Vec<u8>> {
-        self.0.get(key).and_then(Value::text).map(|text| text.as_bytes().to_vec())
+        self.0
+            .get(key)
+            .and_then(Value::text)
+            .map(|text| text.as_bytes().to_vec())
     }
 
     /// `a=b,c=d`.
@@ -35,7 +36,7 @@ impl Order<'_> {
         pairs.map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
     }
 
-    fn follow(&self) -> String {
+    fn follow(&self, call: &Call, candidates: &Candidates) -> String {
         let (key, ttl) = (self.text("key"), self.number("ttl"));
         let value = || self.text("value").into_bytes();
         match self.text("do").as_str() {
@@ -52,14 +53,24 @@ impl Order<'_> {
             }
             "random" => {
                 let length = self.number("length").unwrap_or(16) as u32;
-                format!("{} {}", random::bytes(length).len(), random::number() != random::number())
+                format!(
+                    "{} {}",
+                    random::bytes(length).len(),
+                    random::number() != random::number()
+                )
             }
             "get" => format!("{:?}", kv::get(&key).map(|v| String::from_utf8_lossy(&v).into_owned())),
             "set" => format!("{:?}", kv::set(&key, &value(), ttl)),
             // A value of so many bytes.
-            "fill" => format!("{:?}", kv::set(&key, &vec![b'x'; self.number("length").unwrap_or(0) as usize], ttl)),
+            "fill" => format!(
+                "{:?}",
+                kv::set(&key, &vec![b'x'; self.number("length").unwrap_or(0) as usize], ttl)
+            ),
             "remove" => format!("{}", kv::remove(&key)),
-            "swap" => format!("{:?}", kv::compare_and_set(&key, self.maybe("known").as_deref(), &value(), ttl)),
+            "swap" => format!(
+                "{:?}",
+                kv::compare_and_set(&key, self.maybe("known").as_deref(), &value(), ttl)
+            ),
             "add" => format!("{:?}", kv::increment(&key, self.number("by").unwrap_or(1) as i64, ttl)),
             "count" => {
                 metrics::count(&key, &self.pairs("labels"), self.number("by").unwrap_or(1));
@@ -118,20 +129,52 @@ impl Order<'_> {
                     Err(why) => why,
                 }
             }
+            "call" => {
+                let mut headers = call.header_names();
+                headers.sort_unstable();
+                let headers = headers
+                    .into_iter()
+                    .filter(|name| name.starts_with("x-"))
+                    .collect::<Vec<_>>()
+                    .join(",");
+                let told = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+                [
+                    call.path(),
+                    told(call.subject()),
+                    headers,
+                    told(call.client()),
+                    told(call.client_capabilities()),
+                ]
+                .join("|")
+            }
+            "candidate" => {
+                let at = self.number("at").unwrap_or(0) as u32;
+                format!(
+                    "{} {:?} {} {:?} {:?}",
+                    candidates.backend(at),
+                    candidates.label(at, "tier"),
+                    candidates.latency_us(at).is_some(),
+                    candidates.eta_ms(at),
+                    candidates.definition(at, &key)
+                )
+            }
             other => format!("unknown order {other}"),
         }
     }
 }
 
 impl route::Guest for Reach {
-    fn route(call: &Call, _: &Candidates) -> Result<RouteChoice, String> {
+    fn route(call: &Call, candidates: &Candidates) -> Result<RouteChoice, String> {
         let Some(orders) = call.meta("test") else {
             return Ok(RouteChoice::Next);
         };
         let Value::Array(orders) = json::parse(&orders)? else {
             return Err("the orders are no list".to_owned());
         };
-        let answers: Vec<String> = orders.iter().map(|order| json::quote(&Order(order).follow())).collect();
+        let answers: Vec<String> = orders
+            .iter()
+            .map(|order| json::quote(&Order(order).follow(call, candidates)))
+            .collect();
         Ok(RouteChoice::Answer(format!("{{\"answers\":[{}]}}", answers.join(","))))
     }
 }
@@ -141,30 +184,6 @@ impl lifecycle::Guest for Reach {
         Ok(())
     }
     fn shutdown() {}
-}
-
-impl select::Guest for Reach {
-    fn select(_: &Call, _: &Targets) -> Result<Selection, String> {
-        Ok(Selection::Any)
-    }
-}
-
-impl transform_request::Guest for Reach {
-    fn transform(_: &Call) -> Result<Vec<Edit>, String> {
-        Ok(Vec::new())
-    }
-}
-
-impl transform_response::Guest for Reach {
-    fn transform(_: &Call, _: &Response) -> Result<Vec<Edit>, String> {
-        Ok(Vec::new())
-    }
-}
-
-impl transform_list::Guest for Reach {
-    fn transform(_: &Listing) -> Result<Option<Vec<Shown>>, String> {
-        Ok(None)
-    }
 }
 
 export!(Reach);

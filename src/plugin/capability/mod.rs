@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::bindings::pointsman::policy::{clock, directory, log, random, secrets};
 use super::error::SetupError;
-use super::host::State;
+use super::host::{State, whole};
 use super::voice::Voice;
 use crate::config::{Grants, KvGrant};
 use crate::policy::Directory;
@@ -259,8 +259,4 @@ impl State {
     fn known(&self, backend: &str) -> Option<crate::policy::Entry> {
         self.powers.common.directory.get()?.backend(backend)
     }
-}
-
-fn whole(number: u128) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
