@@ -73,6 +73,8 @@ pub struct Answer {
     pub era: Era,
     /// Who answered; `None` for a policy.
     pub from: Option<Pinned>,
+    /// Whether there can be tasks in it: its target says that it has such.
+    pub tasks: bool,
 }
 
 impl Answer {
@@ -82,6 +84,7 @@ impl Answer {
             body: Ok(body),
             era: Era::Legacy,
             from: None,
+            tasks: false,
         }
     }
 }
@@ -119,6 +122,11 @@ impl Router {
     /// Its backends by name.
     pub fn backends(&self) -> Arc<BTreeMap<String, Arc<Backend>>> {
         self.backends.load_full()
+    }
+
+    /// Whether any of them can ask an agent something in the middle of a call. A policy may send a call to any.
+    pub fn may_ask(&self) -> bool {
+        self.backends.load().values().any(|backend| backend.may_ask())
     }
 
     /// Replaces the backends.

@@ -52,6 +52,7 @@ impl Router {
                     body: Ok("{}".to_owned().into()),
                     era: Era::Legacy,
                     from: Some(from),
+                    tasks: false,
                 })),
                 false => Err(Reason::MethodNotFound(call.method.to_string()).into()),
             };
@@ -114,6 +115,7 @@ impl Router {
                     body,
                     era: live.era,
                     from: Some(from),
+                    tasks: live.tasks,
                 }))
             }
             Settled::Returned { replayed } => {

@@ -3,6 +3,9 @@
 //! A task lives at one incarnation of one target; whoever asks for it must be led there, and nobody else may. The
 //! same task always has the same id.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
 use super::Agents;
@@ -15,6 +18,8 @@ use crate::wire::{Object, method};
 /// In `_meta`: the task that a message belongs to (2025-11-25).
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 const TASK_ID: &str = "taskId";
+/// Looked for in every result: what the search needs is made once.
+static QUOTED_TASK_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"taskId\""));
 
 /// The extension that has tasks (SEP-2663).
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -82,7 +87,9 @@ impl Agents {
     /// An answer with task ids as the agent is to know them.
     pub(super) fn name_tasks(&self, call: &Call, answer: Answer) -> Answer {
         let renamed = match (&answer.body, &answer.from) {
-            (Ok(result), Some(from)) => renamed(call, result.as_str(), &|id| self.task_name(call, from, id)),
+            (Ok(result), Some(from)) if answer.tasks => {
+                renamed(call, result.as_str(), &|id| self.task_name(call, from, id))
+            }
             _ => None,
         };
         match renamed {
@@ -119,7 +126,7 @@ fn purpose(call: &Call) -> Vec<u8> {
 /// A result with the ids of tasks replaced where the protocol has them; `None` where it has none.
 fn renamed(call: &Call, result: &str, name: &dyn Fn(&str) -> String) -> Option<String> {
     // A quick look, which most results do not pass.
-    memchr::memmem::find(result.as_bytes(), b"\"taskId\"")?;
+    QUOTED_TASK_ID.find(result.as_bytes())?;
     let mut object = Object::parse(result).ok()?;
     let mut changed = false;
     // A task itself, in the answers about it and, in the modern era, in the place of a result.
