@@ -24,7 +24,9 @@ async fn a_request_state_is_good_for_its_call_alone() {
         wrong[0]["arguments"]["text"] = "another".into();
         wrong[1]["name"] = "two__touch".into();
         let state = again["requestState"].as_str().expect("a state").to_owned();
-        wrong[2]["requestState"] = format!("{}A", &state[..state.len() - 1]).into();
+        // Another last character in any case: one state in a few ends with the first that comes to mind.
+        let last = if state.ends_with('A') { 'Q' } else { 'A' };
+        wrong[2]["requestState"] = format!("{}{last}", &state[..state.len() - 1]).into();
         wrong[3]["requestState"] = "state-1-t".into();
         for params in wrong {
             let outcome = agent.request("tools/call", params.clone()).await;
