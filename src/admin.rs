@@ -167,7 +167,12 @@ fn turned_away(refused: Refused) -> HttpReply {
 
 impl Front for Door {
     fn admit<'a>(&'a self, head: Head<'a>) -> Admitting<'a> {
-        Box::pin(async move { self.guard.admit(asked(&head)).await.map_err(turned_away) })
+        if !self.guard.asks(head.endpoint) {
+            return Admitting::Now(Ok(None));
+        }
+        Admitting::Later(Box::pin(async move {
+            self.guard.admit(asked(&head)).await.map_err(turned_away)
+        }))
     }
 
     fn metadata(&self, head: Head<'_>) -> Option<Page> {

@@ -109,6 +109,11 @@ impl Endpoint {
         self.shared.view.load_full()
     }
 
+    /// Looks at its present state where it stands: all that run share the count of a handle to it.
+    pub fn look<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.shared.view.load())
+    }
+
     /// Its state with every list that its backends have by now, under the policies in force: waits until the follower
     /// has made it.
     pub async fn fresh_view(&self) -> Arc<View> {

@@ -119,6 +119,11 @@ impl Guard {
         }
     }
 
+    /// Whether anybody has to say who asks there. Every request wants to know, and most routers ask nobody.
+    pub fn asks(&self, endpoint: Option<&str>) -> bool {
+        self.rules.load().rule(endpoint).is_some()
+    }
+
     /// Who asks; `None` where nobody has to say so.
     pub async fn admit(&self, request: Request<'_>) -> Result<Option<Arc<Principal>>, Refused> {
         let rules = self.rules.load_full();

@@ -239,6 +239,7 @@ impl Actor {
                 incarnation: self.incarnation,
                 era: facts.era,
                 logging: facts.has("logging"),
+                tasks: facts.has_tasks(),
                 lasting: facts.era == Era::Modern && self.settings.remote.is_some(),
             });
         self.phase.send_replace(Phase {

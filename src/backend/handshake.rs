@@ -48,6 +48,11 @@ impl Facts {
         self.introduced.has(capability)
     }
 
+    /// Whether its capabilities say anything of tasks: as one of their own, or as an extension in the modern era.
+    pub fn has_tasks(&self) -> bool {
+        self.introduced.capabilities.as_str().contains("tasks")
+    }
+
     /// Whether changes of such lists are announced.
     pub fn announces(&self, topic: Topic) -> bool {
         self.introduced.has_flag(topic.capability(), "listChanged")

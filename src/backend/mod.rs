@@ -116,6 +116,15 @@ impl Backend {
         }
     }
 
+    /// Whether a target of the legacy era can ask an agent something in the middle of a call: where nobody could say
+    /// whom it means, all that it asks is refused.
+    pub fn may_ask(&self) -> bool {
+        let settings = self.settings.load();
+        self.shared.owner.is_some()
+            || settings.remote.is_some()
+            || settings.server_requests == config::ServerRequests::Serialize
+    }
+
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         &self.shared.name

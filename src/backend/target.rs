@@ -119,6 +119,8 @@ pub struct Live {
     pub era: Era,
     /// Whether it has the capability `logging`.
     pub logging: bool,
+    /// Whether it says anything of tasks.
+    pub tasks: bool,
     /// Whether what it knows outlives this incarnation: a stateless server somewhere else.
     pub lasting: bool,
 }

@@ -77,6 +77,8 @@ pub struct Answer {
     pub from: Option<Pinned>,
     /// What its agent hears of from now on, after `resources/subscribe`.
     pub subscription: Option<Subscription>,
+    /// Whether there can be tasks in it: its target says that it has such.
+    pub tasks: bool,
 }
 
 impl Answer {
@@ -87,6 +89,7 @@ impl Answer {
             era: Era::Legacy,
             from: None,
             subscription: None,
+            tasks: false,
         }
     }
 }
@@ -124,6 +127,11 @@ impl Router {
     /// Its backends by name.
     pub fn backends(&self) -> Arc<BTreeMap<String, Arc<Backend>>> {
         self.backends.load_full()
+    }
+
+    /// Whether any of them can ask an agent something in the middle of a call. A policy may send a call to any.
+    pub fn may_ask(&self) -> bool {
+        self.backends.load().values().any(|backend| backend.may_ask())
     }
 
     /// Replaces the backends.

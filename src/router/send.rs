@@ -56,6 +56,7 @@ impl Router {
                     era: Era::Legacy,
                     from: Some(from),
                     subscription,
+                    tasks: false,
                 })),
                 false => Err(Reason::MethodNotFound(call.method.to_string()).into()),
             };
@@ -119,6 +120,7 @@ impl Router {
                     body,
                     era: live.era,
                     from: Some(from),
+                    tasks: live.tasks,
                 }))
             }
             Settled::Returned { replayed } => {

@@ -8,11 +8,11 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 
 use super::events::Response;
+use super::first_word::Told;
 use super::legacy_call::Sender;
 use super::legacy_reply::{self, Reading};
 use super::lists::{self, Reader};
 use super::store::Session;
-use super::stream::Reader as StreamReader;
 use super::{Agents, accepted, accepts_events, answer, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
@@ -47,7 +47,7 @@ impl Agents {
             Err(reply) => return at_once(*reply),
         };
         // What wants no answer starts nothing: whoever has no target yet has nobody to tell.
-        if !matches!(message, Message::Request(_)) || !endpoint.view().has_private {
+        if !matches!(message, Message::Request(_)) || !endpoint.look(|view| view.has_private) {
             return self.serve_in_session(&session, &endpoint, request, body, message);
         }
         let (body, id) = (body.clone(), id.to_owned());
@@ -196,12 +196,12 @@ impl Agents {
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
-    ) -> (Response, Option<StreamReader>) {
+    ) -> (Response, Option<Told>) {
         if message.method == method::TOOLS_CALL {
             return self.legacy_call(session, endpoint, sender, body, message, streams);
         }
         let id = message.id.as_raw().to_owned();
-        let ready = |outcome: Result<&str, &str>| -> (Response, Option<StreamReader>) {
+        let ready = |outcome: Result<&str, &str>| -> (Response, Option<Told>) {
             let response = write_response(&id, outcome);
             (Box::pin(std::future::ready(response.into())), None)
         };

@@ -5,6 +5,7 @@ mod asking;
 mod conversation;
 mod envelope;
 mod events;
+mod first_word;
 mod input;
 mod legacy;
 mod legacy_call;

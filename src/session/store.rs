@@ -265,10 +265,9 @@ impl Store {
         let now = Instant::now();
         let mut sessions = lock(&self.sessions);
         let session = sessions.get(id)?.clone();
-        if session
-            .idle_since()
-            .is_some_and(|since| now.duration_since(since) >= self.limits.idle)
-        {
+        // Every request comes this way: only who seems forgotten is looked at closely.
+        let is_idle = |since: Instant| now.duration_since(since) >= self.limits.idle;
+        if is_idle(*lock(&session.used)) && session.idle_since().is_some_and(is_idle) {
             sessions.remove(id);
             return None;
         }
