@@ -222,3 +222,18 @@ async fn while_the_authorization_server_is_down_calls_are_held() {
     world.status.store(200, SeqCst);
     assert_eq!(held.await.unwrap().text(), Some("fine"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_of_single_sessions_share_the_token() {
+    let world = World::new(hour(), false).await;
+    let more = format!("token-url = \"{}\"\n", world.tokens.url("/token"));
+    let config = world.config(&more).replace("auth = \"ci\"\n", "");
+    let router = Router::start(&config.replace("gate =", "scope = \"session\"\ngate =")).await;
+    router.ready("fake").await;
+    for _ in 0..3 {
+        let agent = Agent::legacy(&router.address).await;
+        let outcome = agent.call("tool", json!({})).await;
+        assert_eq!(outcome.text(), Some("fine"), "{outcome:?}");
+    }
+    assert_eq!(world.asked().len(), 1);
+}
