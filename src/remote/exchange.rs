@@ -1,7 +1,7 @@
 //! One message and its reply, from the connection to the last event.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::LOCATION;
@@ -9,7 +9,9 @@ use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::sleep;
 
-use super::link::{Link, NoReply, within};
+use super::client::Mark;
+use super::link::{Link, NoReply};
+use super::origin::within;
 use super::out::Out;
 use super::reply::{Content, Fault, Feed, content, refusal, whole};
 use crate::wire::message::write_request;
@@ -83,15 +85,15 @@ impl End {
     }
 }
 
-/// Posts a message and hands over what comes back. `taken` is set once it begins to be written.
-pub(super) async fn exchange(link: &Link, out: &Out, taken: &Arc<AtomicBool>) -> End {
+/// Posts a message and hands over what comes back. `mark` tells whether it was written.
+pub(super) async fn exchange(link: &Link, out: &Out, mark: &Arc<Mark>) -> End {
     if link.is_old() {
         let mut endpoint = link.endpoint.subscribe();
         let known = endpoint.wait_for(Option::is_some).await;
         let Some(uri) = known.ok().and_then(|uri| uri.clone()) else {
             return End::Unreachable("its event stream is gone".to_owned());
         };
-        return match link.post(&uri, out, taken).await {
+        return match link.post(&uri, out, mark).await {
             Err(no) => no.into(),
             Ok(response) if response.status().is_success() => End::Taken,
             Ok(response) => refusal(link, out, response).await,
@@ -99,7 +101,7 @@ pub(super) async fn exchange(link: &Link, out: &Out, taken: &Arc<AtomicBool>) ->
     }
     for _ in 0..=HOPS {
         let uri = link.url();
-        let response = match link.post(&uri, out, taken).await {
+        let response = match link.post(&uri, out, mark).await {
             Err(no) => return no.into(),
             Ok(response) => response,
         };

@@ -10,6 +10,7 @@ mod ends;
 mod exchange;
 mod link;
 mod open;
+mod origin;
 mod out;
 mod probe;
 mod reply;
@@ -23,12 +24,12 @@ pub mod web;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::client::Mark;
 use self::exchange::End;
 use self::link::{Link, Word};
 use self::out::Out;
@@ -93,7 +94,7 @@ pub enum Event {
 /// A call on its way.
 struct Running {
     task: AbortHandle,
-    taken: Arc<AtomicBool>,
+    mark: Arc<Mark>,
     modern: bool,
 }
 
@@ -160,12 +161,12 @@ impl Remote {
         }
         self.greeting |= out.method == method::INITIALIZED;
         let id = out.id().unwrap_or_default().to_owned();
-        let (call, modern, taken) = (out.call, out.mirrored.is_some(), Arc::new(AtomicBool::new(false)));
-        let (link, mark) = (Arc::clone(&self.link), Arc::clone(&taken));
+        let (call, modern, mark) = (out.call, out.mirrored.is_some(), Arc::<Mark>::default());
+        let (link, its) = (Arc::clone(&self.link), Arc::clone(&mark));
         let task = self.tasks.spawn(async move {
             let end = match out.method == method::LISTEN {
                 true => exchange::listen(&link, &out).await,
-                false => exchange::exchange(&link, &out, &mark).await,
+                false => exchange::exchange(&link, &out, &its).await,
             };
             let health = match &end {
                 End::Broken { again: true, .. } if out.call.is_some() => probe::probe(&link).await,
@@ -177,7 +178,7 @@ impl Remote {
             Some(id) => {
                 self.fresh = false;
                 self.started.push(id);
-                self.calls.insert(id, Running { task, taken, modern });
+                self.calls.insert(id, Running { task, mark, modern });
             }
             None => {
                 self.other(id, task);
@@ -201,9 +202,11 @@ impl Remote {
         let Some(running) = self.calls.remove(&id) else {
             return false;
         };
+        // First of all: what was given up is not written by anybody.
+        let unwritten = running.mark.give_up();
         running.task.abort();
         // In the modern era closing the connection is how a call is cancelled.
-        running.modern || !running.taken.load(Ordering::Acquire)
+        running.modern || unwritten
     }
 
     /// Bytes that wait to be sent; more than there can be where too much of the router's own is on its way.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::exchange::{End, RETRY, RETRY_MOST, tell_changed};
-use super::link::{Link, NoReply, within};
+use super::link::{Link, NoReply};
+use super::origin::within;
 use super::reply::{Content, Fault, Feed, content};
 
 /// Keeps the stream of a legacy session open (streamable HTTP). Ends where the server has none, or is gone.
