@@ -160,6 +160,14 @@ impl Connection {
         }
     }
 
+    /// SIGKILL to its group for one that went wrong by itself; a server that gave a session hears first that it is over.
+    pub fn break_off(&mut self) {
+        match self {
+            Self::Pipes(pipes) => pipes.kill(),
+            Self::Remote(web) => web.remote.break_off(),
+        }
+    }
+
     /// SIGKILL to its group; the end of all connections.
     pub fn kill(&mut self) {
         match self {

@@ -64,7 +64,8 @@ impl Remote {
             End::NotStreamable(_) if self.may_be_old => return self.become_old(Some(out)),
             // A server that breaks off its handshake is not there yet, or not any more, whoever answers in its place.
             End::Busy(why) | End::Broken { why, again: true } if self.fresh && out.id().is_some() => {
-                return self.fall(why, true);
+                self.fall(why, true);
+                return self.part();
             }
             End::NotStreamable(why) | End::Busy(why) | End::Broken { why, .. } | End::Refused(why) => why,
         };
@@ -86,7 +87,7 @@ impl Remote {
             let task = self
                 .tasks
                 .spawn(async move { Done::Stream(stream::unasked(&link).await) });
-            self.other(String::new(), task);
+            self.other(String::new(), task, true);
         }
         for out in std::mem::take(&mut self.queue) {
             self.send(out);
@@ -100,7 +101,7 @@ impl Remote {
         self.link.become_old();
         let link = Arc::clone(&self.link);
         let task = self.tasks.spawn(async move { Done::Stream(stream::old(&link).await) });
-        self.other(String::new(), task);
+        self.other(String::new(), task, true);
         if let Some(out) = first {
             self.send(out);
         }
@@ -117,7 +118,7 @@ impl Remote {
 
     pub(super) fn end(&mut self, why: String, unreachable: bool) {
         self.down.get_or_insert((why, unreachable));
-        self.others.drain(..).for_each(|(_, task)| task.abort());
+        self.others.drain(..).for_each(|other| other.task.abort());
         self.queue.clear();
         self.queued = 0;
     }

@@ -21,7 +21,8 @@ use crate::wire::{Message, Topic, method};
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// The longest time that a server may name, and the longest pause between tries.
 pub(super) const RETRY_MOST: Duration = Duration::from_secs(30);
-/// A stream is taken up so often without any news on it.
+/// A stream is taken up so often in a row without anything on it: servers that have themselves polled say at least
+/// where they are.
 const RESUMED: u32 = 5;
 /// Redirects that are followed.
 const HOPS: u32 = 3;
@@ -194,10 +195,10 @@ async fn events(link: &Link, out: &Out, id: &str, headers: &HeaderMap, mut feed:
                 retry = event
                     .retry
                     .map_or(retry, |ms| Duration::from_millis(ms).min(RETRY_MOST));
+                resumed = 0;
                 if event.data.is_empty() {
                     continue;
                 }
-                resumed = 0;
                 let done = answers(&event.data, id);
                 if done && out.method == method::INITIALIZE {
                     link.welcome(headers, std::str::from_utf8(&event.data).unwrap_or_default());
@@ -234,13 +235,14 @@ async fn events(link: &Link, out: &Out, id: &str, headers: &HeaderMap, mut feed:
     }
 }
 
-/// Keeps the stream of a modern server's changes open for as long as the server lives.
+/// Keeps the stream of a modern server's changes open until the server ends it in order: it is for the owner then to
+/// ask anew.
 pub(super) async fn listen(link: &Link, out: &Out) -> End {
     let mut pause = RETRY;
     loop {
         let opened = tokio::time::Instant::now();
         match exchange(link, out, &Arc::default()).await {
-            End::Over | End::Broken { .. } | End::Busy(_) => {}
+            End::Broken { .. } | End::Busy(_) => {}
             end => return end,
         }
         if opened.elapsed() > RETRY_MOST {

@@ -58,7 +58,7 @@ pub(super) struct Link {
     pub(super) endpoint: watch::Sender<Option<Uri>>,
     /// Bytes of one message at most.
     pub(super) limit: usize,
-    patience: Duration,
+    pub(super) patience: Duration,
     words: mpsc::Sender<Word>,
 }
 

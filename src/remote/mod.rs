@@ -24,10 +24,12 @@ pub mod web;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 
 use self::client::Mark;
 use self::exchange::End;
@@ -43,6 +45,8 @@ pub use self::out::Mirrors;
 const WORDS: usize = 64;
 /// Messages of the router's own on their way at a time; beyond it no more is taken in.
 const OWN: usize = 64;
+/// Time for the answer to one of these. Its owner sees to all else.
+const OWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What comes from a server.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,6 +102,15 @@ struct Running {
     modern: bool,
 }
 
+/// A task that belongs to no call.
+struct Other {
+    /// The raw id of the request that it is for.
+    id: String,
+    task: AbortHandle,
+    /// It is there for as long as the server is.
+    standing: bool,
+}
+
 /// What a task was for.
 enum Done {
     /// A message, how that ended, and what is wrong with the server, where a break was the reason to look.
@@ -112,8 +125,7 @@ pub struct Remote {
     words: mpsc::Receiver<Word>,
     tasks: JoinSet<Done>,
     calls: HashMap<u64, Running>,
-    /// Tasks that belong to no call, and the raw id of the request that each is for.
-    others: Vec<(String, AbortHandle)>,
+    others: Vec<Other>,
     /// What waits for the third step of a legacy handshake to be done.
     queue: VecDeque<Out>,
     queued: usize,
@@ -146,49 +158,37 @@ impl Remote {
         if self.down.is_some() {
             return;
         }
+        if let Some(id) = out.withdraws() {
+            self.others.retain(|other| {
+                let same = other.id == id;
+                if same {
+                    other.task.abort();
+                }
+                !same
+            });
+        }
         if out.id().is_none() && !self.link.is_legacy() {
             // A modern server has no use for answers, nor for a word about requests that end with their connection.
-            if let Some(id) = out.withdraws() {
-                self.others.retain(|(other, task)| {
-                    let same = *other == id;
-                    if same {
-                        task.abort();
-                    }
-                    !same
-                });
-            }
             return;
         }
         self.greeting |= out.method == method::INITIALIZED;
         let id = out.id().unwrap_or_default().to_owned();
-        let (call, modern, mark) = (out.call, out.mirrored.is_some(), Arc::<Mark>::default());
-        let (link, its) = (Arc::clone(&self.link), Arc::clone(&mark));
-        let task = self.tasks.spawn(async move {
-            let end = match out.method == method::LISTEN {
-                true => exchange::listen(&link, &out).await,
-                false => exchange::exchange(&link, &out, &its).await,
-            };
-            let health = match &end {
-                End::Broken { again: true, .. } if out.call.is_some() => probe::probe(&link).await,
-                _ => None,
-            };
-            Done::Post(Box::new(out), end, health)
-        });
+        let (call, modern, standing) = (out.call, out.mirrored.is_some(), out.method == method::LISTEN);
+        let mark = Arc::<Mark>::default();
+        let task = self.tasks.spawn(run(Arc::clone(&self.link), out, Arc::clone(&mark)));
         match call {
             Some(id) => {
                 self.fresh = false;
                 self.started.push(id);
                 self.calls.insert(id, Running { task, mark, modern });
             }
-            None => {
-                self.other(id, task);
-            }
+            None => self.other(id, task, standing),
         }
     }
 
-    fn other(&mut self, id: String, task: AbortHandle) {
-        self.others.retain(|(_, task)| !task.is_finished());
-        self.others.push((id, task));
+    fn other(&mut self, id: String, task: AbortHandle, standing: bool) {
+        self.others.retain(|other| !other.task.is_finished());
+        self.others.push(Other { id, task, standing });
     }
 
     /// Gives up a call. True where its server needs no further word about that.
@@ -211,7 +211,8 @@ impl Remote {
 
     /// Bytes that wait to be sent; more than there can be where too much of the router's own is on its way.
     pub fn backlog(&self) -> usize {
-        let own = self.others.iter().filter(|(_, task)| !task.is_finished()).take(OWN + 1);
+        let passing = |other: &&Other| !other.standing && !other.task.is_finished();
+        let own = self.others.iter().filter(passing).take(OWN + 1);
         if own.count() > OWN { usize::MAX } else { self.queued }
     }
 
@@ -257,16 +258,31 @@ impl Remote {
 
     /// Takes leave: no more is sent, and a legacy server hears that its session is over.
     pub fn close(&mut self) {
-        let has_session = self.down.is_none() && self.link.has_session() && !self.link.is_old();
+        let up = self.down.is_none();
         self.end("its connections were closed".to_owned(), false);
         self.drop_calls();
-        if has_session && !self.leaving {
+        if up {
+            self.part();
+        }
+    }
+
+    /// A legacy server hears that its session is over.
+    fn part(&mut self) {
+        if self.link.has_session() && !self.link.is_old() && !self.leaving {
             self.leaving = true;
             let link = Arc::clone(&self.link);
             self.tasks.spawn(async move {
                 link.farewell().await;
                 Done::Farewell
             });
+        }
+    }
+
+    /// Ends what went wrong: takes leave, or closes every connection now where that was tried already.
+    pub fn break_off(&mut self) {
+        match self.down.is_none() {
+            true => self.close(),
+            false => self.kill(),
         }
     }
 
@@ -284,4 +300,24 @@ impl Remote {
             running.task.abort();
         }
     }
+}
+
+/// One message, to its end.
+async fn run(link: Arc<Link>, out: Out, mark: Arc<Mark>) -> Done {
+    let end = if out.method == method::LISTEN {
+        exchange::listen(&link, &out).await
+    } else if out.call.is_some() || out.has_owner() {
+        exchange::exchange(&link, &out, &mark).await
+    } else {
+        let answered = timeout(OWN_PATIENCE, exchange::exchange(&link, &out, &mark)).await;
+        answered.unwrap_or_else(|_| End::Broken {
+            why: format!("no answer came within {} s", OWN_PATIENCE.as_secs()),
+            again: false,
+        })
+    };
+    let health = match &end {
+        End::Broken { again: true, .. } if out.call.is_some() => probe::probe(&link).await,
+        _ => None,
+    };
+    Done::Post(Box::new(out), end, health)
 }

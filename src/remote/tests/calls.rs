@@ -3,16 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::fake::{Fake, answer, call, event, legacy, message, modern_call, open};
+use super::fake::{Fake, answer, call, event, failed, legacy, message, modern_call, open};
 use crate::config::{self, Place, Transport};
 use crate::remote::Event;
-
-fn failed(event: &Event) -> (u64, bool) {
-    match event {
-        Event::Failed { id, again, .. } => (*id, *again),
-        other => panic!("{other:?}"),
-    }
-}
 
 #[tokio::test]
 async fn a_modern_call_is_mirrored_and_answered() {
