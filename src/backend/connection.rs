@@ -61,6 +61,13 @@ impl Connection {
         }
     }
 
+    /// The call that is pushed next met a lost session before.
+    pub fn doubt(&mut self, id: u64) {
+        if let Self::Remote(web) = self {
+            web.remote.doubt(id);
+        }
+    }
+
     /// Queues a message of the router's own. Parts of it may be an agent's, with line breaks between its tokens: what
     /// a target reads as a line of its own would be a message that nobody checked.
     pub fn push_own(&mut self, message: &str) {

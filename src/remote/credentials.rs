@@ -116,7 +116,9 @@ impl Credentials {
         // Whatever came of it is read below.
         let _ = timeout(2 * PATIENCE, news.wait_for(|state| state.tries != known.tries)).await;
         let state = self.state.borrow().clone();
-        match (state.bearer, state.failed) {
+        // One that came just now is good once, however short its life is.
+        let good = |bearer: &Bearer| Instant::now() < bearer.end || bearer.number > known.tries;
+        match (state.bearer.filter(good), state.failed) {
             (Some(bearer), _) => Ok(bearer),
             (None, Some((why, _))) => Err(why),
             (None, None) => Err(NoToken::Unreachable("no token came".to_owned())),

@@ -36,8 +36,15 @@ pub(super) enum End {
     Taken,
     /// The server cannot be reached: nothing was sent.
     Unreachable(String),
-    /// The server had no time for it: nothing was done. The pause that this wants is over.
-    Busy(String),
+    /// The server had no time for it: nothing was done.
+    Busy {
+        /// What it said.
+        why: String,
+        /// When it wants to be asked again.
+        after: Option<Duration>,
+    },
+    /// There is no token for it now: nothing was sent, which says nothing of the server.
+    Keyless(String),
     /// The server does not know the session any more: nothing was done.
     SessionLost(String),
     /// It was sent, and there will be no answer. `again`: another try may have one.
@@ -47,6 +54,8 @@ pub(super) enum End {
         /// Another try may go better.
         again: bool,
     },
+    /// It was sent, and the server, or whoever stands before it, said that something went wrong.
+    Faulty(String),
     /// The server will not have it.
     Refused(String),
     /// This is no server of the streamable transport.
@@ -61,6 +70,7 @@ impl From<NoReply> for End {
             NoReply::Unsent(why) => Self::Unreachable(why),
             NoReply::Broken(why) => Self::broken(&why),
             NoReply::NoToken(why) => Self::Refused(why),
+            NoReply::Keyless(why) => Self::Keyless(why),
         }
     }
 }
@@ -242,7 +252,7 @@ pub(super) async fn listen(link: &Link, out: &Out) -> End {
     loop {
         let opened = tokio::time::Instant::now();
         match exchange(link, out, &Arc::default()).await {
-            End::Broken { .. } | End::Busy(_) => {}
+            End::Broken { .. } | End::Faulty(_) | End::Busy { .. } | End::Keyless(_) => {}
             end => return end,
         }
         if opened.elapsed() > RETRY_MOST {

@@ -35,6 +35,8 @@ pub(super) enum NoReply {
     Broken(String),
     /// There is no token to send it with, and there will be none.
     NoToken(String),
+    /// There is none now: that says nothing of the server.
+    Keyless(String),
 }
 
 /// A session of the legacy era.
@@ -201,7 +203,7 @@ impl Link {
         };
         match credentials.bearer().await {
             Ok(bearer) => Ok(Some(bearer)),
-            Err(NoToken::Unreachable(why)) => Err(NoReply::Unsent(format!("no token: {why}"))),
+            Err(NoToken::Unreachable(why)) => Err(NoReply::Keyless(format!("the router has no token for it: {why}"))),
             Err(NoToken::Refused(why)) => Err(NoReply::NoToken(format!("the router gets no token for it: {why}"))),
         }
     }

@@ -22,7 +22,7 @@ mod tests;
 mod unix;
 pub mod web;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,12 +58,37 @@ pub enum Event {
         /// The call on whose stream it came; `None` where it came on one for all.
         call: Option<u64>,
     },
-    /// The server cannot have seen this call, or did nothing about it.
+    /// The server cannot have seen this call.
     Unsent {
         /// The call.
         id: u64,
         /// Why.
         why: String,
+    },
+    /// The server did nothing about this call, for it did not know its session.
+    Forgotten {
+        /// The call.
+        id: u64,
+        /// What it said.
+        why: String,
+    },
+    /// Nothing was done about this call, and may be later.
+    Later {
+        /// The call.
+        id: u64,
+        /// Why.
+        why: String,
+        /// After this time, where one was named.
+        after: Option<Duration>,
+        /// The server had it, and said so.
+        seen: bool,
+    },
+    /// The server broke off the question which era it speaks.
+    Unanswered {
+        /// How.
+        why: String,
+        /// It closed the connection: it may have died of the question.
+        hung_up: bool,
     },
     /// This call was written, and no answer will come.
     Failed {
@@ -125,6 +150,8 @@ pub struct Remote {
     words: mpsc::Receiver<Word>,
     tasks: JoinSet<Done>,
     calls: HashMap<u64, Running>,
+    /// Calls that met a lost session before.
+    doubted: HashSet<u64>,
     others: Vec<Other>,
     /// What waits for the third step of a legacy handshake to be done.
     queue: VecDeque<Out>,
@@ -174,8 +201,11 @@ impl Remote {
         self.greeting |= out.method == method::INITIALIZED;
         let id = out.id().unwrap_or_default().to_owned();
         let (call, modern, standing) = (out.call, out.mirrored.is_some(), out.method == method::LISTEN);
+        let doubted = call.is_some_and(|id| self.doubted.remove(&id));
         let mark = Arc::<Mark>::default();
-        let task = self.tasks.spawn(run(Arc::clone(&self.link), out, Arc::clone(&mark)));
+        let task = self
+            .tasks
+            .spawn(run(Arc::clone(&self.link), out, Arc::clone(&mark), doubted));
         match call {
             Some(id) => {
                 self.fresh = false;
@@ -191,8 +221,14 @@ impl Remote {
         self.others.push(Other { id, task, standing });
     }
 
+    /// The call that is pushed next met a lost session before: that it does so again is not believed at once.
+    pub fn doubt(&mut self, id: u64) {
+        self.doubted.insert(id);
+    }
+
     /// Gives up a call. True where its server needs no further word about that.
     pub fn take_back(&mut self, id: u64) -> bool {
+        self.doubted.remove(&id);
         if let Some(at) = self.queue.iter().position(|out| out.call == Some(id)) {
             if let Some(out) = self.queue.remove(at) {
                 self.queued -= out.body.len();
@@ -303,8 +339,8 @@ impl Remote {
 }
 
 /// One message, to its end.
-async fn run(link: Arc<Link>, out: Out, mark: Arc<Mark>) -> Done {
-    let end = if out.method == method::LISTEN {
+async fn run(link: Arc<Link>, out: Out, mark: Arc<Mark>, doubted: bool) -> Done {
+    let mut end = if out.method == method::LISTEN {
         exchange::listen(&link, &out).await
     } else if out.call.is_some() || out.has_owner() {
         exchange::exchange(&link, &out, &mark).await
@@ -316,7 +352,13 @@ async fn run(link: Arc<Link>, out: Out, mark: Arc<Mark>) -> Done {
         })
     };
     let health = match &end {
-        End::Broken { again: true, .. } if out.call.is_some() => probe::probe(&link).await,
+        End::Broken { again: true, .. } | End::Faulty(_) if out.call.is_some() => probe::probe(&link).await,
+        End::SessionLost(_) if doubted => probe::probe(&link).await.or_else(|| {
+            // The session is well: it was the call that the server meant.
+            let refused = End::Refused("it answered as if its session was lost, which is not so".to_owned());
+            let _ = std::mem::replace(&mut end, refused);
+            None
+        }),
         _ => None,
     };
     Done::Post(Box::new(out), end, health)

@@ -59,7 +59,7 @@ async fn ask(link: &Link, uri: &Uri, out: &Out) -> Option<Health> {
         Ok(response) => response,
         Err(NoReply::Unsent(why)) => return Some(Health::Ill(End::Unreachable(why))),
         // That says nothing of the server.
-        Err(NoReply::NoToken(_)) => return Some(Health::Well),
+        Err(NoReply::NoToken(_) | NoReply::Keyless(_)) => return Some(Health::Well),
         Err(NoReply::Broken(_)) => return None,
     };
     match response.status() {
@@ -73,7 +73,7 @@ async fn ask(link: &Link, uri: &Uri, out: &Out) -> Option<Health> {
     }
     Some(match refusal(link, out, response).await {
         lost @ End::SessionLost(_) => Health::Ill(lost),
-        End::Busy(why) | End::Broken { why, .. } => Health::Ill(End::Unreachable(why)),
+        End::Busy { why, .. } | End::Faulty(why) | End::Broken { why, .. } => Health::Ill(End::Unreachable(why)),
         // It has an opinion, so it lives.
         _ => Health::Well,
     })

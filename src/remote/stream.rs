@@ -18,7 +18,7 @@ pub(super) async fn unasked(link: &Link) -> End {
         match link.stream(last.as_deref()).await {
             Err(NoReply::Unsent(why)) => return End::Unreachable(why),
             Err(NoReply::NoToken(why)) => return End::Refused(why),
-            Err(NoReply::Broken(_)) => failed += 1,
+            Err(NoReply::Broken(_) | NoReply::Keyless(_)) => failed += 1,
             Ok(response) => {
                 let status = response.status();
                 if status.is_success() && content(response.headers()) == Content::Events {

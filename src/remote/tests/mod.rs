@@ -5,5 +5,6 @@ mod deadlines;
 mod fake;
 mod gaps;
 mod old;
+mod statuses;
 mod streams;
 mod tls;
