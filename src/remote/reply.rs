@@ -20,6 +20,8 @@ use crate::wire::{Message, Object, codes};
 const BUSY: Duration = Duration::from_millis(100);
 /// The same where the server names a time.
 const BUSY_MOST: Duration = Duration::from_secs(1);
+/// Nobody waits for so long, and clocks go no further than they go.
+const AFTER_MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest body that is looked at for the reason of a refusal.
 const REASON: usize = 64 * 1024;
 
@@ -146,7 +148,7 @@ pub(super) async fn refusal(link: &Link, out: &Out, response: Response<Incoming>
         .headers
         .get(RETRY_AFTER)
         .and_then(|v| v.to_str().ok()?.parse().ok())
-        .map(Duration::from_secs);
+        .map(|secs| Duration::from_secs(secs).min(AFTER_MOST));
     let own = out.call.is_none();
     if own || status == StatusCode::SERVICE_UNAVAILABLE {
         let busy = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);

@@ -25,7 +25,13 @@ async fn a_503_is_no_proof_that_nothing_was_done() {
 async fn whoever_asks_for_a_pause_did_nothing_and_names_it() {
     let mut fake = Fake::new().await;
     let mut remote = fake.remote();
-    for (id, headers, named) in [(1, "", None), (2, "retry-after: 60\r\n", Some(Duration::from_secs(60)))] {
+    let week = Duration::from_secs(7 * 24 * 3600);
+    for (id, headers, named) in [
+        (1, "", None),
+        (2, "retry-after: 60\r\n", Some(Duration::from_secs(60))),
+        (3, "retry-after: 18446744073709551615\r\n", Some(week)),
+        (4, "retry-after: Fri, 31 Dec 1999 23:59:59 GMT\r\n", None),
+    ] {
         remote.push(Some(id), modern_call(id));
         fake.next().await.reply("429 Too Many Requests", headers, "").await;
         let Event::Later {
