@@ -181,7 +181,10 @@ impl Keys {
         let mut failed = String::new();
         for place in discovery::places(&self.issuer) {
             match self.get(&place).await {
-                Ok(metadata) => return discovery::endpoint(&metadata, &self.issuer, "jwks_uri"),
+                Ok(metadata) if discovery::is_metadata(&metadata) => {
+                    return discovery::endpoint(&metadata, &self.issuer, "jwks_uri");
+                }
+                Ok(_) => failed = format!("{place}: it holds no metadata"),
                 Err(error) => failed = error,
             }
         }

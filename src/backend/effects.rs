@@ -61,8 +61,11 @@ impl Actor {
                 }
             }
             Effect::Kill => {
-                if let Some(connection) = &mut self.connection {
-                    connection.kill();
+                let stopping = matches!(self.life.state(), State::Stopping { .. });
+                match &mut self.connection {
+                    Some(connection) if stopping => connection.kill(),
+                    Some(connection) => connection.break_off(),
+                    None => {}
                 }
             }
         }

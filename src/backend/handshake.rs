@@ -164,6 +164,20 @@ impl Handshake {
         }
     }
 
+    /// The probe was broken off, without an answer. That says nothing of the era, so it counts as never sent; `None`
+    /// where there is nothing else to try.
+    pub fn broken_off(&mut self) -> Option<Step> {
+        if self.choice != EraChoice::Auto || self.discover != Greeting::Sent {
+            return None;
+        }
+        self.discover = Greeting::Unsent;
+        match self.initialize {
+            Greeting::Unsent => Some(Step::Send(vec![self.send_initialize()])),
+            Greeting::Sent | Greeting::Accepted => Some(Step::Wait),
+            Greeting::Refused => None,
+        }
+    }
+
     /// A response arrived.
     pub fn on_response(&mut self, response: &Response<'_>) -> Step {
         match response.id.as_ref().map(|id| id.as_raw()) {

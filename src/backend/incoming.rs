@@ -98,6 +98,7 @@ impl Actor {
             return;
         };
         self.counters.answered.fetch_add(1, Ordering::Relaxed);
+        self.busy.over();
         self.asking.call_ended(entry.id);
         let outcome = match response.outcome {
             Ok(result) => Ok(RawJson::slice_of(line, result)),

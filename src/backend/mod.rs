@@ -78,12 +78,17 @@ struct Running {
 impl Backend {
     /// Starts a backend: its targets are spawned at once, each by its own actor.
     pub fn start(name: &str, settings: config::Backend, spawner: Arc<dyn Spawner>) -> Arc<Self> {
-        Self::begin(Shared::new(name.into(), spawner, &settings, None), settings)
+        Self::begin(
+            Shared::new(name.into(), spawner, &settings, None, Arc::default()),
+            settings,
+        )
     }
 
     /// The same for one agent alone. Until its own target says what it has, it has what that of `base` had.
     pub fn start_for(base: &Self, settings: config::Backend, spawner: Arc<dyn Spawner>, owner: Owner) -> Arc<Self> {
-        let shared = Shared::new(Arc::clone(base.name()), spawner, &settings, Some(owner));
+        // The router's own tokens are the same for all.
+        let wallet = Arc::clone(&base.shared.wallet);
+        let shared = Shared::new(Arc::clone(base.name()), spawner, &settings, Some(owner), wallet);
         for kind in Kind::ALL {
             if let Some(list) = base.known(kind) {
                 shared.lists.publish(kind, list.items().to_vec(), 0, false);

@@ -36,7 +36,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) spawner: Arc<dyn Spawner>,
     /// The router's own tokens, where the servers want some.
-    pub(super) wallet: Wallet,
+    pub(super) wallet: Arc<Wallet>,
     /// The agent whose alone the backend is, where it is one agent's.
     pub(super) owner: Option<Owner>,
     conditions: Mutex<Conditions>,
@@ -61,6 +61,7 @@ impl Shared {
         spawner: Arc<dyn Spawner>,
         settings: &config::Backend,
         owner: Option<Owner>,
+        wallet: Arc<Wallet>,
     ) -> Self {
         let gate = Gate::new(&settings.gate);
         let room = room(settings, owner.is_some());
@@ -73,7 +74,7 @@ impl Shared {
             name,
             gate,
             spawner,
-            wallet: Wallet::default(),
+            wallet,
             owner,
             conditions,
             lists: Lists::default(),

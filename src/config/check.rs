@@ -8,6 +8,7 @@ use super::problem::did_you_mean;
 use super::remote::leads_back;
 use super::values::show_duration;
 use super::{Backend, Config, DEFAULT_ENDPOINT, Endpoint, OPEN, OwnTools, Plugin, Remote, defaults};
+use crate::wire::discovery::is_here;
 
 /// Notes what does not fit together in a configuration whose values are each valid.
 pub(super) fn check(config: &Config, notes: &Notes) {
@@ -25,6 +26,11 @@ pub(super) fn check(config: &Config, notes: &Notes) {
             );
         }
     }
+    for (name, backend) in &config.backends {
+        if let Some(remote) = &backend.remote {
+            in_the_open(notes, &format!("backends.{name}"), remote);
+        }
+    }
     for (name, plugin) in &config.plugins {
         times(notes, &format!("plugins.{name}"), plugin);
     }
@@ -38,6 +44,22 @@ pub(super) fn check(config: &Config, notes: &Notes) {
         if config.backends.is_empty() {
             notes.warn(place(notes, ""), "there are no backends", None);
         }
+    }
+}
+
+/// Warns of credentials that whoever is on the way can read.
+fn in_the_open(notes: &Notes, table: &str, remote: &Remote) {
+    let what = match (&remote.oauth, remote.headers.is_empty()) {
+        (Some(_), _) => "oauth",
+        (None, false) => "headers",
+        (None, true) => return,
+    };
+    let Urls(urls) = &remote.place else { return };
+    let open = |url: &&String| url.to_ascii_lowercase().starts_with("http://") && !is_here(url);
+    if urls.iter().any(|url| open(&url)) {
+        let message = format!("`{what}` of [{table}] goes over plain HTTP, where others can read it");
+        let hint = Some("give the URL as https://".to_owned());
+        notes.warn(place(notes, &format!("{table}.{what}")), message, hint);
     }
 }
 

@@ -3,6 +3,7 @@
 mod choose;
 mod encode;
 mod hold;
+mod past;
 mod policies;
 mod send;
 
@@ -12,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
+use self::past::{Later, Past};
 pub use self::policies::Policies;
 use crate::backend::{Backend, Entry, Held, Live, Permit, Sink, Subscription, Target, Watcher};
 use crate::call::Call;
@@ -169,57 +172,59 @@ impl Router {
         };
         let bytes = incoming.call.params.size();
         let mut entry = to.backend.enter(&incoming.call.agent, bytes)?;
-        // Set once the call was written to a target that died: from then on no error may claim "not sent".
-        let mut written: Option<String> = None;
+        let mut past = Past::default();
         loop {
             let permit = match entry {
                 Entry::Pass(permit) => permit,
                 // Boxed: most calls are never held, and need not carry what holding takes.
-                Entry::Hold(held) => match Box::pin(self.pass(held, incoming, &mut policy, &mut to)).await {
-                    Ok(Passed::Through(permit)) => permit,
-                    Ok(Passed::Answered(body)) => return Ok(Answer::of_policy(body)),
-                    Err(error) => return Err(honest(error, written)),
-                },
+                Entry::Hold(held) => {
+                    match Box::pin(self.pass(held, &mut past.from, incoming, &mut policy, &mut to)).await {
+                        Ok(Passed::Through(permit)) => permit,
+                        Ok(Passed::Answered(body)) => return Ok(Answer::of_policy(body)),
+                        Err(error) => return Err(past.error(error)),
+                    }
+                }
             };
             if to.presumed {
                 // Boxed: it is for calls that were there before their backend was.
-                to = Box::pin(self.confirm(incoming, &to))
-                    .await
-                    .map_err(|e| honest(e, written.clone()))?;
+                to = Box::pin(self.confirm(incoming, &to)).await.map_err(|e| past.error(e))?;
             }
-            let (target, live) = match self
-                .select(&*policy, incoming, &to)
-                .await
-                .map_err(|e| honest(e, written.clone()))?
-            {
+            let selected = self.select(&*policy, incoming, &to, &mut past).await;
+            let (target, live) = match selected.map_err(|e| past.error(e))? {
                 Selected::Target(target, live) => (target, live),
                 Selected::Hold(pause) => {
-                    let held = permit
-                        .hold_again(false)
-                        .map_err(|e| honest(e.at(to.backend.name()), written.clone()))?;
+                    let held = permit.hold_again(false);
+                    let held = held.map_err(|e| past.error(e.at(to.backend.name())))?;
                     Box::pin(hold::pause(&held, pause, &to.backend, &self.policies)).await;
                     held.willing();
                     entry = Entry::Hold(held);
                     continue;
                 }
             };
-            match self
-                .send(&*policy, incoming, &to, target, live, permit, written.is_none())
-                .await
-                .map_err(|e| honest(e, written.clone()))?
-            {
+            let sent = self.send(&*policy, incoming, &to, target, live, permit, &past).await;
+            let (permit, replayed, later) = match sent.map_err(|e| past.error(e))? {
                 Sent::Answered(answer) => return Ok(answer),
-                Sent::Returned(permit, replayed) => {
-                    if replayed {
-                        written = Some("its process died".to_owned());
-                    }
-                    let held = permit
-                        .hold_again(replayed)
-                        .map_err(|e| honest(e.at(to.backend.name()), written.clone()))?;
-                    held.willing();
-                    entry = Entry::Hold(held);
+                Sent::Returned(permit, replayed) => (permit, replayed, None),
+                Sent::Forgotten(permit) => {
+                    past.forgotten = true;
+                    (permit, false, None)
+                }
+                Sent::Later(permit, later) => (permit, false, Some(later)),
+            };
+            if replayed {
+                past.written = Some("its process died".to_owned());
+            }
+            let named = |e: CallError| e.at(to.backend.name());
+            let held = permit.hold_again(replayed).map_err(|e| past.error(named(e)))?;
+            match later {
+                None => held.willing(),
+                Some(later) => {
+                    let free = incoming.pinned.is_none();
+                    past.later(later, &to.backend, free, &held)
+                        .map_err(|e| past.error(named(e)))?;
                 }
             }
+            entry = Entry::Hold(held);
         }
     }
 
@@ -227,6 +232,7 @@ impl Router {
     async fn pass(
         &self,
         mut held: Held,
+        from: &mut Option<Instant>,
         incoming: &Incoming,
         policy: &mut Arc<dyn Policy>,
         to: &mut Destination,
@@ -234,6 +240,7 @@ impl Router {
         loop {
             let outcome = hold::wait(
                 &mut held,
+                from,
                 &to.backend,
                 incoming.listener.as_deref(),
                 &self.policies,
@@ -257,6 +264,7 @@ impl Router {
                                 (true, hold::Turn::Go) => return Ok(Passed::Through(held.go())),
                                 (true, hold::Turn::Reroute) => {}
                                 (false, _) => {
+                                    *from = None;
                                     drop(held);
                                     match to.backend.enter(&incoming.call.agent, incoming.call.params.size())? {
                                         Entry::Pass(permit) => return Ok(Passed::Through(permit)),
@@ -285,6 +293,8 @@ enum Selected {
 enum Sent {
     Answered(Answer),
     Returned(Permit, bool),
+    Forgotten(Permit),
+    Later(Permit, Later),
 }
 
 fn fault(fault: crate::policy::PolicyFault) -> CallError {

@@ -62,6 +62,8 @@ async fn issuer(keys: &Arc<Mutex<Vec<Value>>>) -> Server {
                 200,
                 json!({ "issuer": format!("http://{host}"), "jwks_uri": format!("http://{host}/keys") }),
             ),
+            // A front that has a page for everything.
+            "GET /.well-known/oauth-authorization-server" => (200, json!("<html>")),
             "GET /keys" => (200, json!({ "keys": *keys.lock().unwrap() })),
             _ => (404, json!({})),
         }
