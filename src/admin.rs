@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -152,10 +152,18 @@ fn asked<'a>(head: &Head<'a>) -> auth::Request<'a> {
 
 /// What is said to those who are not let in.
 fn turned_away(refused: Refused) -> HttpReply {
-    let Refused { status, challenge, why } = refused;
+    let Refused {
+        status,
+        challenge,
+        retry_after,
+        why,
+    } = refused;
     let mut headers = HeaderMap::new();
     if let Some(Ok(challenge)) = challenge.as_deref().map(HeaderValue::from_str) {
         headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
     }
     let error = json!({ "code": codes::INVALID_REQUEST, "message": why });
     HttpReply::Json {

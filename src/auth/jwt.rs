@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
+use tracing::debug;
 
 use super::Fetch;
 use super::challenge::Lack;
@@ -47,7 +48,10 @@ impl Issuer {
         let keys = match self.keys.find(header.kid.as_deref(), header.alg).await {
             Ok(keys) => keys,
             Err(Missing::Key) => return Err(Lack::Good("it is signed with a key that its issuer does not have")),
-            Err(Missing::All(why)) => return Err(Lack::Keys(why)),
+            Err(Missing::All(why)) => {
+                debug!("tokens of {} cannot be checked: {why}", self.settings.issuer);
+                return Err(Lack::Unsure);
+            }
         };
         let claims = self.claims(token, header.alg, &keys, resource)?;
         self.principal(&claims).map(Arc::new)
