@@ -188,10 +188,8 @@ impl Front for Door {
     }
 
     fn serve(self: Arc<Self>, mut request: HttpRequest) -> Replying {
-        if request.principal.is_some() {
-            // It has done its work, and is nobody else's matter: neither a policy's nor a session's.
-            request.headers.remove(AUTHORIZATION);
-        }
+        // It has done its work, or nobody asked for it, and it is nobody else's matter: neither a policy's nor a session's.
+        request.headers.remove(AUTHORIZATION);
         Arc::clone(&self.agents).serve(request)
     }
 
