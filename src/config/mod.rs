@@ -1,5 +1,6 @@
 //! The configuration as types. Every queue has a capacity and a wait.
 
+mod audience;
 mod auth;
 mod check;
 mod defaults;
@@ -27,6 +28,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub use audience::{nameless, nameless_words};
 pub use auth::{Algorithm, Auth, AuthKind, Jwt, Keys, OPEN, Token, digest, is_token};
 pub use defaults::EMBEDDED;
 pub use demo::embedded;
