@@ -8,6 +8,7 @@ mod challenge;
 mod guard;
 mod jwt;
 mod keys;
+mod rules;
 mod signature;
 mod tokens;
 

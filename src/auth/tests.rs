@@ -86,6 +86,8 @@ fn with(key: &str, value: Value) -> Value {
 type Served = Arc<Mutex<Option<Vec<Value>>>>;
 
 struct World {
+    /// What requests say of it.
+    host: &'static str,
     guard: Arc<Guard>,
     served: Served,
     fetched: Arc<AtomicUsize>,
@@ -135,6 +137,7 @@ fn world(config: &Config, keys: Option<Vec<Value>>, patient: bool) -> World {
         })
     };
     World {
+        host: "r.example",
         guard: Guard::new(config, fetch),
         served,
         fetched,
@@ -149,7 +152,7 @@ impl World {
         headers: &[(http::HeaderName, &str)],
     ) -> Result<Option<Arc<Principal>>, Refused> {
         let mut map: HeaderMap = headers.iter().map(|(n, v)| (n.clone(), v.parse().unwrap())).collect();
-        map.insert(HOST, "r.example".parse().unwrap());
+        map.insert(HOST, self.host.parse().unwrap());
         let request = Request {
             endpoint: Some(endpoint),
             query: None,
