@@ -4,20 +4,22 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use futures_util::StreamExt;
+use http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::auth::{self, Guard, Refused};
+use crate::auth::{self, Guard, Lease, Refused};
 use crate::backend::BackendStatus;
 use crate::reload::{Reload, ReloadStatus};
 use crate::router::Router;
 use crate::session::Agents;
 use crate::transport::{Admitting, Front, Head, HttpReply, HttpRequest, Page, Replying};
-use crate::wire::codes;
+use crate::wire::header::METHOD;
 use crate::wire::message::write_response;
+use crate::wire::{codes, method};
 
 /// Lines of each target's stderr in a full status.
 const STDERR_LINES: usize = 10;
@@ -173,6 +175,34 @@ fn turned_away(refused: Refused) -> HttpReply {
     }
 }
 
+impl Door {
+    /// How long the stream that is asked for may last. A call may outlive its token, and what is said on streams that
+    /// have no end of their own may not.
+    fn lease(&self, request: &HttpRequest, token: Option<HeaderValue>) -> Option<Lease> {
+        let principal = request.principal.as_ref()?;
+        let method = || request.headers.get(METHOD);
+        if request.method != http::Method::GET && method().is_none_or(|method| method != method::LISTEN) {
+            return None;
+        }
+        let host = request.headers.get(HOST).map(|host| (HOST, host.clone()));
+        let headers = token.map(|token| (AUTHORIZATION, token)).into_iter().chain(host);
+        let principal = Arc::clone(principal);
+        let (endpoint, headers) = (&request.endpoint, headers.collect());
+        Some(Lease::new(&self.guard, endpoint, principal, headers, self.admin.tls))
+    }
+}
+
+/// A reply, whose stream ends with the lease.
+fn until(reply: HttpReply, lease: Lease) -> HttpReply {
+    match reply {
+        HttpReply::Stream { headers, events } => HttpReply::Stream {
+            headers,
+            events: Box::pin(events.take_until(Box::pin(lease.over()))),
+        },
+        other => other,
+    }
+}
+
 impl Front for Door {
     fn admit<'a>(&'a self, head: Head<'a>) -> Admitting<'a> {
         Box::pin(async move { self.guard.admit(asked(&head)).await.map_err(turned_away) })
@@ -189,8 +219,13 @@ impl Front for Door {
 
     fn serve(self: Arc<Self>, mut request: HttpRequest) -> Replying {
         // It has done its work, or nobody asked for it, and it is nobody else's matter: neither a policy's nor a session's.
-        request.headers.remove(AUTHORIZATION);
-        Arc::clone(&self.agents).serve(request)
+        let token = request.headers.remove(AUTHORIZATION);
+        let lease = self.lease(&request, token);
+        let replying = Arc::clone(&self.agents).serve(request);
+        match lease {
+            None => replying,
+            Some(lease) => Box::pin(async move { until(replying.await, lease) }),
+        }
     }
 
     fn page(&self, path: &str) -> Option<Page> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
+use tokio::sync::watch;
 
 use super::Fetch;
 use super::bearer::{self, Found};
@@ -18,6 +19,7 @@ use crate::config::{Auth, AuthKind, Config, DEFAULT_ENDPOINT};
 /// Stands before the endpoints.
 pub struct Guard {
     rules: ArcSwap<Rules>,
+    changes: watch::Sender<()>,
     fetch: Fetch,
     /// The router listens on loopback: every name that leads here is its own. Another address waits for a restart.
     loopback: bool,
@@ -41,6 +43,7 @@ impl Guard {
     pub fn new(config: &Config, fetch: Fetch) -> Arc<Self> {
         let guard = Self {
             rules: ArcSwap::default(),
+            changes: watch::Sender::new(()),
             fetch,
             loopback: config.listen.is_loopback(),
         };
@@ -50,7 +53,19 @@ impl Guard {
 
     /// From now on this configuration counts. What did not change keeps the keys that it knows.
     pub fn configure(&self, config: &Config) {
-        self.rules.store(Arc::new(self.rules_of(config)));
+        self.put(self.rules_of(config));
+    }
+
+    fn put(&self, rules: Rules) {
+        let old = self.rules.swap(Arc::new(rules));
+        if !old.asks_as(&self.rules.load()) {
+            self.changes.send_replace(());
+        }
+    }
+
+    /// Wakes when something else is asked.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Until [`Self::configure`] this configuration counts, and the one before it too: endpoints are what they were, or
@@ -66,7 +81,7 @@ impl Guard {
             };
             rules.endpoints.insert(name.clone(), rule);
         }
-        self.rules.store(Arc::new(rules));
+        self.put(rules);
     }
 
     fn rules_of(&self, config: &Config) -> Rules {

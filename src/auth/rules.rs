@@ -62,6 +62,21 @@ impl Rule {
 }
 
 impl Rules {
+    /// Whether whoever is let in by these is let in by the others.
+    pub(super) fn asks_as(&self, other: &Self) -> bool {
+        fn same(some: Option<&Rule>, other: Option<&Rule>) -> bool {
+            match (some, other) {
+                (Some(some), Some(other)) => Arc::ptr_eq(&some.realm, &other.realm) && some.scopes == other.scopes,
+                (some, other) => some.is_none() && other.is_none(),
+            }
+        }
+        let mut all = self.endpoints.iter().zip(&other.endpoints);
+        self.public_url == other.public_url
+            && same(self.others.as_ref(), other.others.as_ref())
+            && self.endpoints.len() == other.endpoints.len()
+            && all.all(|((name, rule), (with, then))| name == with && same(rule.as_ref(), then.as_ref()))
+    }
+
     pub(super) fn rule(&self, endpoint: Option<&str>) -> Option<&Rule> {
         match endpoint.and_then(|endpoint| self.endpoints.get(endpoint)) {
             Some(rule) => rule.as_ref(),

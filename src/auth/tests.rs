@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod keys;
+mod lease;
 mod rsa;
 
 use std::collections::BTreeMap;
