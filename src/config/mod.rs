@@ -143,6 +143,8 @@ pub struct Router {
 pub struct Sessions {
     /// Sessions at most; the longest idle one makes room.
     pub capacity: usize,
+    /// Bytes that are kept of what their agents said at most, with room made in the same way.
+    pub bytes: usize,
     /// A session unused for so long ends.
     pub idle: Duration,
     /// Requests of one session in flight at most.

@@ -149,6 +149,53 @@ async fn the_end_of_a_session_is_the_end_of_its_child() {
 }
 
 #[tokio::test]
+async fn a_session_that_nobody_uses_ends_by_itself_and_its_child_with_it() {
+    let fakes = config(&[("fake", "legacy", "scope = \"session\"")]);
+    let router = Router::start(&(fakes + "[sessions]\nidle = \"300ms\"\n")).await;
+    router.ready("fake").await;
+    let agent = agent(&router, "legacy").await;
+    agent.call("touch", json!({ "uri": "x://" })).await;
+    until("nobody's child is left", || {
+        (children(&router) == 1 && router.status()["sessions"] == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_agents_say_of_themselves_is_bounded_for_all_sessions_together() {
+    let fakes = config(&[("fake", "legacy", "")]);
+    let router = Router::start(&(fakes + "[sessions]\nbytes = \"128KiB\"\n")).await;
+    router.ready("fake").await;
+    let words = json!({ "elicitation": {}, "experimental": { "x": "y".repeat(10 * 1024) } });
+    let open = async |words: &Value| Agent::legacy_able(&router.address, "2025-11-25", words.clone()).await;
+    let mut agents = Vec::new();
+    for _ in 0..20 {
+        agents.push(open(&words).await);
+    }
+    assert_eq!(router.status()["sessions"], 5, "of 21 KiB and more each");
+    let used = agents.last().unwrap().call("touch", json!({ "uri": "x://" })).await;
+    assert_eq!(used.text(), Some("touched"));
+    let gone = agents[0].start(1, "touch", json!({ "uri": "x://" })).await;
+    let mut gone = gone.into_http();
+    in_time("a refusal", gone.head()).await.unwrap();
+    assert_eq!(gone.status, 404);
+
+    // Headers count like all else that is kept.
+    let mut http = crate::support::http::Http::connect(&router.address).await;
+    let said = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": { "protocolVersion": "2025-11-25",
+        "capabilities": {}, "clientInfo": { "name": "t", "version": "z".repeat(63 * 1024) } } });
+    let header = "h".repeat(2 * 1024);
+    let headers = [
+        ("accept", "application/json, text/event-stream"),
+        ("x-more", header.as_str()),
+    ];
+    http.send("POST", "/mcp", &headers, &said.to_string()).await;
+    in_time("a refusal", http.head()).await.unwrap();
+    let body = http.body().await.unwrap();
+    assert!(body.contains("-32602") && body.contains("longer than 64 KiB"), "{body}");
+}
+
+#[tokio::test]
 async fn the_routers_own_tools_are_there_where_an_endpoint_shows_them() {
     let servers = config(&[("one", "legacy", ""), ("two", "modern", "")]);
     let endpoints = "[endpoints.default]\nown-tools = \"read\"\nnames = \"plain\"\n[endpoints.ops]\nown-tools = \"manage\"\n[endpoints.bare]\n";
