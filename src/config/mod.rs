@@ -149,7 +149,7 @@ pub struct Sessions {
     pub idle: Duration,
     /// Requests of one session in flight at most.
     pub max_requests: usize,
-    /// Calls of modern agents that wait for input at most.
+    /// Calls of modern agents that wait for input at most; whoever has most makes room.
     pub parked: usize,
     /// How long an agent may take to answer what a server asks it.
     pub answer_wait: Duration,

@@ -50,28 +50,36 @@ async fn an_agent_that_does_not_answer_in_time_is_given_up() {
 }
 
 #[tokio::test]
-async fn calls_that_wait_for_input_are_bounded() {
-    let sessions = "[sessions]\nparked = 1\n";
-    let fakes = config(&[
-        ("one", "legacy", "server-requests = \"serialize\""),
-        ("two", "legacy", "server-requests = \"serialize\""),
-    ]);
-    let router = Router::start(&(fakes + sessions)).await;
-    router.ready("one").await;
-    router.ready("two").await;
-    let agent = agent(&router, "modern").await;
-    let params = |name: &str| json!({ "name": name, "arguments": { "text": "t" } });
-    let first = agent.request("tools/call", params("one__ask")).await;
-    let (_, again) = retry(&first, params("one__ask"), &json!({ "action": "accept" }));
-    // There is no room for another: its server is told, and says so.
-    let second = agent.request("tools/call", params("two__ask")).await;
-    let said = second.body.unwrap()["content"][0]["text"].to_string();
-    assert!(said.contains("too many calls wait"), "{said}");
+async fn calls_that_wait_for_input_are_bounded_and_whoever_has_most_gives_way() {
+    let servers = ["one", "two", "three"];
+    let fakes = config(&servers.map(|name| (name, "legacy", "server-requests = \"serialize\"")));
+    let router = Router::start(&(fakes + "[sessions]\nparked = 2\n")).await;
+    for name in servers {
+        router.ready(name).await;
+    }
+    // Without principals an agent is a connection.
+    let (greedy, modest) = (agent(&router, "modern").await, agent(&router, "modern").await);
+    let park = async |agent: &Agent, name: &str| {
+        let params = json!({ "name": format!("{name}__ask"), "arguments": { "text": "t" } });
+        let first = agent.request("tools/call", params.clone()).await;
+        retry(&first, params, &json!({ "action": "accept" })).1
+    };
+    let mut waiting = vec![park(&greedy, "one").await, park(&greedy, "two").await];
+    let other = park(&modest, "three").await;
+    // The oldest of whoever has most made room: its server is told, and takes other calls.
+    let freed = modest.call("one__touch", json!({ "uri": "x://" })).await;
+    assert_eq!(freed.text(), Some("touched"));
+    let (second, first) = (waiting.pop().unwrap(), waiting.pop().unwrap());
+    assert_eq!(greedy.request("tools/call", first).await.code(), 7006);
+    // Who comes counts with what it brings.
+    let third = park(&modest, "one").await;
     assert_eq!(
-        agent.request("tools/call", again).await.code(),
-        0,
-        "the first is still there"
+        modest.request("tools/call", other).await.code(),
+        7006,
+        "its own made room"
     );
+    assert_eq!(greedy.request("tools/call", second).await.code(), 0);
+    assert_eq!(modest.request("tools/call", third).await.code(), 0);
 }
 
 #[tokio::test]
