@@ -50,9 +50,8 @@ impl Agents {
             }
         };
         Box::pin(async move {
-            // What the session cannot have for itself it is not told of either.
             let own = self.privates.endpoint(&session, &endpoint).await;
-            self.stream_of(session, &own.unwrap_or(endpoint), start, request.local)
+            self.stream_of(session, &own, start, request.local)
         })
     }
 

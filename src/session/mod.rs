@@ -21,6 +21,7 @@ mod parking;
 mod private;
 mod ring;
 mod room;
+mod seen;
 mod states;
 mod store;
 mod stream;

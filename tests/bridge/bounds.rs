@@ -1,9 +1,11 @@
 //! Bounds of what waits for agents and of what is started for them; and the router's own tools.
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use crate::fake::{agent, asked, config, retry, router};
 use crate::support::agent::Next;
+use crate::support::http::Event;
 use crate::support::{Agent, Router, in_time, until};
 
 /// The processes of the fake server.
@@ -51,7 +53,7 @@ async fn an_agent_that_does_not_answer_in_time_is_given_up() {
 
 #[tokio::test]
 async fn calls_that_wait_for_input_are_bounded_and_whoever_has_most_gives_way() {
-    let servers = ["one", "two", "three"];
+    let servers = ["one", "two", "three", "four"];
     let fakes = config(&servers.map(|name| (name, "legacy", "server-requests = \"serialize\"")));
     let router = Router::start(&(fakes + "[sessions]\nparked = 2\n")).await;
     for name in servers {
@@ -72,7 +74,7 @@ async fn calls_that_wait_for_input_are_bounded_and_whoever_has_most_gives_way() 
     let (second, first) = (waiting.pop().unwrap(), waiting.pop().unwrap());
     assert_eq!(greedy.request("tools/call", first).await.code(), 7006);
     // Who comes counts with what it brings.
-    let third = park(&modest, "one").await;
+    let third = park(&modest, "four").await;
     assert_eq!(
         modest.request("tools/call", other).await.code(),
         7006,
@@ -136,6 +138,46 @@ async fn sessions_have_children_of_their_own_within_bounds() {
 }
 
 #[tokio::test]
+async fn a_backend_without_room_for_a_session_fails_its_own_calls_alone() {
+    let router = Router::start(&config(&[
+        ("full", "legacy", "scope = \"session\"\nsession-targets = 1"),
+        ("other", "legacy", ""),
+    ]))
+    .await;
+    router.ready("full").await;
+    router.ready("other").await;
+    let (first, second) = (agent(&router, "legacy").await, agent(&router, "legacy").await);
+    let busy = first.start(9, "full__wait", json!({})).await;
+    until("it is busy", || {
+        let lines = router.lines("full.lines");
+        lines.iter().any(|line| line.contains("\"wait\"")).then_some(())
+    })
+    .await;
+    let touch = json!({ "uri": "x://" });
+    assert_eq!(second.request("ping", json!({})).await.code(), 0);
+    let shown = second.tools().await;
+    assert_eq!(shown, first.tools().await);
+    assert_eq!(second.call("other__touch", touch.clone()).await.text(), Some("touched"));
+    for _ in 0..2 {
+        let outcome = second.call("full__touch", touch.clone()).await;
+        let told = (outcome.code(), outcome.data("bound"), outcome.data("backend"));
+        assert_eq!(told, (7002, json!("session-targets"), json!("full")), "{outcome:?}");
+    }
+    let mut stream = second.listen().await;
+    first.cancel(9).await;
+    busy.outcome().await;
+    assert_eq!(second.call("full__touch", touch).await.text(), Some("touched"));
+    assert_eq!(second.tools().await, shown);
+    // What was shown of it was true, so there is nothing to tell.
+    assert!(
+        stream
+            .event()
+            .now_or_never()
+            .is_none_or(|event| !matches!(event, Ok(Some(Event::Message(_)))))
+    );
+}
+
+#[tokio::test]
 async fn what_an_agent_subscribed_to_outlives_the_child_that_was_stopped_for_it() {
     let router = router("legacy", "scope = \"session\"\nsession-idle = \"300ms\"").await;
     let agent = agent(&router, "legacy").await;
@@ -144,6 +186,79 @@ async fn what_an_agent_subscribed_to_outlives_the_child_that_was_stopped_for_it(
     let outcome = agent.call("touch", json!({ "uri": "test://r1" })).await;
     assert_eq!(outcome.text(), Some("touched"));
     crate::talk::updated(&mut stream).await;
+}
+
+#[tokio::test]
+async fn a_session_with_children_of_its_own_hears_of_a_reload_while_it_only_listens() {
+    let own = ("fake", "legacy", "scope = \"session\"");
+    let router = Router::start(&config(&[own])).await;
+    router.ready("fake").await;
+    let agent = agent(&router, "legacy").await;
+    agent.tools().await;
+    let mut stream = agent.listen().await;
+    let before = children(&router);
+    let news = async |stream: &mut crate::support::http::Http| {
+        in_time("news", async {
+            loop {
+                match stream.event().await.unwrap().expect("the stream goes on") {
+                    Event::Message(message) if message["method"] == "notifications/tools/list_changed" => return,
+                    _ => {}
+                }
+            }
+        })
+        .await;
+    };
+    let mut servers = vec![own, ("more", "legacy", "")];
+    router.configure(&config(&servers));
+    news(&mut stream).await;
+    assert!(agent.tools().await.contains(&"more__touch".to_owned()));
+    // One that is to be the session's own is told of, and started when it is needed.
+    servers.push(("lazy", "legacy", "scope = \"session\""));
+    router.configure(&config(&servers));
+    router_has(&router, "lazy").await;
+    news(&mut stream).await;
+    assert_eq!(children(&router), before + 2, "the common ones");
+    let touched = agent.call("lazy__touch", json!({ "uri": "x://" })).await;
+    assert_eq!(touched.text(), Some("touched"), "{touched:?}");
+    assert_eq!(children(&router), before + 3);
+    // It follows the end of its endpoint too.
+    servers.remove(0);
+    router.configure(&config(&servers));
+    news(&mut stream).await;
+    agent.end().await;
+    until("its children are gone", || (children(&router) == 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_end_of_an_endpoint_ends_what_a_session_has_in_its_place() {
+    let fakes = config(&[("fake", "legacy", "scope = \"session\"")]);
+    let router = Router::start(&format!("{fakes}[endpoints.x]\n")).await;
+    router.ready("fake").await;
+    let agent = Agent::legacy_at(&router.address, "/mcp/x").await;
+    assert_eq!(
+        agent.call("touch", json!({ "uri": "x://" })).await.text(),
+        Some("touched")
+    );
+    let mut stream = agent.listen().await;
+    router.configure(&fakes);
+    in_time("the end of the stream", async {
+        while stream.event().await.unwrap().is_some() {}
+    })
+    .await;
+}
+
+/// Waits until a backend is there and ready.
+async fn router_has(router: &Router, name: &str) {
+    until("the backend", || {
+        let status = router.status();
+        status["backends"]
+            .as_array()?
+            .iter()
+            .find(|b| b["name"] == name)
+            .map(drop)
+    })
+    .await;
+    router.ready(name).await;
 }
 
 #[tokio::test]
