@@ -17,9 +17,8 @@ use crate::reload::{Reload, ReloadStatus};
 use crate::router::Router;
 use crate::session::Agents;
 use crate::transport::{Admitting, Front, Head, HttpReply, HttpRequest, Page, Replying};
-use crate::wire::header::METHOD;
 use crate::wire::message::write_response;
-use crate::wire::{codes, method};
+use crate::wire::{codes, header, method};
 
 /// Lines of each target's stderr in a full status.
 const STDERR_LINES: usize = 10;
@@ -180,8 +179,10 @@ impl Door {
     /// have no end of their own may not.
     fn lease(&self, request: &HttpRequest, token: Option<HeaderValue>) -> Option<Lease> {
         let principal = request.principal.as_ref()?;
-        let method = || request.headers.get(METHOD);
-        if request.method != http::Method::GET && method().is_none_or(|method| method != method::LISTEN) {
+        // As the session reads it, which compares it with the body.
+        let method = request.headers.get(header::METHOD).and_then(|m| m.to_str().ok());
+        let listens = method.and_then(header::value).is_some_and(|m| m == method::LISTEN);
+        if request.method != http::Method::GET && !listens {
             return None;
         }
         let host = request.headers.get(HOST).map(|host| (HOST, host.clone()));

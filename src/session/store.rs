@@ -298,18 +298,21 @@ impl Store {
         });
         let mut sessions = lock(&self.sessions);
         let bounds = (self.limits.capacity, self.limits.bytes);
-        let mut over = Vec::new();
+        let (mut over, mut fits) = (Vec::new(), true);
         if sessions.by_id.len() >= bounds.0 || sessions.bytes + session.size > bounds.1 {
             over = sessions.take_expired(self.limits.idle, Instant::now());
             let places: Vec<room::Place> = sessions.by_id.iter().map(|(id, s)| s.place(id)).collect();
-            let leaving = room::leaving(&places, &session.place(&id), bounds)?;
-            let leaving: Vec<String> = leaving.into_iter().map(str::to_owned).collect();
+            let leaving = room::leaving(&places, &session.place(&id), bounds);
+            fits = leaving.is_some();
+            let leaving: Vec<String> = leaving.into_iter().flatten().map(str::to_owned).collect();
             over.extend(leaving.iter().filter_map(|id| sessions.remove(id)));
         }
-        sessions.insert(&id, &session);
+        if fits {
+            sessions.insert(&id, &session);
+        }
         drop(sessions);
         over.iter().for_each(|session| session.close());
-        Some((id, session))
+        fits.then_some((id, session))
     }
 
     /// Ends those that were unused for long enough, and says when to look again.

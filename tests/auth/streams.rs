@@ -13,8 +13,11 @@ use crate::support::{Router, in_time};
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
 const EVENTS: (&str, &str) = ("accept", "application/json, text/event-stream");
 
-/// The stream of a legacy session, and one of a modern client, both open.
-async fn streams(router: &Router, token: &str) -> [Http; 2] {
+/// `subscriptions/listen`, as a header may have it too.
+const WRAPPED: &str = "=?base64?c3Vic2NyaXB0aW9ucy9saXN0ZW4=?=";
+
+/// The stream of a legacy session, and those of modern clients, all open.
+async fn streams(router: &Router, token: &str) -> [Http; 3] {
     let bearer = format!("Bearer {token}");
     let authorization = ("authorization", bearer.as_str());
     let opened = ask(router, "POST", "/mcp", &[EVENTS, authorization], INITIALIZE).await;
@@ -22,19 +25,25 @@ async fn streams(router: &Router, token: &str) -> [Http; 2] {
     let mut legacy = Http::connect(&router.address).await;
     let headers = [EVENTS, authorization, ("mcp-session-id", session.as_str())];
     legacy.send("GET", "/mcp", &headers, "").await;
-    let mut listening = Http::connect(&router.address).await;
-    let headers = modern("subscriptions/listen", "", &[authorization]);
+    let mut all = [
+        legacy,
+        Http::connect(&router.address).await,
+        Http::connect(&router.address).await,
+    ];
     let body = request(
         "subscriptions/listen",
         json!({ "notifications": { "toolsListChanged": true } }),
     );
-    listening.send("POST", "/mcp", &headers, &body).await;
-    for http in [&mut legacy, &mut listening] {
+    for (http, method) in all[1..].iter_mut().zip(["subscriptions/listen", WRAPPED]) {
+        let headers = modern(method, "", &[authorization]);
+        http.send("POST", "/mcp", &headers, &body).await;
+    }
+    for http in &mut all {
         in_time("a stream", http.head()).await.unwrap();
         assert_eq!(http.status, 200);
         in_time("the first event", http.event()).await.unwrap().unwrap();
     }
-    [legacy, listening]
+    all
 }
 
 /// The end of a stream, whatever comes before.
