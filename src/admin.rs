@@ -221,6 +221,11 @@ impl Front for Door {
     fn serve(self: Arc<Self>, mut request: HttpRequest) -> Replying {
         // It has done its work, or nobody asked for it, and it is nobody else's matter: neither a policy's nor a session's.
         let token = request.headers.remove(AUTHORIZATION);
+        if !request.local
+            && let Err(refused) = self.guard.still(&request.endpoint, request.principal.as_deref())
+        {
+            return Box::pin(std::future::ready(turned_away(refused)));
+        }
         let lease = self.lease(&request, token);
         let replying = Arc::clone(&self.agents).serve(request);
         match lease {

@@ -154,10 +154,29 @@ impl Guard {
             Proof::Nothing => Err(Lack::Unsure),
         };
         let principal = principal.map_err(|lack| resource.refuse(lack))?;
-        match rule.scopes.iter().all(|scope| principal.scopes.contains(scope)) {
+        match rule.fits(&principal) {
             true => Ok(Some(principal)),
             false => Err(resource.refuse(Lack::Scope)),
         }
+    }
+
+    /// Whether one who was let in to an endpoint before his body came is where he was let in: a reload may have put another
+    /// rule in its place. His token is not looked at again.
+    pub fn still(&self, endpoint: &str, principal: Option<&Principal>) -> Result<(), Refused> {
+        let rules = self.rules.load();
+        let Some(rule) = rules.rule(Some(endpoint)) else {
+            return Ok(());
+        };
+        if principal.is_some_and(|principal| rule.fits(principal)) {
+            return Ok(());
+        }
+        let resource = Resource {
+            base: None,
+            path: &path(endpoint),
+            scopes: &rule.scopes,
+        };
+        // The next try hears what is wanted.
+        Err(resource.refuse(Lack::Unsure))
     }
 
     /// The metadata of what is asked for (RFC 9728); `None` where nobody is asked for a token.

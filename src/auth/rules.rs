@@ -8,6 +8,7 @@ use http::header::HOST;
 use super::Request;
 use super::jwt::Issuer;
 use super::tokens::Tokens;
+use crate::call::Principal;
 use crate::config::{Auth, AuthKind};
 
 /// One `[auth.NAME]`.
@@ -42,6 +43,12 @@ pub(super) struct Rules {
 }
 
 impl Rule {
+    /// Whether a principal is of this realm, and may do what is asked here.
+    pub(super) fn fits(&self, principal: &Principal) -> bool {
+        let realm = principal.key().split_once('/').map(|(realm, _)| realm);
+        realm == Some(self.realm.name.as_str()) && self.scopes.iter().all(|scope| principal.scopes.contains(scope))
+    }
+
     /// What fits this one and `after`.
     pub(super) fn and(&self, after: Self) -> Self {
         match self.realm.name == after.realm.name {

@@ -164,7 +164,13 @@ impl World {
     }
 
     async fn with(&self, token: &str) -> Result<Arc<Principal>, Refused> {
-        let admitted = self.admit("", &[(AUTHORIZATION, &format!("Bearer {token}"))]).await;
+        self.with_at("", token).await
+    }
+
+    async fn with_at(&self, endpoint: &str, token: &str) -> Result<Arc<Principal>, Refused> {
+        let admitted = self
+            .admit(endpoint, &[(AUTHORIZATION, &format!("Bearer {token}"))])
+            .await;
         admitted.map(Option::unwrap)
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ISSUER, RESOURCE, Signer, config, jwt, with, world};
 use crate::auth::{Guard, Request};
+use crate::call::Principal;
 use crate::config::{Auth, AuthKind, Config, Endpoint, Token, digest};
 
 #[tokio::test(start_paused = true)]
@@ -181,6 +182,10 @@ async fn what_goes_or_changes_hands_is_guarded_until_it_is_gone() {
             }
         }
     };
+    // Let in, and still sending when the rules change: what was let in there may not be let in here.
+    let low = world.with_at("opened", "low").await.unwrap();
+    let still = |endpoint: &str, principal: Option<&Principal>| world.guard.still(endpoint, principal).is_ok();
+    assert!(still("closed", None) && !still("eased", None) && still("sold", Some(&low)));
     world.guard.prepare(&new);
     all([
         ("gone", [401, 200, 200, 401]),
@@ -202,4 +207,8 @@ async fn what_goes_or_changes_hands_is_guarded_until_it_is_gone() {
         ("fresh", [401, 200, 200, 401]),
     ])
     .await;
+    assert!(still("opened", None) && still("opened", Some(&low)) && still("eased", Some(&low)));
+    assert!(!still("closed", None) && !still("sold", Some(&low)) && !still("fresh", None));
+    let refused = world.guard.still("closed", None).unwrap_err();
+    assert_eq!((refused.status.as_u16(), refused.retry_after), (503, Some(1)));
 }
