@@ -86,9 +86,25 @@ impl Backend {
 
     /// The same for one agent alone. Until its own target says what it has, it has what that of `base` had.
     pub fn start_for(base: &Self, settings: config::Backend, spawner: Arc<dyn Spawner>, owner: Owner) -> Arc<Self> {
+        Self::begin(Self::like(base, spawner, &settings, Some(owner)), settings)
+    }
+
+    /// One without targets, which has what that of `base` had and refuses every call.
+    pub fn stand_in(base: &Self, why: Reason) -> Arc<Self> {
+        let settings = config::Backend {
+            replicas: 0,
+            ..(*base.settings()).clone()
+        };
+        let spawner = Arc::clone(&base.shared.spawner);
+        let backend = Self::begin(Self::like(base, spawner, &settings, None), settings);
+        backend.refuse(why);
+        backend
+    }
+
+    fn like(base: &Self, spawner: Arc<dyn Spawner>, settings: &config::Backend, owner: Option<Owner>) -> Shared {
         // The router's own tokens are the same for all.
         let wallet = Arc::clone(&base.shared.wallet);
-        let shared = Shared::new(Arc::clone(base.name()), spawner, &settings, Some(owner), wallet);
+        let shared = Shared::new(Arc::clone(base.name()), spawner, settings, owner, wallet);
         for kind in Kind::ALL {
             if let Some(list) = base.known(kind) {
                 shared.lists.publish(kind, list.items().to_vec(), 0, false);
@@ -97,7 +113,7 @@ impl Backend {
         if let Some(introduced) = base.introduced() {
             shared.introduce(introduced);
         }
-        Self::begin(shared, settings)
+        shared
     }
 
     fn begin(shared: Shared, settings: config::Backend) -> Arc<Self> {

@@ -7,7 +7,9 @@ use super::doc::{Notes, Place};
 use super::problem::did_you_mean;
 use super::remote::leads_back;
 use super::values::show_duration;
-use super::{Backend, Config, DEFAULT_ENDPOINT, Endpoint, OPEN, OwnTools, Plugin, Remote, defaults};
+use super::{
+    Backend, Config, DEFAULT_ENDPOINT, Endpoint, OPEN, OwnTools, Plugin, Remote, defaults, nameless, nameless_words,
+};
 use crate::wire::discovery::is_here;
 
 /// Notes what does not fit together in a configuration whose values are each valid.
@@ -162,6 +164,10 @@ fn auth(notes: &Notes, config: &Config) {
             let hint = "set `auth` in [listen], and `auth = \"none\"` where everybody may".to_owned();
             notes.warn(place(notes, &format!("{path}.auth")), message, Some(hint));
         }
+    }
+    for name in nameless(config) {
+        let (message, hint) = nameless_words(name, config);
+        notes.fault(place(notes, &format!("auth.{name}")), message, Some(hint));
     }
     for name in config.auth.keys() {
         let used = std::iter::once(&config.listen.auth).chain(config.endpoints.values().map(|one| &one.auth));

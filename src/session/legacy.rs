@@ -13,7 +13,7 @@ use super::legacy_call::Sender;
 use super::legacy_reply::{self, Reading};
 use super::lists::{self, Reader};
 use super::store::Session;
-use super::{Agents, accepted, accepts_events, answer, at_once, error_object, refuse, unparsable};
+use super::{Agents, accepted, accepts_events, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::transport::{HttpReply, HttpRequest, Replying};
@@ -50,12 +50,9 @@ impl Agents {
         if !matches!(message, Message::Request(_)) || !endpoint.look(|view| view.has_private) {
             return self.serve_in_session(&session, &endpoint, request, body, message);
         }
-        let (body, id) = (body.clone(), id.to_owned());
+        let body = body.clone();
         Box::pin(async move {
-            let endpoint = match self.privates.endpoint(&session, &endpoint).await {
-                Ok(endpoint) => endpoint,
-                Err(error) => return answer::ok(write_response(&id, Err(&error.to_wire()))),
-            };
+            let endpoint = self.privates.endpoint(&session, &endpoint).await;
             match Message::parse(&body) {
                 Ok(message) => {
                     self.serve_in_session(&session, &endpoint, request, &body, message)
@@ -114,10 +111,8 @@ impl Agents {
             return at_once(no_batch());
         }
         Box::pin(async move {
-            match self.privates.endpoint(&session, &endpoint).await {
-                Ok(endpoint) => self.batch_in_session(session, endpoint, request).await,
-                Err(error) => answer::ok(write_response("null", Err(&error.to_wire()))),
-            }
+            let endpoint = self.privates.endpoint(&session, &endpoint).await;
+            self.batch_in_session(session, endpoint, request).await
         })
     }
 

@@ -21,6 +21,8 @@ mod own_tools;
 mod parking;
 mod private;
 mod ring;
+mod room;
+mod seen;
 mod states;
 mod store;
 mod stream;
@@ -59,7 +61,7 @@ static LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// What all agents of the router share.
 pub struct Agents {
     router: Arc<Router>,
-    sessions: Store,
+    sessions: Arc<Store>,
     listen: config::Listen,
     list_wait: std::time::Duration,
     calls: AtomicU64,
