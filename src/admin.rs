@@ -6,21 +6,22 @@ mod metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use futures_util::StreamExt;
+use http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::auth::{self, Guard, Refused};
+use crate::auth::{self, Guard, Lease, Refused};
 use crate::backend::BackendStatus;
 use crate::plugin::Registry;
 use crate::reload::{Reload, ReloadStatus};
 use crate::router::Router;
 use crate::session::Agents;
 use crate::transport::{Admitting, Front, Head, HttpReply, HttpRequest, Page, Replying};
-use crate::wire::codes;
 use crate::wire::message::write_response;
+use crate::wire::{codes, header, method};
 
 /// Lines of each target's stderr in a full status.
 const STDERR_LINES: usize = 10;
@@ -158,10 +159,18 @@ fn asked<'a>(head: &Head<'a>) -> auth::Request<'a> {
 
 /// What is said to those who are not let in.
 fn turned_away(refused: Refused) -> HttpReply {
-    let Refused { status, challenge, why } = refused;
+    let Refused {
+        status,
+        challenge,
+        retry_after,
+        why,
+    } = refused;
     let mut headers = HeaderMap::new();
     if let Some(Ok(challenge)) = challenge.as_deref().map(HeaderValue::from_str) {
         headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
     }
     let error = json!({ "code": codes::INVALID_REQUEST, "message": why });
     HttpReply::Json {
@@ -171,9 +180,44 @@ fn turned_away(refused: Refused) -> HttpReply {
     }
 }
 
+impl Door {
+    /// How long the stream that is asked for may last. A call may outlive its token, and what is said on streams that
+    /// have no end of their own may not.
+    fn lease(&self, request: &HttpRequest, token: Option<HeaderValue>) -> Option<Lease> {
+        let principal = request.principal.as_ref()?;
+        // As the session reads it, which compares it with the body.
+        let method = request.headers.get(header::METHOD).and_then(|m| m.to_str().ok());
+        let listens = method.and_then(header::value).is_some_and(|m| m == method::LISTEN);
+        if request.method != http::Method::GET && !listens {
+            return None;
+        }
+        let host = request.headers.get(HOST).map(|host| (HOST, host.clone()));
+        let headers = token.map(|token| (AUTHORIZATION, token)).into_iter().chain(host);
+        let principal = Arc::clone(principal);
+        let (endpoint, headers) = (&request.endpoint, headers.collect());
+        Some(Lease::new(&self.guard, endpoint, principal, headers, self.admin.tls))
+    }
+}
+
+/// A reply, whose stream ends with the lease.
+fn until(reply: HttpReply, lease: Lease) -> HttpReply {
+    match reply {
+        HttpReply::Stream { headers, events } => HttpReply::Stream {
+            headers,
+            events: Box::pin(events.take_until(Box::pin(lease.over()))),
+        },
+        other => other,
+    }
+}
+
 impl Front for Door {
     fn admit<'a>(&'a self, head: Head<'a>) -> Admitting<'a> {
-        Box::pin(async move { self.guard.admit(asked(&head)).await.map_err(turned_away) })
+        if !self.guard.asks(head.endpoint) {
+            return Admitting::Now(Ok(None));
+        }
+        Admitting::Later(Box::pin(async move {
+            self.guard.admit(asked(&head)).await.map_err(turned_away)
+        }))
     }
 
     fn metadata(&self, head: Head<'_>) -> Option<Page> {
@@ -186,11 +230,19 @@ impl Front for Door {
     }
 
     fn serve(self: Arc<Self>, mut request: HttpRequest) -> Replying {
-        if request.principal.is_some() {
-            // It has done its work, and is nobody else's matter: neither a policy's nor a session's.
-            request.headers.remove(AUTHORIZATION);
+        // It has done its work, or nobody asked for it, and it is nobody else's matter: neither a policy's nor a session's.
+        let token = request.headers.remove(AUTHORIZATION);
+        if !request.local
+            && let Err(refused) = self.guard.still(&request.endpoint, request.principal.as_deref())
+        {
+            return Box::pin(std::future::ready(turned_away(refused)));
         }
-        Arc::clone(&self.agents).serve(request)
+        let lease = self.lease(&request, token);
+        let replying = Arc::clone(&self.agents).serve(request);
+        match lease {
+            None => replying,
+            Some(lease) => Box::pin(async move { until(replying.await, lease) }),
+        }
     }
 
     fn page(&self, path: &str) -> Option<Page> {

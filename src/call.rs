@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 
@@ -48,6 +49,8 @@ pub struct Principal {
     pub scopes: Vec<String>,
     /// What else policies can read of it.
     pub labels: BTreeMap<String, String>,
+    /// How long its token is good; `None` where that has no end.
+    pub until: Option<SystemTime>,
 }
 
 impl Principal {
@@ -60,6 +63,7 @@ impl Principal {
             name,
             scopes,
             labels,
+            until: None,
         }
     }
 

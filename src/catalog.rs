@@ -80,6 +80,7 @@ impl Endpoint {
             view: ArcSwap::from_pointee(View::blank(settings.clone(), backends.clone())),
             versions: Topic::ALL.map(|_| watch::Sender::new(next_version())),
             wanted: watch::Sender::new(Arc::new(Wanted { settings, backends })),
+            updated: watch::Sender::new(0),
             asked: watch::Sender::new(0),
             made: watch::Sender::new(0),
             policies,
@@ -102,11 +103,30 @@ impl Endpoint {
     /// New settings or backends; in force with the next view. Agents are told only if their list differs.
     pub fn update(&self, settings: config::Endpoint, backends: Vec<Arc<Backend>>) {
         self.shared.wanted.send_replace(Arc::new(Wanted { settings, backends }));
+        self.shared.updated.send_modify(|times| *times += 1);
+    }
+
+    /// Wakes when it was given settings and backends, and when it shows something else; an error when it is removed.
+    pub fn updates(&self) -> watch::Receiver<u64> {
+        self.shared.updated.subscribe()
+    }
+
+    /// Whether these are what it was given last.
+    pub fn is_given(&self, settings: &config::Endpoint, backends: &[Arc<Backend>]) -> bool {
+        let wanted = self.shared.wanted.borrow();
+        wanted.settings == *settings
+            && wanted.backends.len() == backends.len()
+            && wanted.backends.iter().zip(backends).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// Its present state.
     pub fn view(&self) -> Arc<View> {
         self.shared.view.load_full()
+    }
+
+    /// Looks at its present state where it stands: all that run share the count of a handle to it.
+    pub fn look<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.shared.view.load())
     }
 
     /// Its state with every list that its backends have by now, under the policies in force: waits until the follower

@@ -202,8 +202,8 @@ impl Reloader {
     /// Brings backends and endpoints to `config`.
     async fn apply(&mut self, config: Config) {
         let changes = config::diff(&self.config, &config);
-        // Before anything new can be reached.
-        self.parts.guard.configure(&config);
+        // Before anything new can be reached; what can be reached until then is guarded as it was.
+        self.parts.guard.prepare(&config);
         let mut backends = (*self.parts.router.backends()).clone();
         for name in &changes.backends_added {
             if let Some(settings) = config.backends.get(name) {
@@ -233,6 +233,7 @@ impl Reloader {
         }
         self.parts.router.set_backends(backends.clone());
         self.set_endpoints(&config, &backends).await;
+        self.parts.guard.configure(&config);
         for backend in removed {
             info!(backend = %backend.name(), "removed");
             backend.refuse(Reason::Unavailable("it was removed from the configuration".into()));

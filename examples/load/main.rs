@@ -16,7 +16,11 @@
     reason = "figures are rounded anyway"
 )]
 
+mod big;
 mod caller;
+mod http;
+mod idle;
+mod round;
 mod servers;
 mod table;
 
@@ -25,30 +29,31 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use self::caller::{Caller, Era};
+use self::caller::{Agent, Caller, Era, Work};
+use self::round::Rounds;
 use self::servers::{Build, Server, Setup, Way};
-use self::table::{Row, Sample, median};
+use self::table::{Row, median, mib};
 
-/// Calls before each measurement that do not count.
-const WARM_UP: Duration = Duration::from_millis(150);
 /// What a server gets to come to rest before its memory is read.
 const REST: Duration = Duration::from_millis(500);
 
 /// Measures calls per second, latencies, processor time and memory of the router.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  make bench                                                 everything, about three minutes
+  make bench                                                 everything, about four minutes
   make bench ARGS='--seconds 0.3 --rounds 3'                 a quick look
   make bench ARGS='--only direct,defaults --callers 64'      two ways under one load
   make bench ARGS='--workers 2 --era modern'
+  make bench ARGS='--only direct,http --bytes 60'            a server over HTTP, with the router and without
+  make bench ARGS='--only direct,defaults --callers 0'       idle sessions and large results alone
   make bench ARGS='--only defaults --against /tmp/pointsman' two builds, in turns
 
 Ways: direct (the echo server over HTTP), plain (router, no policies), defaults (its two), redact (and a third
-that reads all arguments and results). CPU is that of the server that the callers talk to: of the router alone,
-without its child; for direct, of the echo server.")]
+that reads all arguments and results), http (the two, and the same server over HTTP, as direct has it, where the
+others have it as a child). CPU is that of the server that the callers talk to: of the router alone, without its
+child; for direct, of the echo server. Large results go by all ways but redact, which may not compute for so long.")]
 struct Options {
     /// Time of one measurement.
     #[arg(long, default_value_t = 1.0)]
@@ -59,7 +64,7 @@ struct Options {
     /// The ways to measure.
     #[arg(long, value_name = "WAY", value_delimiter = ',', value_parser = way)]
     only: Vec<Way>,
-    /// Numbers of callers.
+    /// Numbers of callers; 0 for none, and then no loads.
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 8, 64])]
     callers: Vec<usize>,
     /// Sizes of the arguments.
@@ -71,6 +76,15 @@ struct Options {
     /// The protocol era of the callers.
     #[arg(long, value_enum, default_value_t = Era::Legacy)]
     era: Era,
+    /// The callers declare that servers may ask them for input.
+    #[arg(long)]
+    asked: bool,
+    /// Idle sessions that are opened to see what each takes; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    sessions: usize,
+    /// Size of a large result; 0 for none.
+    #[arg(long, value_name = "BYTES", default_value_t = 10_000_000)]
+    big: usize,
     /// Cold starts of each router; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 15)]
     cold_starts: usize,
@@ -126,34 +140,79 @@ impl Options {
 
     async fn measure(&self) -> Result<(), String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let agent = Agent {
+            era: self.era,
+            can_be_asked: self.asked,
+        };
         let setup = Setup {
             folder: folder.path(),
             workers: self.workers,
-            era: self.era,
+            agent,
+        };
+        let rounds = Rounds {
+            agent,
+            time: Duration::from_secs_f64(self.seconds),
+            number: self.rounds,
         };
         let builds = self.builds()?;
-        let mut servers = Vec::new();
+        let mut ways = Vec::new();
         for way in Way::ALL {
             for build in &builds {
                 let twice = way == Way::Direct && !build.label.is_empty();
                 if !twice && (self.only.is_empty() || self.only.contains(&way)) {
-                    let server = Server::start(way, build, &setup).await?;
-                    // A good answer says that all of it has started.
-                    Caller::connect(0, server.target(self.era, 60)).await?.leave().await;
-                    servers.push((server, build));
+                    ways.push((way, build));
                 }
             }
         }
         println!("load average before: {}", load_average());
+        self.loads(&ways, &setup, rounds).await?;
+        let routers: Vec<_> = ways.iter().copied().filter(|(way, _)| *way != Way::Direct).collect();
+        if self.sessions > 0 && !routers.is_empty() {
+            idle::measure(&routers, &setup, self.sessions).await?;
+        }
+        if self.big > 0 {
+            // Reading that much takes longer than a policy may compute: it would be measured how it is refused.
+            ways.retain(|(way, _)| *way != Way::Redact);
+            big::measure(&ways, &setup, rounds, self.big).await?;
+        }
+        println!("\nload average after: {}", load_average());
+        Ok(())
+    }
+
+    /// Calls of all sizes by all numbers of callers, and what these leave behind.
+    async fn loads(&self, ways: &[(Way, &Build)], setup: &Setup<'_>, rounds: Rounds) -> Result<(), String> {
+        let callers: Vec<usize> = self.callers.iter().copied().filter(|n| *n > 0).collect();
+        if callers.is_empty() {
+            return Ok(());
+        }
+        let mut servers = Vec::new();
+        for (way, build) in ways {
+            let server = Server::start(*way, build, setup).await?;
+            // A good answer says that all of it has started.
+            let caller = Caller::connect(0, server.address, setup.agent, Work::Echo(60)).await?;
+            caller.leave().await;
+            servers.push(server);
+        }
         sleep(REST).await;
-        let idle: Vec<Option<f64>> = servers.iter().map(|(s, _)| s.memory()).collect();
-        self.loads(&servers).await?;
+        let idle: Vec<Option<f64>> = servers.iter().map(Server::memory).collect();
+        for bytes in &self.bytes {
+            for callers in &callers {
+                let mut rows: Vec<Row> = servers.iter().map(|s| Row::new(s.name.clone())).collect();
+                for _ in 0..rounds.number {
+                    for (row, server) in rows.iter_mut().zip(&servers) {
+                        row.samples
+                            .push(rounds.one(server, *callers, Work::Echo(*bytes)).await?);
+                    }
+                }
+                table::print(&format!("{bytes} bytes of arguments, callers: {callers}"), &rows);
+            }
+        }
         sleep(REST).await;
         println!(
             "\n  {:<20}{:>12}{:>12}{:>26}",
             "way", "idle MiB", "after MiB", "cold start ms, min/median"
         );
-        for ((server, build), idle) in servers.iter().zip(idle) {
+        for ((server, (_, build)), idle) in servers.iter().zip(ways).zip(idle) {
             let cold = if server.way == Way::Direct || self.cold_starts == 0 {
                 "-".to_owned()
             } else {
@@ -168,64 +227,8 @@ impl Options {
                 mib(server.memory())
             );
         }
-        println!("\nload average after: {}", load_average());
         Ok(())
     }
-
-    async fn loads(&self, servers: &[(Server, &Build)]) -> Result<(), String> {
-        for bytes in &self.bytes {
-            for callers in &self.callers {
-                let row = |(server, _): &(Server, &Build)| Row {
-                    name: server.name.clone(),
-                    samples: Vec::new(),
-                };
-                let mut rows: Vec<Row> = servers.iter().map(row).collect();
-                for _ in 0..self.rounds {
-                    for (row, (server, _)) in rows.iter_mut().zip(servers) {
-                        let sample = self.sample(server, *callers, *bytes).await;
-                        row.samples.push(sample.map_err(|e| format!("{}: {e}", server.name))?);
-                    }
-                }
-                table::print(&format!("{bytes} bytes of arguments, callers: {callers}"), &rows);
-            }
-        }
-        Ok(())
-    }
-
-    async fn sample(&self, server: &Server, callers: usize, bytes: usize) -> Result<Sample, String> {
-        let mut all = Vec::with_capacity(callers);
-        for who in 0..callers {
-            all.push(Caller::connect(who, server.target(self.era, bytes)).await?);
-        }
-        let (all, _) = run(all, WARM_UP).await?;
-        let (before, began) = (server.cpu(), Instant::now());
-        let (all, times) = run(all, Duration::from_secs_f64(self.seconds)).await?;
-        let (after, took) = (server.cpu(), began.elapsed());
-        for caller in all {
-            caller.leave().await;
-        }
-        let cpu = before.zip(after).map(|(before, after)| after.saturating_sub(before));
-        Ok(Sample::new(times, took, cpu))
-    }
-}
-
-/// Lets all callers call for so long.
-async fn run(callers: Vec<Caller>, time: Duration) -> Result<(Vec<Caller>, Vec<u32>), String> {
-    let until = Instant::now() + time;
-    let mut running = JoinSet::new();
-    for mut caller in callers {
-        running.spawn(async move {
-            let times = caller.run(until).await?;
-            Ok::<_, String>((caller, times))
-        });
-    }
-    let (mut callers, mut times) = (Vec::new(), Vec::new());
-    while let Some(ended) = running.join_next().await {
-        let (caller, of_one) = ended.map_err(|e| e.to_string())??;
-        callers.push(caller);
-        times.extend(of_one);
-    }
-    Ok((callers, times))
 }
 
 /// The program that was built beside this one: examples lie in a folder of their own.
@@ -233,10 +236,6 @@ fn beside() -> std::io::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.ancestors().nth(2).unwrap_or(&own);
     Ok(folder.join(format!("pointsman{}", std::env::consts::EXE_SUFFIX)))
-}
-
-fn mib(memory: Option<f64>) -> String {
-    memory.map_or_else(|| "-".to_owned(), |mib| format!("{mib:.1}"))
 }
 
 fn load_average() -> String {

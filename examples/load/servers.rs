@@ -1,4 +1,4 @@
-//! What is measured: the echo server by itself, and routers in front of one child that is the same echo server.
+//! What is measured: the echo server by itself, and routers in front of the same echo server, as a child or over HTTP.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
-use crate::caller::{Caller, Era, Target};
+use crate::caller::{Agent, Caller, Work};
 
 /// How long anything may take to start; the first start also compiles the policies.
 const START: Duration = Duration::from_secs(120);
@@ -26,11 +26,13 @@ pub enum Way {
     Defaults,
     /// And with a third, which reads every argument and every result.
     Redact,
+    /// Through a router with the two, to the echo server over HTTP.
+    Http,
 }
 
 impl Way {
     /// All, as they are compared.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Plain, Self::Defaults, Self::Redact];
+    pub const ALL: [Self; 5] = [Self::Direct, Self::Plain, Self::Defaults, Self::Redact, Self::Http];
 
     /// Its name in the table and on the command line.
     pub fn name(self) -> &'static str {
@@ -39,12 +41,13 @@ impl Way {
             Self::Plain => "plain",
             Self::Defaults => "defaults",
             Self::Redact => "redact",
+            Self::Http => "http",
         }
     }
 
     fn pipeline(self) -> &'static str {
         match self {
-            Self::Direct | Self::Defaults => "",
+            Self::Direct | Self::Defaults | Self::Http => "",
             Self::Plain => "[pipeline]\nroute = []\nselect = []\n",
             Self::Redact => {
                 "[plugins.redact]\nembedded = \"redact\"\nconfig = { keys = [\"password\"], prefixes = [\"sk-\", \"ghp_\"] }\n\
@@ -66,7 +69,7 @@ pub struct Setup<'a> {
     /// For configurations, sockets and compiled policies.
     pub folder: &'a Path,
     pub workers: usize,
-    pub era: Era,
+    pub agent: Agent,
 }
 
 /// A server that runs; it ends with this.
@@ -75,49 +78,90 @@ pub struct Server {
     pub way: Way,
     pub address: SocketAddr,
     child: Child,
+    /// What it talks to, where that is not its own child.
+    _behind: Option<Echo>,
+}
+
+/// The echo server over HTTP.
+struct Echo {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Echo {
+    async fn start(program: &Path) -> Result<Self, String> {
+        let mut command = command(program, &["demo-server", "--http", "0"]);
+        let mut child = spawn(command.stderr(Stdio::piped()), program)?;
+        let address = listening(child.stderr.take()).await;
+        let address = address.map_err(|e| format!("the echo server did not start: {e}"))?;
+        Ok(Self { child, address })
+    }
 }
 
 impl Server {
     /// Starts it and waits until it says where it listens.
     pub async fn start(way: Way, build: &Build, setup: &Setup<'_>) -> Result<Self, String> {
-        let label = &build.label;
-        let name = format!("{}{label}", way.name());
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "what is measured has to be processes of its own"
-        )]
-        let mut command = Command::new(&build.program);
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let failed = |e| format!("{}: {e}", build.program.display());
-        let (child, address) = if way == Way::Direct {
-            command.args(["demo-server", "--http", "0"]);
-            let mut child = command.stderr(Stdio::piped()).spawn().map_err(failed)?;
-            let address = listening(child.stderr.take()).await;
-            (child, address)
-        } else {
-            let config = setup.config(way, &name, &build.program)?;
-            command.args(["run", "--log", "warn", "--config"]).arg(config);
-            let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
-            let address = listening(child.stdout.take()).await;
-            (child, address)
-        };
+        let name = format!("{}{}", way.name(), build.label);
+        match way {
+            Way::Direct => {
+                let Echo { child, address } = Echo::start(&build.program).await?;
+                Ok(Self {
+                    name,
+                    way,
+                    address,
+                    child,
+                    _behind: None,
+                })
+            }
+            _ => {
+                let behind = setup.behind(way, build).await?;
+                Self::router(way, name, build, setup, behind).await
+            }
+        }
+    }
+
+    async fn router(
+        way: Way,
+        name: String,
+        build: &Build,
+        setup: &Setup<'_>,
+        behind: Option<Echo>,
+    ) -> Result<Self, String> {
+        let program = &build.program;
+        let config = setup.config(way, &name, program, behind.as_ref())?;
+        let mut command = command(program, &["run", "--log", "warn", "--config"]);
+        let mut child = spawn(command.arg(config).stdout(Stdio::piped()), program)?;
+        let address = listening(child.stdout.take()).await;
         let address = address.map_err(|e| format!("{name} did not start: {e}"))?;
         Ok(Self {
             name,
             way,
             address,
             child,
+            _behind: behind,
         })
     }
 
-    /// What a caller needs to know. One backend alone keeps its tools' names.
-    pub fn target(&self, era: Era, bytes: usize) -> Target<'static> {
-        Target {
-            address: self.address,
-            era,
-            bytes,
-            tool: "echo",
-        }
+    /// One that differs from those that run, which have the names of their admin sockets.
+    pub async fn fresh(way: Way, build: &Build, setup: &Setup<'_>, what_for: &str) -> Result<Self, String> {
+        let name = format!("{}{}", way.name(), build.label);
+        let build = Build {
+            label: format!("{} {what_for}", build.label),
+            program: build.program.clone(),
+        };
+        let mut server = Self::start(way, &build, setup).await?;
+        server.name = name;
+        // A good answer says that all of it has started.
+        Caller::connect(0, server.address, setup.agent, Work::Echo(60))
+            .await?
+            .leave()
+            .await;
+        Ok(server)
+    }
+
+    /// Ends it.
+    pub async fn stop(mut self) -> Result<(), String> {
+        self.child.kill().await.map_err(|e| e.to_string())
     }
 
     /// CPU time of the process so far, user and system, without its children.
@@ -132,27 +176,46 @@ impl Server {
 
     /// Resident memory now, in MiB.
     pub fn memory(&self) -> Option<f64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most that was ever resident, in MiB.
+    pub fn peak(&self) -> Option<f64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> Option<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|l| l.strip_prefix(field))?;
         let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kib / 1024.0)
     }
 }
 
 impl Setup<'_> {
-    fn config(&self, way: Way, name: &str, program: &Path) -> Result<PathBuf, String> {
+    async fn behind(&self, way: Way, build: &Build) -> Result<Option<Echo>, String> {
+        Ok(match way {
+            Way::Http => Some(Echo::start(&build.program).await?),
+            _ => None,
+        })
+    }
+
+    fn config(&self, way: Way, name: &str, program: &Path, behind: Option<&Echo>) -> Result<PathBuf, String> {
         let path = self.folder.join(format!("{name}.toml"));
         let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+        let backend = match behind {
+            Some(echo) => format!("url = \"http://{}/mcp\"\n", echo.address),
+            None => format!("command = {}\nargs = [\"demo-server\"]\n", quoted(program)),
+        };
         // A call that a busy machine keeps for a second must not change the form of its answer.
         let text = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\nstream-after = \"30s\"\n\
              [router]\nworkers = {}\nadmin-socket = {}\n[policies]\ncache = {}\n{}\
-             [backends.demo]\ncommand = {}\nargs = [\"demo-server\"]\n",
+             [backends.demo]\n{backend}",
             self.workers,
             quoted(&self.folder.join(format!("{name}.sock"))),
             quoted(&self.folder.join("cache")),
             way.pipeline(),
-            quoted(program),
         );
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(path)
@@ -163,18 +226,30 @@ impl Setup<'_> {
         let mut taken = Vec::with_capacity(times);
         for _ in 0..times {
             // By another name: the admin socket of the one that runs is taken.
-            let cold = Build {
-                label: format!("{} cold", build.label),
-                program: build.program.clone(),
-            };
+            let name = format!("{}{} cold", way.name(), build.label);
+            let behind = self.behind(way, build).await?;
             let began = Instant::now();
-            let mut server = Server::start(way, &cold, self).await?;
-            Caller::connect(0, server.target(self.era, 60)).await?;
+            let server = Server::router(way, name, build, self, behind).await?;
+            Caller::connect(0, server.address, self.agent, Work::Echo(60)).await?;
             taken.push(began.elapsed().as_secs_f64() * 1e3);
-            server.child.kill().await.map_err(|e| e.to_string())?;
+            server.stop().await?;
         }
         Ok(taken)
     }
+}
+
+fn command(program: &Path, arguments: &[&str]) -> Command {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is measured has to be processes of its own"
+    )]
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn spawn(command: &mut Command, program: &Path) -> Result<Child, String> {
+    command.spawn().map_err(|e| format!("{}: {e}", program.display()))
 }
 
 /// The address in the first line that has one. What comes after it is read and thrown away.

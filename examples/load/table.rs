@@ -48,9 +48,19 @@ pub struct Row {
 }
 
 impl Row {
-    fn median(&self, of: impl Fn(&Sample) -> f64) -> f64 {
+    pub fn new(name: String) -> Self {
+        let samples = Vec::new();
+        Self { name, samples }
+    }
+
+    pub fn median(&self, of: impl Fn(&Sample) -> f64) -> f64 {
         median(self.samples.iter().map(of).collect())
     }
+}
+
+/// Memory as it is shown.
+pub fn mib(memory: Option<f64>) -> String {
+    memory.map_or_else(|| "-".to_owned(), |mib| format!("{mib:.1}"))
 }
 
 /// The rows of one load, and its heading.

@@ -7,6 +7,9 @@ use serde_json::json;
 /// Where the metadata of a resource is: this, and the path of the resource behind it (RFC 9728, section 3.1).
 pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
+/// Seconds after which another try may end otherwise, where nobody can tell now.
+const AGAIN: u32 = 1;
+
 /// A request that is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -14,6 +17,8 @@ pub struct Refused {
     pub status: StatusCode,
     /// The value of `WWW-Authenticate`.
     pub challenge: Option<String>,
+    /// The value of `Retry-After`, in seconds.
+    pub retry_after: Option<u32>,
     /// Why, for people.
     pub why: String,
 }
@@ -29,8 +34,8 @@ pub(super) enum Lack {
     Good(&'static str),
     /// The token is good, and not for this.
     Scope,
-    /// The issuer's keys are not known, for this reason.
-    Keys(String),
+    /// It cannot be told now. Why is for the log: who asks has proved nothing yet.
+    Unsure,
 }
 
 /// What a challenge speaks of.
@@ -63,11 +68,12 @@ impl Resource<'_> {
                 let why = format!("the token needs the scopes: {}", self.scopes.join(" "));
                 (StatusCode::FORBIDDEN, Some("insufficient_scope"), why)
             }
-            Lack::Keys(why) => {
+            Lack::Unsure => {
                 return Refused {
                     status: StatusCode::SERVICE_UNAVAILABLE,
                     challenge: None,
-                    why: format!("tokens cannot be checked now: {why}"),
+                    retry_after: Some(AGAIN),
+                    why: "tokens cannot be checked now".to_owned(),
                 };
             }
         };
@@ -89,6 +95,7 @@ impl Resource<'_> {
         Refused {
             status,
             challenge: Some(format!("Bearer{parameters}")),
+            retry_after: None,
             why,
         }
     }
@@ -141,8 +148,9 @@ mod tests {
             assert_eq!(refused.status.as_u16(), status);
             assert_eq!(refused.challenge.unwrap(), format!("Bearer {error}{rest}"));
         }
-        let unknown = resource.refuse(Lack::Keys("it is down".to_owned()));
+        let unknown = resource.refuse(Lack::Unsure);
         assert_eq!((unknown.status.as_u16(), unknown.challenge), (503, None));
+        assert_eq!(unknown.retry_after, Some(1));
         let bare = Resource {
             base: None,
             path: "/mcp",

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
+use tracing::debug;
 
 use super::Fetch;
 use super::challenge::Lack;
@@ -47,7 +49,10 @@ impl Issuer {
         let keys = match self.keys.find(header.kid.as_deref(), header.alg).await {
             Ok(keys) => keys,
             Err(Missing::Key) => return Err(Lack::Good("it is signed with a key that its issuer does not have")),
-            Err(Missing::All(why)) => return Err(Lack::Keys(why)),
+            Err(Missing::All(why)) => {
+                debug!("tokens of {} cannot be checked: {why}", self.settings.issuer);
+                return Err(Lack::Unsure);
+            }
         };
         let claims = self.claims(token, header.alg, &keys, resource)?;
         self.principal(&claims).map(Arc::new)
@@ -113,7 +118,13 @@ impl Issuer {
             .collect();
         let label = |(label, claim): (&String, &String)| Some((label.clone(), text(claims.get(claim)?)?));
         let labels: BTreeMap<String, String> = self.settings.labels.iter().filter_map(label).collect();
-        Ok(Principal::new(&self.realm, name, scopes, labels))
+        // It was looked at when the signature was checked, and it is good for as long as it is let in.
+        let end = claims.get("exp").and_then(Value::as_f64);
+        let end = end.and_then(|end| Duration::try_from_secs_f64(end).ok());
+        let until = end.and_then(|end| SystemTime::UNIX_EPOCH.checked_add(end + self.settings.leeway));
+        let mut principal = Principal::new(&self.realm, name, scopes, labels);
+        principal.until = until;
+        Ok(principal)
     }
 }
 

@@ -1,8 +1,7 @@
 //! The public keys of an issuer: fetched when they are needed, kept when it is down, asked for again when one is missing.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -54,9 +53,6 @@ pub(super) struct Keys {
     wait: Duration,
     fetch: Fetch,
     known: watch::Sender<Known>,
-    busy: AtomicBool,
-    /// When the issuer was asked last because of a token.
-    asked: Mutex<Option<Instant>>,
 }
 
 /// What is known.
@@ -67,6 +63,10 @@ struct Known {
     /// Of the last try, where that failed.
     error: String,
     tries: u64,
+    /// Somebody asks the issuer now.
+    busy: bool,
+    /// When it was asked last because of a token.
+    asked: Option<Instant>,
 }
 
 impl Keys {
@@ -75,7 +75,10 @@ impl Keys {
         if let config::Keys::File { text, .. } = &settings.keys {
             match parse(text.as_bytes()) {
                 Ok(keys) => known.keys = Some(Arc::new(keys)),
-                Err(error) => known.error = error,
+                Err(error) => {
+                    warn!("the keys of {} cannot be used: {error}", settings.issuer);
+                    known.error = error;
+                }
             }
         }
         Arc::new(Self {
@@ -85,8 +88,6 @@ impl Keys {
             wait: settings.wait,
             fetch,
             known: watch::Sender::new(known),
-            busy: AtomicBool::new(false),
-            asked: Mutex::new(None),
         })
     }
 
@@ -94,76 +95,60 @@ impl Keys {
     pub(super) async fn find(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<Key>, Missing> {
         let mut news = self.known.subscribe();
         let known = news.borrow_and_update().clone();
-        if let Some(keys) = &known.keys {
+        let in_file = matches!(self.settings, config::Keys::File { .. });
+        let apart = if let Some(keys) = &known.keys {
             let found = fitting(keys, id, algorithm);
             if !found.is_empty() {
-                if known.since.is_some_and(|since| since.elapsed() > FRESH) && self.may_ask() {
-                    self.ask();
+                if known.since.is_some_and(|since| since.elapsed() > FRESH) {
+                    self.ask(Some(APART));
                 }
                 return Ok(found);
             }
-            if matches!(self.settings, config::Keys::File { .. }) || !self.may_ask() {
+            if in_file {
                 return Err(Missing::Key);
             }
-        } else if matches!(self.settings, config::Keys::File { .. }) {
+            // A look that failed is no answer: the next one need not wait for long.
+            Some(if known.error.is_empty() { APART } else { AGAIN })
+        } else if in_file {
             return Err(Missing::All(known.error));
-        }
-        self.ask();
+        } else {
+            None
+        };
         let tried = |now: &Known| now.tries != known.tries && (now.keys.is_some() || known.keys.is_some());
-        // Whatever came of it is read below.
-        let _ = timeout(self.wait, news.wait_for(tried)).await;
+        // Who may not ask waits with whoever does.
+        let silent = self.ask(apart) && timeout(self.wait, news.wait_for(tried)).await.is_err();
         let now = self.known.borrow().clone();
-        match now.keys {
-            Some(keys) => match fitting(&keys, id, algorithm) {
-                none if none.is_empty() => Err(Missing::Key),
-                found => Ok(found),
-            },
-            None if now.error.is_empty() => Err(Missing::All("the issuer of tokens does not answer".to_owned())),
-            None => Err(Missing::All(now.error)),
+        match now.keys.as_ref().map(|keys| fitting(keys, id, algorithm)) {
+            Some(found) if !found.is_empty() => Ok(found),
+            _ if silent && now.error.is_empty() => Err(Missing::All("the issuer of tokens does not answer".to_owned())),
+            // Either it has no such key, or it did not say so when it was asked last.
+            _ if now.error.is_empty() => Err(Missing::Key),
+            _ => Err(Missing::All(now.error)),
         }
     }
 
-    /// Whether a token may cause a request to the issuer now; then that is noted.
-    fn may_ask(&self) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = asked.is_none_or(|last| last.elapsed() >= APART);
-        if may {
-            *asked = Some(Instant::now());
-        }
-        may
-    }
-
-    /// Begins to fetch the keys, unless somebody does already.
-    fn ask(self: &Arc<Self>) {
-        if self.busy.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let busy = Busy(Arc::clone(self));
-        tokio::spawn(async move {
-            loop {
-                let keys = &busy.0;
-                let fetched = keys.fetched().await;
-                if let Err(error) = &fetched {
-                    warn!("the keys of {} cannot be fetched: {error}", keys.issuer);
-                }
-                keys.known.send_modify(|known| {
-                    known.tries += 1;
-                    match fetched {
-                        Ok(keys) => {
-                            known.keys = Some(Arc::new(keys));
-                            known.since = Some(Instant::now());
-                            known.error.clear();
-                        }
-                        Err(error) => known.error = error,
-                    }
-                });
-                // Who waits for the first keys is not sent away because of one failure.
-                if keys.known.borrow().keys.is_some() || keys.known.receiver_count() == 0 {
-                    return;
-                }
-                sleep(AGAIN).await;
+    /// Begins to fetch the keys, unless somebody does already, or did because of a token less than `apart` ago. Whether
+    /// somebody does now.
+    fn ask(self: &Arc<Self>, apart: Option<Duration>) -> bool {
+        let (mut begins, mut asks) = (false, true);
+        // All in one step: of those who come at the same time one asks, and nobody is told that none does.
+        self.known.send_if_modified(|known| {
+            if known.busy {
+                return false;
             }
+            if let Some(apart) = apart {
+                asks = known.asked.is_none_or(|last| last.elapsed() >= apart);
+                if asks {
+                    known.asked = Some(Instant::now());
+                }
+            }
+            (begins, known.busy) = (asks, asks);
+            begins
         });
+        if begins {
+            tokio::spawn(fetch(Busy(Some(Arc::clone(self)))));
+        }
+        asks
     }
 
     async fn fetched(&self) -> Result<Vec<Key>, String> {
@@ -181,7 +166,10 @@ impl Keys {
         let mut failed = String::new();
         for place in discovery::places(&self.issuer) {
             match self.get(&place).await {
-                Ok(metadata) => return discovery::endpoint(&metadata, &self.issuer, "jwks_uri"),
+                Ok(metadata) if discovery::is_metadata(&metadata) => {
+                    return discovery::endpoint(&metadata, &self.issuer, "jwks_uri");
+                }
+                Ok(_) => failed = format!("{place}: it holds no metadata"),
                 Err(error) => failed = error,
             }
         }
@@ -198,12 +186,44 @@ impl Keys {
     }
 }
 
-/// Somebody asks the issuer; when this is dropped, nobody does.
-struct Busy(Arc<Keys>);
+/// Fetches the keys; as long as there are none, and somebody waits for them, again and again.
+async fn fetch(mut busy: Busy) {
+    while let Some(keys) = &busy.0 {
+        let fetched = keys.fetched().await;
+        if let Err(error) = &fetched {
+            warn!("the keys of {} cannot be fetched: {error}", keys.issuer);
+        }
+        let mut goes_on = false;
+        keys.known.send_modify(|known| {
+            known.tries += 1;
+            match fetched {
+                Ok(keys) => {
+                    known.keys = Some(Arc::new(keys));
+                    known.since = Some(Instant::now());
+                    known.error.clear();
+                }
+                Err(error) => known.error = error,
+            }
+            // In one step with the answer: who comes from now on waits for another one, or for none.
+            goes_on = known.keys.is_none() && keys.known.receiver_count() > 0;
+            known.busy = goes_on;
+        });
+        if goes_on {
+            sleep(AGAIN).await;
+        } else {
+            busy.0 = None;
+        }
+    }
+}
+
+/// Somebody asks the issuer; when this is dropped in the middle of it, nobody does.
+struct Busy(Option<Arc<Keys>>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Release);
+        if let Some(keys) = &self.0 {
+            keys.known.send_if_modified(|known| std::mem::take(&mut known.busy));
+        }
     }
 }
 

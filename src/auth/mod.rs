@@ -1,13 +1,16 @@
 //! Who may call: bearer tokens (RFC 6750) in front of endpoints, and what is said to those without a good one.
 //!
 //! [`Guard`] knows what every endpoint asks for; `bearer` finds the token in a request, `tokens` knows static ones,
-//! `jwt` those of an issuer, whose `keys` are fetched and kept; `challenge` says what is missing (RFC 9728).
+//! `jwt` those of an issuer, whose `keys` are fetched and kept; `challenge` says what is missing (RFC 9728); a `lease` is
+//! how long somebody may go on listening.
 
 mod bearer;
 mod challenge;
 mod guard;
 mod jwt;
 mod keys;
+mod lease;
+mod rules;
 mod signature;
 mod tokens;
 
@@ -23,6 +26,7 @@ use http::Uri;
 
 pub use self::challenge::Refused;
 pub use self::guard::{Guard, Request};
+pub use self::lease::Lease;
 
 /// The future of a document.
 pub type Fetching = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod keys;
+mod lease;
 mod rsa;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,8 @@ fn with(key: &str, value: Value) -> Value {
 type Served = Arc<Mutex<Option<Vec<Value>>>>;
 
 struct World {
+    /// What requests say of it.
+    host: &'static str,
     guard: Arc<Guard>,
     served: Served,
     fetched: Arc<AtomicUsize>,
@@ -135,6 +138,7 @@ fn world(config: &Config, keys: Option<Vec<Value>>, patient: bool) -> World {
         })
     };
     World {
+        host: "r.example",
         guard: Guard::new(config, fetch),
         served,
         fetched,
@@ -149,7 +153,7 @@ impl World {
         headers: &[(http::HeaderName, &str)],
     ) -> Result<Option<Arc<Principal>>, Refused> {
         let mut map: HeaderMap = headers.iter().map(|(n, v)| (n.clone(), v.parse().unwrap())).collect();
-        map.insert(HOST, "r.example".parse().unwrap());
+        map.insert(HOST, self.host.parse().unwrap());
         let request = Request {
             endpoint: Some(endpoint),
             query: None,
@@ -160,7 +164,13 @@ impl World {
     }
 
     async fn with(&self, token: &str) -> Result<Arc<Principal>, Refused> {
-        let admitted = self.admit("", &[(AUTHORIZATION, &format!("Bearer {token}"))]).await;
+        self.with_at("", token).await
+    }
+
+    async fn with_at(&self, endpoint: &str, token: &str) -> Result<Arc<Principal>, Refused> {
+        let admitted = self
+            .admit(endpoint, &[(AUTHORIZATION, &format!("Bearer {token}"))])
+            .await;
         admitted.map(Option::unwrap)
     }
 

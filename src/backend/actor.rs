@@ -16,6 +16,7 @@ use super::connection::{Connection, Io};
 use super::handshake::{Facts, Handshake};
 use super::listening::Listening;
 use super::listing::Listing;
+use super::over_http::Busy;
 use super::pending::{Entry, Pending};
 use super::shared::{Condition, Shared};
 use super::state::{Event, Life, State};
@@ -57,6 +58,7 @@ pub(super) struct Actor {
     pub(super) starts: VecDeque<Duration>,
     pub(super) probe_due: Option<Instant>,
     pub(super) closed: Option<(Instant, String)>,
+    pub(super) busy: Busy,
     pub(super) level: Option<u8>,
     pub(super) pid: Option<u32>,
     pub(super) ended: Option<String>,
@@ -269,6 +271,7 @@ impl Actor {
             bytes,
             replay,
             incarnation,
+            doubted,
             reply,
             sink,
         } = submit;
@@ -278,6 +281,9 @@ impl Actor {
         let takes = self.life.takes_calls() && incarnation == self.incarnation && self.closed.is_none();
         match &mut self.connection {
             Some(connection) if takes => {
+                if doubted {
+                    connection.doubt(id);
+                }
                 connection.push(Some(id), line);
                 self.pending.insert(Entry {
                     id,

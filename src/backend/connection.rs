@@ -61,6 +61,13 @@ impl Connection {
         }
     }
 
+    /// The call that is pushed next met a lost session before.
+    pub fn doubt(&mut self, id: u64) {
+        if let Self::Remote(web) = self {
+            web.remote.doubt(id);
+        }
+    }
+
     /// Queues a message of the router's own. Parts of it may be an agent's, with line breaks between its tokens: what
     /// a target reads as a line of its own would be a message that nobody checked.
     pub fn push_own(&mut self, message: &str) {
@@ -157,6 +164,14 @@ impl Connection {
         match self {
             Self::Pipes(pipes) => pipes.terminate(),
             Self::Remote(web) => web.remote.kill(),
+        }
+    }
+
+    /// SIGKILL to its group for one that went wrong by itself; a server that gave a session hears first that it is over.
+    pub fn break_off(&mut self) {
+        match self {
+            Self::Pipes(pipes) => pipes.kill(),
+            Self::Remote(web) => web.remote.break_off(),
         }
     }
 

@@ -61,8 +61,11 @@ impl Actor {
                 }
             }
             Effect::Kill => {
-                if let Some(connection) = &mut self.connection {
-                    connection.kill();
+                let stopping = matches!(self.life.state(), State::Stopping { .. });
+                match &mut self.connection {
+                    Some(connection) if stopping => connection.kill(),
+                    Some(connection) => connection.break_off(),
+                    None => {}
                 }
             }
         }
@@ -239,6 +242,7 @@ impl Actor {
                 incarnation: self.incarnation,
                 era: facts.era,
                 logging: facts.has("logging"),
+                tasks: facts.has_tasks(),
                 lasting: facts.era == Era::Modern && self.settings.remote.is_some(),
             });
         self.phase.send_replace(Phase {

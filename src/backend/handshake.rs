@@ -48,6 +48,11 @@ impl Facts {
         self.introduced.has(capability)
     }
 
+    /// Whether its capabilities say anything of tasks: as one of their own, or as an extension in the modern era.
+    pub fn has_tasks(&self) -> bool {
+        self.introduced.capabilities.as_str().contains("tasks")
+    }
+
     /// Whether changes of such lists are announced.
     pub fn announces(&self, topic: Topic) -> bool {
         self.introduced.has_flag(topic.capability(), "listChanged")
@@ -156,6 +161,20 @@ impl Handshake {
             Step::Send(vec![self.send_initialize()])
         } else {
             Step::Wait
+        }
+    }
+
+    /// The probe was broken off, without an answer. That says nothing of the era, so it counts as never sent; `None`
+    /// where there is nothing else to try.
+    pub fn broken_off(&mut self) -> Option<Step> {
+        if self.choice != EraChoice::Auto || self.discover != Greeting::Sent {
+            return None;
+        }
+        self.discover = Greeting::Unsent;
+        match self.initialize {
+            Greeting::Unsent => Some(Step::Send(vec![self.send_initialize()])),
+            Greeting::Sent | Greeting::Accepted => Some(Step::Wait),
+            Greeting::Refused => None,
         }
     }
 

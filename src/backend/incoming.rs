@@ -98,6 +98,7 @@ impl Actor {
             return;
         };
         self.counters.answered_after(entry.since.elapsed());
+        self.busy.over();
         self.asking.call_ended(entry.id);
         let outcome = match response.outcome {
             Ok(result) => Ok(RawJson::slice_of(line, result)),

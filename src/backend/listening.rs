@@ -174,8 +174,9 @@ impl Actor {
         }
     }
 
-    fn stop_listening(&mut self, id: &str) {
-        let params = format!("{{\"requestId\":{id},\"reason\":\"replaced\"}}");
+    /// Takes back a request of the router's own, by its raw id.
+    pub(super) fn withdraw(&mut self, id: &str, reason: &str) {
+        let params = format!("{{\"requestId\":{id},\"reason\":{}}}", quote(reason));
         self.send_own(&write_request(None, method::CANCELLED, Some(&params)));
     }
 
@@ -185,7 +186,7 @@ impl Actor {
         match (name, Topic::told_by(name)) {
             (method::LISTEN_ACKNOWLEDGED, _) => {
                 if let Some(before) = self.listening.acknowledged(object.as_ref()) {
-                    self.stop_listening(&before);
+                    self.withdraw(&before, "replaced");
                 }
                 self.update_listening();
             }

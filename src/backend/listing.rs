@@ -125,7 +125,11 @@ impl Actor {
     /// Ends the fetches that were never answered.
     pub(super) fn end_overdue_fetches(&mut self, now: Instant) {
         for kind in Kind::ALL {
-            if self.listing.slots[kind.position()].due.is_some_and(|due| due <= now) {
+            let slot = &self.listing.slots[kind.position()];
+            if slot.due.is_some_and(|due| due <= now) {
+                if let Some(id) = slot.fetch.as_ref().map(|fetch| fetch.id().to_owned()) {
+                    self.withdraw(&id, "overdue");
+                }
                 self.end_fetch(kind, "no answer came");
             }
         }

@@ -5,6 +5,7 @@
 
 mod actor;
 mod asking;
+mod begin;
 mod belongings;
 mod connection;
 mod effects;
@@ -46,8 +47,8 @@ use self::target::Control;
 use crate::call::AgentKey;
 use crate::config;
 use crate::error::{CallError, Reason};
-use crate::policy::{Facts, Observer, TargetView};
-use crate::process::{Spawner, StderrRing};
+use crate::policy::{Facts, TargetView};
+use crate::process::StderrRing;
 use crate::wire::Kind;
 
 pub use self::asking::refusal;
@@ -77,59 +78,21 @@ struct Running {
 }
 
 impl Backend {
-    /// Starts a backend: its targets are spawned at once, each by its own actor.
-    pub fn start(name: &str, settings: config::Backend, spawner: Arc<dyn Spawner>) -> Arc<Self> {
-        Self::begin(Shared::new(name.into(), spawner, &settings, None), settings)
-    }
-
-    /// The same, and `observer` is told of its targets.
-    pub fn start_observed(
-        name: &str,
-        settings: config::Backend,
-        spawner: Arc<dyn Spawner>,
-        observer: Arc<dyn Observer>,
-    ) -> Arc<Self> {
-        let shared = Shared::new(name.into(), spawner, &settings, None);
-        shared.observed_by(observer);
-        Self::begin(shared, settings)
-    }
-
-    /// The same for one agent alone. Until its own target says what it has, it has what that of `base` had.
-    pub fn start_for(base: &Self, settings: config::Backend, spawner: Arc<dyn Spawner>, owner: Owner) -> Arc<Self> {
-        let shared = Shared::new(Arc::clone(base.name()), spawner, &settings, Some(owner));
-        for kind in Kind::ALL {
-            if let Some(list) = base.known(kind) {
-                shared.lists.publish(kind, list.items().to_vec(), 0, false);
-            }
-        }
-        if let Some(introduced) = base.introduced() {
-            shared.introduce(introduced);
-        }
-        if let Some(observer) = base.shared.observer() {
-            shared.observed_by(Arc::clone(observer));
-        }
-        Self::begin(shared, settings)
-    }
-
-    fn begin(shared: Shared, settings: config::Backend) -> Arc<Self> {
-        let (shared, settings) = (Arc::new(shared), Arc::new(settings));
-        let targets = (0..settings.replicas)
-            .map(|replica| spawn_target(&shared, replica, &settings, None))
-            .collect();
-        Arc::new(Self {
-            shared,
-            settings: ArcSwap::new(settings),
-            targets: ArcSwap::from_pointee(targets),
-            level: Mutex::new(None),
-        })
-    }
-
     /// Whose alone it is, says this to its targets.
     pub async fn tell(&self, notification: &str) {
         for running in self.targets.load_full().iter() {
             let line = notification.to_owned();
             running.target.control(Control::Tell(line)).await;
         }
+    }
+
+    /// Whether a target of the legacy era can ask an agent something in the middle of a call: where nobody could say
+    /// whom it means, all that it asks is refused.
+    pub fn may_ask(&self) -> bool {
+        let settings = self.settings.load();
+        self.shared.owner.is_some()
+            || settings.remote.is_some()
+            || settings.server_requests == config::ServerRequests::Serialize
     }
 
     /// Its name.

@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) spawner: Arc<dyn Spawner>,
     /// The router's own tokens, where the servers want some.
-    pub(super) wallet: Wallet,
+    pub(super) wallet: Arc<Wallet>,
     /// The agent whose alone the backend is, where it is one agent's.
     pub(super) owner: Option<Owner>,
     conditions: Mutex<Conditions>,
@@ -63,6 +63,7 @@ impl Shared {
         spawner: Arc<dyn Spawner>,
         settings: &config::Backend,
         owner: Option<Owner>,
+        wallet: Arc<Wallet>,
     ) -> Self {
         let gate = Gate::new(&settings.gate);
         let room = room(settings, owner.is_some());
@@ -75,7 +76,7 @@ impl Shared {
             name,
             gate,
             spawner,
-            wallet: Wallet::default(),
+            wallet,
             owner,
             conditions,
             lists: Lists::default(),

@@ -64,6 +64,7 @@ pub(super) fn spawn_target(
         starts: std::collections::VecDeque::new(),
         probe_due: None,
         closed: None,
+        busy: Default::default(),
         level,
         pid: None,
         ended: None,

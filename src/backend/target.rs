@@ -56,6 +56,8 @@ pub struct Submit {
     pub replay: bool,
     /// The incarnation that it was made for.
     pub incarnation: u64,
+    /// It met a lost session before: that it does so again may be its own doing.
+    pub doubted: bool,
     /// Its caller.
     pub reply: oneshot::Sender<Settled>,
     /// Where its notifications go.
@@ -71,6 +73,20 @@ pub enum Settled {
     Returned {
         /// It was written once already.
         replayed: bool,
+    },
+    /// It goes back to the gate: the target did not know its session, and did nothing.
+    Forgotten {
+        /// What it said.
+        why: String,
+    },
+    /// It goes back to the gate for a while: nothing was done.
+    Later {
+        /// Why.
+        why: String,
+        /// How long.
+        pause: Duration,
+        /// The target had it, and said so.
+        seen: bool,
     },
     /// It was refused, without an answer that could be handed on.
     Refused {
@@ -119,6 +135,8 @@ pub struct Live {
     pub era: Era,
     /// Whether it has the capability `logging`.
     pub logging: bool,
+    /// Whether it says anything of tasks.
+    pub tasks: bool,
     /// Whether what it knows outlives this incarnation: a stateless server somewhere else.
     pub lasting: bool,
 }

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) view: ArcSwap<View>,
     pub(super) versions: [watch::Sender<u64>; 3],
     pub(super) wanted: watch::Sender<Arc<Wanted>>,
+    /// Rises when that was given, and when something else is shown.
+    pub(super) updated: watch::Sender<u64>,
     /// How often a view was asked for.
     pub(super) asked: watch::Sender<u64>,
     /// The last asking that the view is an answer to.
@@ -43,10 +45,15 @@ impl Shared {
     fn publish(&self, view: View) {
         let view = Arc::new(view);
         let old = self.view.swap(Arc::clone(&view));
+        let mut differs = false;
         for (topic, version) in Topic::ALL.into_iter().zip(&self.versions) {
             if old.generation.is_some() && old.differs(&view, topic) {
                 version.send_modify(|v| *v = next_version());
+                differs = true;
             }
+        }
+        if differs {
+            self.updated.send_modify(|times| *times += 1);
         }
     }
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use super::welcome::welcome;
 use super::{Source, ended, print, say};
 use crate::app::{self, App};
-use crate::config::{self, Problems, Secrets};
+use crate::config::{self, Problem, Problems, Secrets};
 use crate::plugin::{Compiler, Host};
 use crate::reload::{Reader, misfit_words};
 use crate::shutdown::Shutdown;
@@ -80,10 +80,24 @@ fn file(path: PathBuf) -> (Reader, String) {
 /// `reader` with another address: the word on the command line goes before the file's.
 pub(super) fn listening_at(address: SocketAddr, reader: Reader) -> Reader {
     Arc::new(move || {
-        reader().map(|mut loaded| {
-            loaded.config.listen.address = address;
-            loaded
-        })
+        let mut loaded = reader()?;
+        loaded.config.listen.address = address;
+        // The file was checked with its own.
+        let fault = |name| {
+            let (message, hint) = config::nameless_words(name, &loaded.config);
+            Problem {
+                file: PathBuf::from("--listen"),
+                line: 0,
+                column: 0,
+                message,
+                hint: Some(hint),
+            }
+        };
+        let faults: Vec<Problem> = config::nameless(&loaded.config).map(fault).collect();
+        match faults.is_empty() {
+            true => Ok(loaded),
+            false => Err(Problems(faults, loaded.files)),
+        }
     })
 }
 

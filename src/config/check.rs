@@ -7,7 +7,10 @@ use super::doc::{Notes, Place};
 use super::problem::did_you_mean;
 use super::remote::leads_back;
 use super::values::show_duration;
-use super::{Backend, Config, DEFAULT_ENDPOINT, Endpoint, OPEN, OwnTools, Plugin, Remote, defaults};
+use super::{
+    Backend, Config, DEFAULT_ENDPOINT, Endpoint, OPEN, OwnTools, Plugin, Remote, defaults, nameless, nameless_words,
+};
+use crate::wire::discovery::is_here;
 
 /// Notes what does not fit together in a configuration whose values are each valid.
 pub(super) fn check(config: &Config, notes: &Notes) {
@@ -25,6 +28,11 @@ pub(super) fn check(config: &Config, notes: &Notes) {
             );
         }
     }
+    for (name, backend) in &config.backends {
+        if let Some(remote) = &backend.remote {
+            in_the_open(notes, &format!("backends.{name}"), remote);
+        }
+    }
     for (name, plugin) in &config.plugins {
         times(notes, &format!("plugins.{name}"), plugin);
     }
@@ -38,6 +46,22 @@ pub(super) fn check(config: &Config, notes: &Notes) {
         if config.backends.is_empty() {
             notes.warn(place(notes, ""), "there are no backends", None);
         }
+    }
+}
+
+/// Warns of credentials that whoever is on the way can read.
+fn in_the_open(notes: &Notes, table: &str, remote: &Remote) {
+    let what = match (&remote.oauth, remote.headers.is_empty()) {
+        (Some(_), _) => "oauth",
+        (None, false) => "headers",
+        (None, true) => return,
+    };
+    let Urls(urls) = &remote.place else { return };
+    let open = |url: &&String| url.to_ascii_lowercase().starts_with("http://") && !is_here(url);
+    if urls.iter().any(|url| open(&url)) {
+        let message = format!("`{what}` of [{table}] goes over plain HTTP, where others can read it");
+        let hint = Some("give the URL as https://".to_owned());
+        notes.warn(place(notes, &format!("{table}.{what}")), message, hint);
     }
 }
 
@@ -140,6 +164,10 @@ fn auth(notes: &Notes, config: &Config) {
             let hint = "set `auth` in [listen], and `auth = \"none\"` where everybody may".to_owned();
             notes.warn(place(notes, &format!("{path}.auth")), message, Some(hint));
         }
+    }
+    for name in nameless(config) {
+        let (message, hint) = nameless_words(name, config);
+        notes.fault(place(notes, &format!("auth.{name}")), message, Some(hint));
     }
     for name in config.auth.keys() {
         let used = std::iter::once(&config.listen.auth).chain(config.endpoints.values().map(|one| &one.auth));

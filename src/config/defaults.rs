@@ -79,6 +79,7 @@ impl Default for Sessions {
     fn default() -> Self {
         Self {
             capacity: 10_000,
+            bytes: 64 * MIB,
             idle: secs(24 * 3600),
             max_requests: 256,
             parked: 256,

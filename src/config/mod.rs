@@ -1,5 +1,6 @@
 //! The configuration as types. Every queue has a capacity and a wait.
 
+mod audience;
 mod auth;
 mod check;
 mod defaults;
@@ -29,6 +30,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub use audience::{nameless, nameless_words};
 pub use auth::{Algorithm, Auth, AuthKind, Jwt, Keys, OPEN, Token, digest, is_token};
 pub use defaults::EMBEDDED;
 pub use demo::embedded;
@@ -144,11 +146,13 @@ pub struct Router {
 pub struct Sessions {
     /// Sessions at most; the longest idle one makes room.
     pub capacity: usize,
+    /// Bytes that are kept of what their agents said at most, with room made in the same way.
+    pub bytes: usize,
     /// A session unused for so long ends.
     pub idle: Duration,
     /// Requests of one session in flight at most.
     pub max_requests: usize,
-    /// Calls of modern agents that wait for input at most.
+    /// Calls of modern agents that wait for input at most; whoever has most makes room.
     pub parked: usize,
     /// How long an agent may take to answer what a server asks it.
     pub answer_wait: Duration,

@@ -195,6 +195,7 @@ fn or_never(item: &Item<'_>) -> Option<Option<Duration>> {
 
 fn sessions(t: &mut Table<'_>, into: &mut Sessions) {
     t.read("capacity", &mut into.capacity, Item::capacity);
+    t.read("bytes", &mut into.bytes, bytes(KIB));
     t.read("idle", &mut into.idle, duration(TICK, LONG));
     t.read("max-requests", &mut into.max_requests, Item::capacity);
     t.read("parked", &mut into.parked, Item::capacity);

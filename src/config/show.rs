@@ -233,6 +233,7 @@ impl Printer {
     fn sessions(&mut self, sessions: &Sessions) {
         let Sessions {
             capacity,
+            bytes,
             idle,
             max_requests,
             parked,
@@ -244,6 +245,7 @@ impl Printer {
         } = sessions;
         self.table("sessions");
         self.line("capacity", capacity);
+        self.size("bytes", *bytes);
         self.time("idle", *idle);
         self.line("max-requests", max_requests);
         self.line("parked", parked);

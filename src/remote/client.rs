@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,18 +28,53 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Unused connections kept at most.
 const KEPT: usize = 64;
 
+/// How far a request has got. It is written, or given up, never both: whichever comes first.
+#[derive(Default)]
+pub(super) struct Mark(AtomicU8);
+
+impl Mark {
+    const WAITS: u8 = 0;
+    const WRITTEN: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn step(&self, from: u8, to: u8) -> Result<u8, u8> {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    /// It begins to be written. False where it was given up before.
+    fn write(&self) -> bool {
+        self.step(Self::WAITS, Self::WRITTEN) != Err(Self::GIVEN_UP)
+    }
+
+    /// It is not wanted any more. True where nothing of it was written, and nothing will be.
+    pub(super) fn give_up(&self) -> bool {
+        self.step(Self::WAITS, Self::GIVEN_UP) != Err(Self::WRITTEN)
+    }
+
+    /// The server said that it did nothing: what was written counts as not written.
+    pub(super) fn undone(&self) {
+        // Nothing changes for one that was given up.
+        let _ = self.step(Self::WRITTEN, Self::WAITS);
+    }
+}
+
 /// What is sent: a body that knows whether it was asked for. Until then no server can have seen the request.
 pub(super) struct Letter {
     bytes: Option<Bytes>,
-    taken: Arc<AtomicBool>,
+    mark: Arc<Mark>,
 }
 
+/// The request was given up before it was written.
+#[derive(Debug, thiserror::Error)]
+#[error("it was given up")]
+pub(super) struct GivenUp;
+
 impl Letter {
-    /// A body. `taken` is set as soon as it begins to be written.
-    pub(super) fn new(bytes: Bytes, taken: Arc<AtomicBool>) -> Self {
+    /// A body. `mark` says so as soon as it begins to be written.
+    pub(super) fn new(bytes: Bytes, mark: Arc<Mark>) -> Self {
         Self {
             bytes: Some(bytes),
-            taken,
+            mark,
         }
     }
 
@@ -47,18 +82,20 @@ impl Letter {
     pub(super) fn empty() -> Self {
         Self {
             bytes: None,
-            taken: Arc::default(),
+            mark: Arc::default(),
         }
     }
 }
 
 impl http_body::Body for Letter {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = GivenUp;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.taken.store(true, Ordering::Release);
-        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+        match self.mark.write() {
+            true => Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            false => Poll::Ready(Some(Err(GivenUp))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -224,4 +261,29 @@ fn authorities(file: &Path) -> Result<RootCertStore, OpenError> {
         return Err(wrong(&"holds no certificate"));
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_letter_is_written_or_given_up_and_never_both() {
+        let letter = |mark: &Arc<Mark>| Letter::new(Bytes::from_static(b"x"), Arc::clone(mark));
+        let mark = Arc::<Mark>::default();
+        let mut given_up = letter(&mark);
+        assert!(mark.give_up() && mark.give_up());
+        assert!(given_up.frame().await.is_some_and(|frame| frame.is_err()));
+        mark.undone();
+        assert!(given_up.frame().await.is_some_and(|frame| frame.is_err()));
+        let mark = Arc::<Mark>::default();
+        assert!(letter(&mark).frame().await.is_some_and(|frame| frame.is_ok()));
+        assert!(!mark.give_up());
+        // Elsewhere, as by a redirect.
+        assert!(letter(&mark).frame().await.is_some_and(|frame| frame.is_ok()));
+        mark.undone();
+        assert!(mark.give_up());
+    }
 }

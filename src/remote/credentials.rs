@@ -116,7 +116,9 @@ impl Credentials {
         // Whatever came of it is read below.
         let _ = timeout(2 * PATIENCE, news.wait_for(|state| state.tries != known.tries)).await;
         let state = self.state.borrow().clone();
-        match (state.bearer, state.failed) {
+        // One that came just now is good once, however short its life is.
+        let good = |bearer: &Bearer| Instant::now() < bearer.end || bearer.number > known.tries;
+        match (state.bearer.filter(good), state.failed) {
             (Some(bearer), _) => Ok(bearer),
             (None, Some((why, _))) => Err(why),
             (None, None) => Err(NoToken::Unreachable("no token came".to_owned())),
@@ -198,17 +200,18 @@ impl Credentials {
             TokenServer::Url(url) => return Ok(url.clone()),
             TokenServer::Issuer(issuer) => issuer,
         };
-        let mut failed = String::new();
+        let mut failed = NoToken::Refused(String::new());
         for place in discovery::places(issuer) {
             let uri = parsed(&place)?;
             match web::get(uri, self.settings.ca_file.as_deref(), LIMIT).await {
-                Ok(metadata) => {
+                Ok(metadata) if discovery::is_metadata(&metadata) => {
                     return discovery::endpoint(&metadata, issuer, "token_endpoint").map_err(NoToken::Refused);
                 }
-                Err(error) => failed = format!("{place}: {error}"),
+                Ok(_) => failed = NoToken::Refused(format!("{place} holds no metadata")),
+                Err(error) => failed = NoToken::Unreachable(format!("{place}: {error}")),
             }
         }
-        Err(NoToken::Unreachable(failed))
+        Err(failed)
     }
 
     async fn grant(&self, url: &str, grant: &[(&str, &str)]) -> Result<Bearer, NoToken> {

@@ -16,7 +16,7 @@ impl Remote {
         match done {
             Ok(Done::Post(out, end, health)) => self.posted(*out, end, health),
             Ok(Done::Stream(end)) => match end {
-                End::Unreachable(why) => self.fall(why, true),
+                End::Unreachable(why) | End::Keyless(why) => self.fall(why, true),
                 End::SessionLost(why) | End::Refused(why) | End::Broken { why, .. } => self.fall(why, false),
                 _ => {}
             },
@@ -59,14 +59,29 @@ impl Remote {
         if out.method == method::INITIALIZED {
             self.greeted();
         }
+        let shaking = self.fresh && out.id().is_some();
+        let hung_up = matches!(end, End::Broken { .. });
         let why = match end {
             End::Over | End::Taken | End::NoStream | End::Unreachable(_) | End::SessionLost(_) => return,
             End::NotStreamable(_) if self.may_be_old => return self.become_old(Some(out)),
-            // A server that breaks off its handshake is not there yet, or not any more, whoever answers in its place.
-            End::Busy(why) | End::Broken { why, again: true } if self.fresh && out.id().is_some() => {
-                return self.fall(why, true);
+            End::Broken { why, again: true } | End::Faulty(why) if shaking && out.method == method::DISCOVER => {
+                return self.ready.push_back(Event::Unanswered { why, hung_up });
             }
-            End::NotStreamable(why) | End::Busy(why) | End::Broken { why, .. } | End::Refused(why) => why,
+            // A list beside those of the tools that cannot be had is no more than that.
+            End::Faulty(why) if !out.shakes_hands() => why,
+            // A server that breaks off its handshake is not there yet, or not any more, whoever answers in its place.
+            End::Busy { why, .. } | End::Keyless(why) | End::Broken { why, again: true } | End::Faulty(why)
+                if shaking =>
+            {
+                self.fall(why, true);
+                return self.part();
+            }
+            End::NotStreamable(why)
+            | End::Busy { why, .. }
+            | End::Keyless(why)
+            | End::Broken { why, .. }
+            | End::Faulty(why)
+            | End::Refused(why) => why,
         };
         match out.kind {
             Kind::Request(id) => {
@@ -86,7 +101,7 @@ impl Remote {
             let task = self
                 .tasks
                 .spawn(async move { Done::Stream(stream::unasked(&link).await) });
-            self.other(String::new(), task);
+            self.other(String::new(), task, true);
         }
         for out in std::mem::take(&mut self.queue) {
             self.send(out);
@@ -100,7 +115,7 @@ impl Remote {
         self.link.become_old();
         let link = Arc::clone(&self.link);
         let task = self.tasks.spawn(async move { Done::Stream(stream::old(&link).await) });
-        self.other(String::new(), task);
+        self.other(String::new(), task, true);
         if let Some(out) = first {
             self.send(out);
         }
@@ -117,7 +132,7 @@ impl Remote {
 
     pub(super) fn end(&mut self, why: String, unreachable: bool) {
         self.down.get_or_insert((why, unreachable));
-        self.others.drain(..).for_each(|(_, task)| task.abort());
+        self.others.drain(..).for_each(|other| other.task.abort());
         self.queue.clear();
         self.queued = 0;
     }
@@ -127,8 +142,22 @@ impl Remote {
 fn outcome(id: u64, end: End) -> Option<Event> {
     Some(match end {
         End::Taken => return None,
-        End::Unreachable(why) | End::Busy(why) | End::SessionLost(why) => Event::Unsent { id, why },
+        End::Unreachable(why) => Event::Unsent { id, why },
+        End::SessionLost(why) => Event::Forgotten { id, why },
+        End::Busy { why, after } => Event::Later {
+            id,
+            why,
+            after,
+            seen: true,
+        },
+        End::Keyless(why) => Event::Later {
+            id,
+            why,
+            after: None,
+            seen: false,
+        },
         End::Broken { why, again } => Event::Failed { id, why, again },
+        End::Faulty(why) => Event::Failed { id, why, again: true },
         End::Refused(why) | End::NotStreamable(why) => Event::Refused { id, why },
         // Where the answer was one, nobody waits for this any more.
         End::Over | End::NoStream => Event::Failed {

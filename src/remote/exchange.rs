@@ -1,7 +1,7 @@
 //! One message and its reply, from the connection to the last event.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::LOCATION;
@@ -9,7 +9,9 @@ use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::sleep;
 
-use super::link::{Link, NoReply, within};
+use super::client::Mark;
+use super::link::{Link, NoReply};
+use super::origin::within;
 use super::out::Out;
 use super::reply::{Content, Fault, Feed, content, refusal, whole};
 use crate::wire::message::write_request;
@@ -19,7 +21,8 @@ use crate::wire::{Message, Topic, method};
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// The longest time that a server may name, and the longest pause between tries.
 pub(super) const RETRY_MOST: Duration = Duration::from_secs(30);
-/// A stream is taken up so often without any news on it.
+/// A stream is taken up so often in a row without anything on it: servers that have themselves polled say at least
+/// where they are.
 const RESUMED: u32 = 5;
 /// Redirects that are followed.
 const HOPS: u32 = 3;
@@ -33,8 +36,15 @@ pub(super) enum End {
     Taken,
     /// The server cannot be reached: nothing was sent.
     Unreachable(String),
-    /// The server had no time for it: nothing was done. The pause that this wants is over.
-    Busy(String),
+    /// The server had no time for it: nothing was done.
+    Busy {
+        /// What it said.
+        why: String,
+        /// When it wants to be asked again.
+        after: Option<Duration>,
+    },
+    /// There is no token for it now: nothing was sent, which says nothing of the server.
+    Keyless(String),
     /// The server does not know the session any more: nothing was done.
     SessionLost(String),
     /// It was sent, and there will be no answer. `again`: another try may have one.
@@ -44,6 +54,8 @@ pub(super) enum End {
         /// Another try may go better.
         again: bool,
     },
+    /// It was sent, and the server, or whoever stands before it, said that something went wrong.
+    Faulty(String),
     /// The server will not have it.
     Refused(String),
     /// This is no server of the streamable transport.
@@ -58,6 +70,7 @@ impl From<NoReply> for End {
             NoReply::Unsent(why) => Self::Unreachable(why),
             NoReply::Broken(why) => Self::broken(&why),
             NoReply::NoToken(why) => Self::Refused(why),
+            NoReply::Keyless(why) => Self::Keyless(why),
         }
     }
 }
@@ -83,15 +96,15 @@ impl End {
     }
 }
 
-/// Posts a message and hands over what comes back. `taken` is set once it begins to be written.
-pub(super) async fn exchange(link: &Link, out: &Out, taken: &Arc<AtomicBool>) -> End {
+/// Posts a message and hands over what comes back. `mark` tells whether it was written.
+pub(super) async fn exchange(link: &Link, out: &Out, mark: &Arc<Mark>) -> End {
     if link.is_old() {
         let mut endpoint = link.endpoint.subscribe();
         let known = endpoint.wait_for(Option::is_some).await;
         let Some(uri) = known.ok().and_then(|uri| uri.clone()) else {
             return End::Unreachable("its event stream is gone".to_owned());
         };
-        return match link.post(&uri, out, taken).await {
+        return match link.post(&uri, out, mark).await {
             Err(no) => no.into(),
             Ok(response) if response.status().is_success() => End::Taken,
             Ok(response) => refusal(link, out, response).await,
@@ -99,7 +112,7 @@ pub(super) async fn exchange(link: &Link, out: &Out, taken: &Arc<AtomicBool>) ->
     }
     for _ in 0..=HOPS {
         let uri = link.url();
-        let response = match link.post(&uri, out, taken).await {
+        let response = match link.post(&uri, out, mark).await {
             Err(no) => return no.into(),
             Ok(response) => response,
         };
@@ -192,10 +205,10 @@ async fn events(link: &Link, out: &Out, id: &str, headers: &HeaderMap, mut feed:
                 retry = event
                     .retry
                     .map_or(retry, |ms| Duration::from_millis(ms).min(RETRY_MOST));
+                resumed = 0;
                 if event.data.is_empty() {
                     continue;
                 }
-                resumed = 0;
                 let done = answers(&event.data, id);
                 if done && out.method == method::INITIALIZE {
                     link.welcome(headers, std::str::from_utf8(&event.data).unwrap_or_default());
@@ -232,13 +245,14 @@ async fn events(link: &Link, out: &Out, id: &str, headers: &HeaderMap, mut feed:
     }
 }
 
-/// Keeps the stream of a modern server's changes open for as long as the server lives.
+/// Keeps the stream of a modern server's changes open until the server ends it in order: it is for the owner then to
+/// ask anew.
 pub(super) async fn listen(link: &Link, out: &Out) -> End {
     let mut pause = RETRY;
     loop {
         let opened = tokio::time::Instant::now();
         match exchange(link, out, &Arc::default()).await {
-            End::Over | End::Broken { .. } | End::Busy(_) => {}
+            End::Broken { .. } | End::Faulty(_) | End::Busy { .. } | End::Keyless(_) => {}
             end => return end,
         }
         if opened.elapsed() > RETRY_MOST {

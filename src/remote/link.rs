@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::client::{Client, Letter};
+use super::client::{Client, Letter, Mark};
 use super::credentials::{Bearer, Credentials, NoToken};
 use super::out::Out;
 use crate::wire::{Message, Object, Topic, Version, header, method};
@@ -35,6 +35,8 @@ pub(super) enum NoReply {
     Broken(String),
     /// There is no token to send it with, and there will be none.
     NoToken(String),
+    /// There is none now: that says nothing of the server.
+    Keyless(String),
 }
 
 /// A session of the legacy era.
@@ -58,7 +60,7 @@ pub(super) struct Link {
     pub(super) endpoint: watch::Sender<Option<Uri>>,
     /// Bytes of one message at most.
     pub(super) limit: usize,
-    patience: Duration,
+    pub(super) patience: Duration,
     words: mpsc::Sender<Word>,
 }
 
@@ -201,7 +203,7 @@ impl Link {
         };
         match credentials.bearer().await {
             Ok(bearer) => Ok(Some(bearer)),
-            Err(NoToken::Unreachable(why)) => Err(NoReply::Unsent(format!("no token: {why}"))),
+            Err(NoToken::Unreachable(why)) => Err(NoReply::Keyless(format!("the router has no token for it: {why}"))),
             Err(NoToken::Refused(why)) => Err(NoReply::NoToken(format!("the router gets no token for it: {why}"))),
         }
     }
@@ -220,21 +222,16 @@ impl Link {
 
     /// Posts a message and waits for the head of the reply. A server that answers with 401 has done nothing: then the
     /// message is sent once more, with a new token.
-    pub(super) async fn post(
-        &self,
-        uri: &Uri,
-        out: &Out,
-        taken: &Arc<AtomicBool>,
-    ) -> Result<Response<Incoming>, NoReply> {
+    pub(super) async fn post(&self, uri: &Uri, out: &Out, mark: &Arc<Mark>) -> Result<Response<Incoming>, NoReply> {
         let bearer = self.bearer().await?;
-        let response = self.post_with(uri, out, taken, bearer.as_ref()).await?;
+        let response = self.post_with(uri, out, mark, bearer.as_ref()).await?;
         if !self.wants_another(response.status(), bearer.as_ref()) {
             return Ok(response);
         }
         drop(response);
-        taken.store(false, Ordering::Release);
+        mark.undone();
         let bearer = self.bearer().await?;
-        let response = self.post_with(uri, out, taken, bearer.as_ref()).await?;
+        let response = self.post_with(uri, out, mark, bearer.as_ref()).await?;
         self.wants_another(response.status(), bearer.as_ref());
         Ok(response)
     }
@@ -243,10 +240,10 @@ impl Link {
         &self,
         uri: &Uri,
         out: &Out,
-        taken: &Arc<AtomicBool>,
+        mark: &Arc<Mark>,
         bearer: Option<&Bearer>,
     ) -> Result<Response<Incoming>, NoReply> {
-        let letter = Letter::new(out.body.clone(), Arc::clone(taken));
+        let letter = Letter::new(out.body.clone(), Arc::clone(mark));
         let mut request = self.request(Method::POST, uri, letter);
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
@@ -262,7 +259,7 @@ impl Link {
         let sent = tokio::select! {
             sent = &mut sending => sent,
             () = sleep(self.patience) => {
-                if !taken.load(Ordering::Acquire) {
+                if mark.give_up() {
                     let why = format!("no connection within {:.1} s", self.patience.as_secs_f64());
                     return Err(NoReply::Unsent(why));
                 }
@@ -271,9 +268,9 @@ impl Link {
             }
         };
         // Nothing was asked of the body: not even in part was it written, whatever went wrong.
-        sent.map_err(|error| match taken.load(Ordering::Acquire) {
-            true => NoReply::Broken(error.why),
-            false => NoReply::Unsent(error.why),
+        sent.map_err(|error| match mark.give_up() {
+            true => NoReply::Unsent(error.why),
+            false => NoReply::Broken(error.why),
         })
     }
 
@@ -317,63 +314,5 @@ impl Link {
             self.client.send(request).await
         };
         let _ = timeout(FAREWELL, leave).await;
-    }
-}
-
-/// Where `location` leads from `base`; `None` where that is no URL, or on another origin: credentials stay where they
-/// were meant for.
-pub(super) fn within(base: &Uri, location: &str) -> Option<Uri> {
-    let authority = base.authority()?;
-    let port = |uri: &Uri| {
-        uri.port_u16().or(match uri.scheme_str() {
-            Some("https") => Some(443),
-            _ => Some(80),
-        })
-    };
-    if location.contains("://") {
-        let other: Uri = location.parse().ok()?;
-        let same = other.scheme_str() == base.scheme_str()
-            && other.host().is_some_and(|h| h.eq_ignore_ascii_case(authority.host()))
-            && port(&other) == port(base)
-            && !other.authority().is_some_and(|a| a.as_str().contains('@'));
-        return same.then_some(other);
-    }
-    if location.starts_with("//") || location.split(['/', '?']).any(|part| part == "..") {
-        return None;
-    }
-    let path = match location.as_bytes().first() {
-        Some(b'/') => location.to_owned(),
-        Some(b'?') => format!("{}{location}", base.path()),
-        _ => format!("{}{location}", &base.path()[..=base.path().rfind('/')?]),
-    };
-    let parts = Uri::builder()
-        .scheme(base.scheme()?.clone())
-        .authority(authority.clone());
-    parts.path_and_query(path).build().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_location_stays_on_its_origin() {
-        let base: Uri = "http://h.example:80/a/sse?x=1".parse().unwrap();
-        let to = |location| within(&base, location).map(|uri| uri.to_string());
-        assert_eq!(to("/m?s=1").as_deref(), Some("http://h.example:80/m?s=1"));
-        assert_eq!(to("m/").as_deref(), Some("http://h.example:80/a/m/"));
-        assert_eq!(to("?s=1").as_deref(), Some("http://h.example:80/a/sse?s=1"));
-        assert_eq!(to("http://H.example/m").as_deref(), Some("http://H.example/m"));
-        for other in [
-            "https://h.example/m",
-            "http://h.example:81/m",
-            "http://evil.example/m",
-            "http://u@h.example/m",
-            "//evil.example/m",
-            "../m",
-            "http://",
-        ] {
-            assert_eq!(to(other), None, "{other}");
-        }
     }
 }

@@ -10,6 +10,7 @@ mod ends;
 mod exchange;
 mod link;
 mod open;
+mod origin;
 mod out;
 mod probe;
 mod reply;
@@ -21,14 +22,16 @@ mod tests;
 mod unix;
 pub mod web;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 
+use self::client::Mark;
 use self::exchange::End;
 use self::link::{Link, Word};
 use self::out::Out;
@@ -42,6 +45,8 @@ pub use self::out::Mirrors;
 const WORDS: usize = 64;
 /// Messages of the router's own on their way at a time; beyond it no more is taken in.
 const OWN: usize = 64;
+/// Time for the answer to one of these. Its owner sees to all else.
+const OWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What comes from a server.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,12 +58,37 @@ pub enum Event {
         /// The call on whose stream it came; `None` where it came on one for all.
         call: Option<u64>,
     },
-    /// The server cannot have seen this call, or did nothing about it.
+    /// The server cannot have seen this call.
     Unsent {
         /// The call.
         id: u64,
         /// Why.
         why: String,
+    },
+    /// The server did nothing about this call, for it did not know its session.
+    Forgotten {
+        /// The call.
+        id: u64,
+        /// What it said.
+        why: String,
+    },
+    /// Nothing was done about this call, and may be later.
+    Later {
+        /// The call.
+        id: u64,
+        /// Why.
+        why: String,
+        /// After this time, where one was named.
+        after: Option<Duration>,
+        /// The server had it, and said so.
+        seen: bool,
+    },
+    /// The server broke off the question which era it speaks.
+    Unanswered {
+        /// How.
+        why: String,
+        /// It closed the connection: it may have died of the question.
+        hung_up: bool,
     },
     /// This call was written, and no answer will come.
     Failed {
@@ -93,8 +123,17 @@ pub enum Event {
 /// A call on its way.
 struct Running {
     task: AbortHandle,
-    taken: Arc<AtomicBool>,
+    mark: Arc<Mark>,
     modern: bool,
+}
+
+/// A task that belongs to no call.
+struct Other {
+    /// The raw id of the request that it is for.
+    id: String,
+    task: AbortHandle,
+    /// It is there for as long as the server is.
+    standing: bool,
 }
 
 /// What a task was for.
@@ -111,8 +150,9 @@ pub struct Remote {
     words: mpsc::Receiver<Word>,
     tasks: JoinSet<Done>,
     calls: HashMap<u64, Running>,
-    /// Tasks that belong to no call, and the raw id of the request that each is for.
-    others: Vec<(String, AbortHandle)>,
+    /// Calls that met a lost session before.
+    doubted: HashSet<u64>,
+    others: Vec<Other>,
     /// What waits for the third step of a legacy handshake to be done.
     queue: VecDeque<Out>,
     queued: usize,
@@ -145,53 +185,50 @@ impl Remote {
         if self.down.is_some() {
             return;
         }
+        if let Some(id) = out.withdraws() {
+            self.others.retain(|other| {
+                let same = other.id == id;
+                if same {
+                    other.task.abort();
+                }
+                !same
+            });
+        }
         if out.id().is_none() && !self.link.is_legacy() {
             // A modern server has no use for answers, nor for a word about requests that end with their connection.
-            if let Some(id) = out.withdraws() {
-                self.others.retain(|(other, task)| {
-                    let same = *other == id;
-                    if same {
-                        task.abort();
-                    }
-                    !same
-                });
-            }
             return;
         }
         self.greeting |= out.method == method::INITIALIZED;
         let id = out.id().unwrap_or_default().to_owned();
-        let (call, modern, taken) = (out.call, out.mirrored.is_some(), Arc::new(AtomicBool::new(false)));
-        let (link, mark) = (Arc::clone(&self.link), Arc::clone(&taken));
-        let task = self.tasks.spawn(async move {
-            let end = match out.method == method::LISTEN {
-                true => exchange::listen(&link, &out).await,
-                false => exchange::exchange(&link, &out, &mark).await,
-            };
-            let health = match &end {
-                End::Broken { again: true, .. } if out.call.is_some() => probe::probe(&link).await,
-                _ => None,
-            };
-            Done::Post(Box::new(out), end, health)
-        });
+        let (call, modern, standing) = (out.call, out.mirrored.is_some(), out.method == method::LISTEN);
+        let doubted = call.is_some_and(|id| self.doubted.remove(&id));
+        let mark = Arc::<Mark>::default();
+        let task = self
+            .tasks
+            .spawn(run(Arc::clone(&self.link), out, Arc::clone(&mark), doubted));
         match call {
             Some(id) => {
                 self.fresh = false;
                 self.started.push(id);
-                self.calls.insert(id, Running { task, taken, modern });
+                self.calls.insert(id, Running { task, mark, modern });
             }
-            None => {
-                self.other(id, task);
-            }
+            None => self.other(id, task, standing),
         }
     }
 
-    fn other(&mut self, id: String, task: AbortHandle) {
-        self.others.retain(|(_, task)| !task.is_finished());
-        self.others.push((id, task));
+    fn other(&mut self, id: String, task: AbortHandle, standing: bool) {
+        self.others.retain(|other| !other.task.is_finished());
+        self.others.push(Other { id, task, standing });
+    }
+
+    /// The call that is pushed next met a lost session before: that it does so again is not believed at once.
+    pub fn doubt(&mut self, id: u64) {
+        self.doubted.insert(id);
     }
 
     /// Gives up a call. True where its server needs no further word about that.
     pub fn take_back(&mut self, id: u64) -> bool {
+        self.doubted.remove(&id);
         if let Some(at) = self.queue.iter().position(|out| out.call == Some(id)) {
             if let Some(out) = self.queue.remove(at) {
                 self.queued -= out.body.len();
@@ -201,14 +238,17 @@ impl Remote {
         let Some(running) = self.calls.remove(&id) else {
             return false;
         };
+        // First of all: what was given up is not written by anybody.
+        let unwritten = running.mark.give_up();
         running.task.abort();
         // In the modern era closing the connection is how a call is cancelled.
-        running.modern || !running.taken.load(Ordering::Acquire)
+        running.modern || unwritten
     }
 
     /// Bytes that wait to be sent; more than there can be where too much of the router's own is on its way.
     pub fn backlog(&self) -> usize {
-        let own = self.others.iter().filter(|(_, task)| !task.is_finished()).take(OWN + 1);
+        let passing = |other: &&Other| !other.standing && !other.task.is_finished();
+        let own = self.others.iter().filter(passing).take(OWN + 1);
         if own.count() > OWN { usize::MAX } else { self.queued }
     }
 
@@ -254,16 +294,31 @@ impl Remote {
 
     /// Takes leave: no more is sent, and a legacy server hears that its session is over.
     pub fn close(&mut self) {
-        let has_session = self.down.is_none() && self.link.has_session() && !self.link.is_old();
+        let up = self.down.is_none();
         self.end("its connections were closed".to_owned(), false);
         self.drop_calls();
-        if has_session && !self.leaving {
+        if up {
+            self.part();
+        }
+    }
+
+    /// A legacy server hears that its session is over.
+    fn part(&mut self) {
+        if self.link.has_session() && !self.link.is_old() && !self.leaving {
             self.leaving = true;
             let link = Arc::clone(&self.link);
             self.tasks.spawn(async move {
                 link.farewell().await;
                 Done::Farewell
             });
+        }
+    }
+
+    /// Ends what went wrong: takes leave, or closes every connection now where that was tried already.
+    pub fn break_off(&mut self) {
+        match self.down.is_none() {
+            true => self.close(),
+            false => self.kill(),
         }
     }
 
@@ -281,4 +336,30 @@ impl Remote {
             running.task.abort();
         }
     }
+}
+
+/// One message, to its end.
+async fn run(link: Arc<Link>, out: Out, mark: Arc<Mark>, doubted: bool) -> Done {
+    let mut end = if out.method == method::LISTEN {
+        exchange::listen(&link, &out).await
+    } else if out.call.is_some() || out.has_owner() {
+        exchange::exchange(&link, &out, &mark).await
+    } else {
+        let answered = timeout(OWN_PATIENCE, exchange::exchange(&link, &out, &mark)).await;
+        answered.unwrap_or_else(|_| End::Broken {
+            why: format!("no answer came within {} s", OWN_PATIENCE.as_secs()),
+            again: false,
+        })
+    };
+    let health = match &end {
+        End::Broken { again: true, .. } | End::Faulty(_) if out.call.is_some() => probe::probe(&link).await,
+        End::SessionLost(_) if doubted => probe::probe(&link).await.or_else(|| {
+            // The session is well: it was the call that the server meant.
+            let refused = End::Refused("it answered as if its session was lost, which is not so".to_owned());
+            let _ = std::mem::replace(&mut end, refused);
+            None
+        }),
+        _ => None,
+    };
+    Done::Post(Box::new(out), end, health)
 }

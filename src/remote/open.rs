@@ -66,6 +66,7 @@ impl Remote {
             words,
             tasks: JoinSet::new(),
             calls: Default::default(),
+            doubted: Default::default(),
             others: Vec::new(),
             queue: Default::default(),
             queued: 0,

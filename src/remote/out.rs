@@ -79,6 +79,20 @@ impl Out {
         params.get("requestId").map(str::to_owned)
     }
 
+    /// Whether it is part of a handshake, where that is not over.
+    pub(super) fn shakes_hands(&self) -> bool {
+        let greeting = [method::INITIALIZE, method::DISCOVER, method::PING, "tools/list"];
+        greeting.contains(&self.method.as_str())
+    }
+
+    /// Whether somebody sees to it that its answer is not waited for without end: whoever shakes hands, or fetches a list.
+    pub(super) fn has_owner(&self) -> bool {
+        matches!(
+            self.method.as_str(),
+            method::INITIALIZE | method::DISCOVER | method::PING
+        ) || self.method.ends_with("/list")
+    }
+
     /// The raw id, where it wants an answer.
     pub(super) fn id(&self) -> Option<&str> {
         match &self.kind {

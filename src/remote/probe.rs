@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+
+use http::{StatusCode, Uri};
 
 use super::exchange::End;
 use super::link::{Link, NoReply};
@@ -24,6 +26,9 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(300),
 ];
 
+/// The least time for an answer: a server may have much to do.
+const LEAST: Duration = Duration::from_secs(5);
+
 /// Asks the server for the least that there is, over a new connection. `None`: it is well.
 pub(super) async fn probe(link: &Link) -> Option<End> {
     let out = question(link.is_legacy());
@@ -33,26 +38,45 @@ pub(super) async fn probe(link: &Link) -> Option<End> {
     };
     for pause in PAUSES {
         link.renew();
-        match link.post(&uri, &out, &Arc::default()).await {
-            Err(NoReply::Unsent(why)) => return Some(End::Unreachable(why)),
-            // That says nothing of the server.
-            Err(NoReply::NoToken(_)) => return None,
-            Err(NoReply::Broken(_)) => sleep(pause).await,
-            Ok(response) if response.status().is_success() => match whole(response.into_body(), link.limit).await {
-                Ok(_) => return None,
-                Err(_) => sleep(pause).await,
-            },
-            Ok(response) => {
-                return match refusal(link, &out, response).await {
-                    lost @ End::SessionLost(_) => Some(lost),
-                    End::Busy(why) | End::Broken { why, .. } => Some(End::Unreachable(why)),
-                    // It has an opinion, so it lives.
-                    _ => None,
-                };
-            }
+        match timeout(link.patience.max(LEAST), ask(link, &uri, &out)).await {
+            Ok(Some(Health::Well)) => return None,
+            Ok(Some(Health::Ill(end))) => return Some(end),
+            Ok(None) => sleep(pause).await,
+            Err(_) => return Some(End::Unreachable("it does not say whether it is well".to_owned())),
         }
     }
     Some(End::Unreachable("it breaks every connection".to_owned()))
+}
+
+enum Health {
+    Well,
+    Ill(End),
+}
+
+/// Asks once; `None` where that breaks too.
+async fn ask(link: &Link, uri: &Uri, out: &Out) -> Option<Health> {
+    let response = match link.post(uri, out, &Arc::default()).await {
+        Ok(response) => response,
+        Err(NoReply::Unsent(why)) => return Some(Health::Ill(End::Unreachable(why))),
+        // That says nothing of the server.
+        Err(NoReply::NoToken(_) | NoReply::Keyless(_)) => return Some(Health::Well),
+        Err(NoReply::Broken(_)) => return None,
+    };
+    match response.status() {
+        status if status.is_success() => {
+            let read = whole(response.into_body(), link.limit).await;
+            return read.is_ok().then_some(Health::Well);
+        }
+        // Whoever counts requests lives.
+        StatusCode::TOO_MANY_REQUESTS => return Some(Health::Well),
+        _ => {}
+    }
+    Some(match refusal(link, out, response).await {
+        lost @ End::SessionLost(_) => Health::Ill(lost),
+        End::Busy { why, .. } | End::Faulty(why) | End::Broken { why, .. } => Health::Ill(End::Unreachable(why)),
+        // It has an opinion, so it lives.
+        _ => Health::Well,
+    })
 }
 
 fn question(legacy: bool) -> Out {

@@ -16,10 +16,12 @@ use super::sse::{Event, Events};
 use crate::wire::message::write_response;
 use crate::wire::{Message, Object, codes};
 
-/// Before a request is repeated that a server was too busy for.
+/// Before a request is told to have failed that a server had no time for: the next one may do better.
 const BUSY: Duration = Duration::from_millis(100);
 /// The same where the server names a time.
 const BUSY_MOST: Duration = Duration::from_secs(1);
+/// Nobody waits for so long, and clocks go no further than they go.
+const AFTER_MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest body that is looked at for the reason of a refusal.
 const REASON: usize = 64 * 1024;
 
@@ -142,19 +144,24 @@ pub(super) async fn refusal(link: &Link, out: &Out, response: Response<Incoming>
         link.pass(write_response(id, Err(&error.raw)).into(), out.call).await;
         return End::Over;
     }
+    let after = head
+        .headers
+        .get(RETRY_AFTER)
+        .and_then(|v| v.to_str().ok()?.parse().ok())
+        .map(|secs| Duration::from_secs(secs).min(AFTER_MOST));
+    let own = out.call.is_none();
+    if own || status == StatusCode::SERVICE_UNAVAILABLE {
+        let busy = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        if busy {
+            tokio::time::sleep(after.map_or(BUSY, |named| named.clamp(BUSY, BUSY_MOST))).await;
+        }
+    }
     match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            let named = head
-                .headers
-                .get(RETRY_AFTER)
-                .and_then(|v| v.to_str().ok()?.parse().ok());
-            let pause = named.map_or(BUSY, |secs| Duration::from_secs(secs).clamp(BUSY, BUSY_MOST));
-            tokio::time::sleep(pause).await;
-            End::Busy(said)
-        }
-        _ if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-            End::Broken { why: said, again: true }
-        }
+        StatusCode::TOO_MANY_REQUESTS => End::Busy { why: said, after },
+        // A proxy also says that of a connection that broke after the request was passed on: only what the router
+        // asks for itself does no harm twice.
+        StatusCode::SERVICE_UNAVAILABLE if own => End::Busy { why: said, after },
+        _ if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => End::Faulty(said),
         _ => End::Refused(said),
     }
 }
@@ -181,10 +188,15 @@ fn error_in(text: &str, id: Option<&str>) -> Option<RpcError> {
     })
 }
 
-/// 404 says so, but some servers also use it for methods they do not have, and others say 400 instead.
+/// 404 says so, but with an answer of the request's own it is that answer, unless that speaks of the session. Others say
+/// 400 instead.
 fn loses_session(status: StatusCode, error: Option<&RpcError>) -> bool {
     match (status, error) {
-        (StatusCode::NOT_FOUND, Some(error)) => !(error.ours && error.code == Some(codes::METHOD_NOT_FOUND)),
+        (StatusCode::NOT_FOUND, Some(error)) if error.ours => {
+            error.code == Some(-32001)
+                || (error.code != Some(codes::METHOD_NOT_FOUND) && error.message.contains("session"))
+        }
+        (StatusCode::NOT_FOUND, Some(_)) => true,
         (StatusCode::NOT_FOUND | StatusCode::GONE, None) => true,
         (StatusCode::BAD_REQUEST, Some(error)) => {
             matches!(error.code, Some(-32000 | -32001)) && error.message.contains("session")
@@ -212,7 +224,9 @@ mod tests {
             404,
             &error("\"server-error\"", -32600, "Session has been terminated")
         ));
-        assert!(!lost(404, &error("5", -32601, "Method not found")));
+        assert!(lost(404, &error("5", -32001, "Not found")) && lost(404, &error("5", -32600, "Session expired")));
+        assert!(!lost(404, &error("5", -32601, "Method not found: session/x")));
+        assert!(!lost(404, &error("5", -32002, "Resource not found")));
         assert!(lost(
             400,
             &error("5", -32000, "Bad Request: No valid session ID provided")

@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tracing::warn;
 
 use super::exchange::{End, RETRY, RETRY_MOST, tell_changed};
-use super::link::{Link, NoReply, within};
+use super::link::{Link, NoReply};
+use super::origin::within;
 use super::reply::{Content, Fault, Feed, content};
 
 /// Keeps the stream of a legacy session open (streamable HTTP). Ends where the server has none, or is gone.
 pub(super) async fn unasked(link: &Link) -> End {
     let (mut last, mut retry, mut opened, mut failed): (Option<String>, _, _, u32) = (None, RETRY, false, 0);
+    let mut too_long: u32 = 0;
     loop {
         match link.stream(last.as_deref()).await {
             Err(NoReply::Unsent(why)) => return End::Unreachable(why),
             Err(NoReply::NoToken(why)) => return End::Refused(why),
-            Err(NoReply::Broken(_)) => failed += 1,
+            Err(NoReply::Broken(_) | NoReply::Keyless(_)) => failed += 1,
             Ok(response) => {
                 let status = response.status();
                 if status.is_success() && content(response.headers()) == Content::Events {
@@ -24,13 +27,31 @@ pub(super) async fn unasked(link: &Link) -> End {
                     }
                     (opened, failed) = (true, 0);
                     let mut feed = Feed::new(response.into_body(), link.limit);
-                    while let Some(Ok(event)) = feed.next().await {
-                        last = event.id.or(last);
-                        retry = event
-                            .retry
-                            .map_or(retry, |ms| Duration::from_millis(ms).min(RETRY_MOST));
-                        if !event.data.is_empty() {
-                            link.pass(event.data.into(), None).await;
+                    loop {
+                        match feed.next().await {
+                            Some(Ok(event)) => {
+                                last = event.id.or(last);
+                                retry = event
+                                    .retry
+                                    .map_or(retry, |ms| Duration::from_millis(ms).min(RETRY_MOST));
+                                if !event.data.is_empty() {
+                                    link.pass(event.data.into(), None).await;
+                                }
+                            }
+                            Some(Err(Fault::TooLong(limit))) => {
+                                if too_long == 0 {
+                                    let host = link.url().host().unwrap_or_default().to_owned();
+                                    warn!("{host} sent a message over the limit of {limit} bytes, which is left out");
+                                }
+                                too_long += 1;
+                                // Asked for by its number it would come again.
+                                last = None;
+                                break;
+                            }
+                            Some(Err(Fault::Broken(_))) | None => {
+                                too_long = too_long.min(1);
+                                break;
+                            }
                         }
                     }
                 } else if status.is_server_error() {
@@ -43,7 +64,8 @@ pub(super) async fn unasked(link: &Link) -> End {
                 }
             }
         }
-        sleep(retry.max(RETRY / 10).saturating_mul(1 << failed.min(5)).min(RETRY_MOST)).await;
+        let times = failed.max(too_long).min(5);
+        sleep(retry.max(RETRY / 10).saturating_mul(1 << times).min(RETRY_MOST)).await;
     }
 }
 

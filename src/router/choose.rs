@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::past::Past;
 use super::{Destination, Incoming, Routed, Router, Selected, fault};
 use crate::backend::{Backend, Live, Target};
 use crate::call::Subject;
@@ -91,6 +92,7 @@ impl Router {
         policy: &dyn Policy,
         incoming: &Incoming,
         to: &Destination,
+        past: &mut Past,
     ) -> Result<Selected, CallError> {
         let mut live = to.backend.live();
         if let Some(pinned) = &incoming.pinned {
@@ -117,6 +119,7 @@ impl Router {
             // It died or was filled between the gate and here: the gate is closed by now.
             return Ok(Selected::Hold(Duration::ZERO));
         }
+        past.spare(&mut live);
         let mut chosen = None;
         if policy.has(Hook::Select, &incoming.call) {
             let views = live

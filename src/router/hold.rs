@@ -19,9 +19,10 @@ pub(super) enum Turn {
     Reroute,
 }
 
-/// Waits at the gate.
+/// Waits at the gate. Before `from` it is not ready to go, where that is some time.
 pub(super) async fn wait(
     held: &mut Held,
+    from: &mut Option<Instant>,
     backend: &Backend,
     listener: Option<&dyn Listener>,
     policies: &Policies,
@@ -45,6 +46,10 @@ pub(super) async fn wait(
                 }
             }
             () = sleep_until(until) => return Err(with_wait(CallError::from(Reason::HoldDeadline), held, backend)),
+            () = sleep_until(from.unwrap_or(until)), if from.is_some() => {
+                *from = None;
+                held.willing();
+            }
             _ = words.tick() => {
                 if let Some(listener) = listener {
                     let (ahead, pace) = held.position();

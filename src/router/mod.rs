@@ -5,6 +5,7 @@ mod directory;
 mod encode;
 mod hold;
 mod observe;
+mod past;
 mod policies;
 mod send;
 mod settle;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use self::past::{Later, Past};
 pub use self::policies::Policies;
 use self::settle::Trials;
 use crate::backend::{Backend, Entry, Held, Live, Permit, Sink, Subscription, Target, Watcher};
@@ -82,6 +84,8 @@ pub struct Answer {
     pub from: Option<Pinned>,
     /// What its agent hears of from now on, after `resources/subscribe`.
     pub subscription: Option<Subscription>,
+    /// Whether there can be tasks in it: its target says that it has such.
+    pub tasks: bool,
 }
 
 impl Answer {
@@ -92,6 +96,7 @@ impl Answer {
             era: Era::Legacy,
             from: None,
             subscription: None,
+            tasks: false,
         }
     }
 }
@@ -129,6 +134,11 @@ impl Router {
     /// Its backends by name.
     pub fn backends(&self) -> Arc<BTreeMap<String, Arc<Backend>>> {
         self.backends.load_full()
+    }
+
+    /// Whether any of them can ask an agent something in the middle of a call. A policy may send a call to any.
+    pub fn may_ask(&self) -> bool {
+        self.backends.load().values().any(|backend| backend.may_ask())
     }
 
     /// Replaces the backends.
@@ -174,69 +184,70 @@ impl Router {
         };
         let bytes = incoming.call.params.size();
         let mut entry = to.backend.enter(&incoming.call.agent, bytes)?;
-        // Set once the call was written to a target that died: from then on no error may claim "not sent".
-        let mut written: Option<String> = None;
+        let mut past = Past::default();
         let mut trials = Trials::default();
         loop {
             let permit = match entry {
                 Entry::Pass(permit) => permit,
                 // Boxed: most calls are never held, and need not carry what holding takes.
                 Entry::Hold(held) => {
-                    let waiting = self.wait(held, incoming, &mut policy, &mut to, &mut trials);
+                    let waiting = self.wait(held, &mut past.from, incoming, &mut policy, &mut to, &mut trials);
                     match Box::pin(waiting).await {
                         Ok(Passed::Through(permit)) => permit,
                         Ok(Passed::Answered(body)) => return Ok(Answer::of_policy(body)),
-                        Err(error) => return Err(honest(error, written)),
+                        Err(error) => return Err(past.error(error)),
                     }
                 }
             };
             if to.presumed {
                 // Boxed: it is for calls that were there before their backend was.
-                to = Box::pin(self.confirm(incoming, &to))
-                    .await
-                    .map_err(|e| honest(e, written.clone()))?;
+                to = Box::pin(self.confirm(incoming, &to)).await.map_err(|e| past.error(e))?;
             }
-            let (target, live) = match self
-                .select(&*policy, incoming, &to)
-                .await
-                .map_err(|e| honest(e, written.clone()))?
-            {
+            let selected = self.select(&*policy, incoming, &to, &mut past).await;
+            let (target, live) = match selected.map_err(|e| past.error(e))? {
                 Selected::Target(target, live) => (target, live),
                 Selected::Hold(pause) => {
-                    let held = permit
-                        .hold_again(false)
-                        .map_err(|e| honest(e.at(to.backend.name()), written.clone()))?;
+                    let held = permit.hold_again(false);
+                    let held = held.map_err(|e| past.error(e.at(to.backend.name())))?;
                     Box::pin(hold::pause(&held, pause, &to.backend, &self.policies)).await;
                     held.willing();
                     entry = Entry::Hold(held);
                     continue;
                 }
             };
-            match self
-                .send(&*policy, incoming, &to, target, live, permit, written.is_none())
-                .await
-                .map_err(|e| honest(e, written.clone()))?
-            {
+            let sent = self.send(&*policy, incoming, &to, target, live, permit, &past).await;
+            let (permit, replayed, later) = match sent.map_err(|e| past.error(e))? {
                 Sent::Answered(answer) => return Ok(answer),
-                Sent::Returned(permit, replayed) => {
-                    if replayed {
-                        written = Some("its process died".to_owned());
-                    }
-                    let held = permit
-                        .hold_again(replayed)
-                        .map_err(|e| honest(e.at(to.backend.name()), written.clone()))?;
-                    held.willing();
-                    entry = Entry::Hold(held);
+                Sent::Returned(permit, replayed) => (permit, replayed, None),
+                Sent::Forgotten(permit) => {
+                    past.forgotten = true;
+                    (permit, false, None)
                 }
+                Sent::Later(permit, later) => (permit, false, Some(later)),
                 Sent::Died(error) => {
                     let again = self.after_death(&*policy, incoming, &to, error, &mut trials);
                     // Boxed: it is rare.
-                    Box::pin(again).await.map_err(|e| honest(e, written.clone()))?;
-                    written = Some("its process died".to_owned());
+                    Box::pin(again).await.map_err(|e| past.error(e))?;
+                    past.written = Some("its process died".to_owned());
                     let entered = to.backend.enter(&incoming.call.agent, bytes);
-                    entry = entered.map_err(|e| honest(e, written.clone()))?;
+                    entry = entered.map_err(|e| past.error(e))?;
+                    continue;
+                }
+            };
+            if replayed {
+                past.written = Some("its process died".to_owned());
+            }
+            let named = |e: CallError| e.at(to.backend.name());
+            let held = permit.hold_again(replayed).map_err(|e| past.error(named(e)))?;
+            match later {
+                None => held.willing(),
+                Some(later) => {
+                    let free = incoming.pinned.is_none();
+                    past.later(later, &to.backend, free, &held)
+                        .map_err(|e| past.error(named(e)))?;
                 }
             }
+            entry = Entry::Hold(held);
         }
     }
 
@@ -244,6 +255,7 @@ impl Router {
     async fn wait(
         &self,
         held: Held,
+        from: &mut Option<Instant>,
         incoming: &Incoming,
         policy: &mut Arc<dyn Policy>,
         to: &mut Destination,
@@ -253,10 +265,10 @@ impl Router {
         let (ahead, _) = held.position();
         self.before_waiting(&**policy, incoming, to, ahead, trials).await?;
         let Some(until) = trials.until else {
-            return self.pass(held, incoming, policy, to).await;
+            return self.pass(held, from, incoming, policy, to).await;
         };
         let name = Arc::clone(to.backend.name());
-        match tokio::time::timeout_at(until, self.pass(held, incoming, policy, to)).await {
+        match tokio::time::timeout_at(until, self.pass(held, from, incoming, policy, to)).await {
             Ok(passed) => passed,
             Err(_) => {
                 let mut error = CallError::from(Reason::HoldDeadline).at(&name);
@@ -270,6 +282,7 @@ impl Router {
     async fn pass(
         &self,
         mut held: Held,
+        from: &mut Option<Instant>,
         incoming: &Incoming,
         policy: &mut Arc<dyn Policy>,
         to: &mut Destination,
@@ -277,6 +290,7 @@ impl Router {
         loop {
             let outcome = hold::wait(
                 &mut held,
+                from,
                 &to.backend,
                 incoming.listener.as_deref(),
                 &self.policies,
@@ -300,6 +314,7 @@ impl Router {
                                 (true, hold::Turn::Go) => return Ok(Passed::Through(held.go())),
                                 (true, hold::Turn::Reroute) => {}
                                 (false, _) => {
+                                    *from = None;
                                     drop(held);
                                     match to.backend.enter(&incoming.call.agent, incoming.call.params.size())? {
                                         Entry::Pass(permit) => return Ok(Passed::Through(permit)),
@@ -328,6 +343,8 @@ enum Selected {
 enum Sent {
     Answered(Answer),
     Returned(Permit, bool),
+    Forgotten(Permit),
+    Later(Permit, Later),
     /// Its target died, and whether it ran nobody knows.
     Died(CallError),
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
+use super::past::{Later, Past};
 use super::{Answer, Destination, Incoming, Pinned, Router, Sent, encode, fault};
 use crate::backend::{Live, Permit, Settled, Sink, Submit, Target};
 use crate::call::Call;
@@ -26,9 +27,9 @@ impl Router {
         target: Arc<Target>,
         live: Live,
         mut permit: Permit,
-        may_replay: bool,
+        past: &Past,
     ) -> Result<Sent, CallError> {
-        let call = &incoming.call;
+        let (call, may_replay) = (&incoming.call, past.written.is_none());
         let settings = to.backend.settings();
         // It may have passed the gate for an incarnation that is gone, and been given a target of the next one.
         if settings.state == StateKind::Volatile
@@ -56,6 +57,7 @@ impl Router {
                     era: Era::Legacy,
                     from: Some(from),
                     subscription,
+                    tasks: false,
                 })),
                 false => Err(Reason::MethodNotFound(call.method.to_string()).into()),
             };
@@ -91,6 +93,7 @@ impl Router {
             bytes: permit.bytes(),
             replay: may_replay && settings.state == StateKind::None && may_repeat(to, &settings, call),
             incarnation: live.incarnation,
+            doubted: past.forgotten,
             reply,
             sink: incoming.listener.clone().map(|l| l as Arc<dyn Sink>),
         };
@@ -120,6 +123,7 @@ impl Router {
                     body,
                     era: live.era,
                     from: Some(from),
+                    tasks: live.tasks,
                 }))
             }
             Settled::Returned { replayed } => {
@@ -127,6 +131,26 @@ impl Router {
                     incoming.handed_over.store(false, Ordering::Relaxed);
                 }
                 Ok(Sent::Returned(permit, replayed))
+            }
+            Settled::Forgotten { .. } => {
+                if may_replay {
+                    incoming.handed_over.store(false, Ordering::Relaxed);
+                }
+                Ok(Sent::Forgotten(permit))
+            }
+            Settled::Later { why, pause, seen } => {
+                if may_replay {
+                    incoming.handed_over.store(false, Ordering::Relaxed);
+                }
+                Ok(Sent::Later(
+                    permit,
+                    Later {
+                        why,
+                        pause,
+                        seen,
+                        target,
+                    },
+                ))
             }
             Settled::Refused { why } => {
                 let mut error = CallError::from(Reason::Refused(why)).at(to.backend.name());

@@ -1,6 +1,9 @@
 //! Answers in the agent's era: the edges where results and errors become JSON-RPC for good.
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, StatusCode};
+use memchr::memmem::Finder;
 use serde_json::json;
 
 use super::error_object;
@@ -100,7 +103,8 @@ fn plain(id: &str, result: &str) -> String {
 
 /// A legacy result with what modern clients require: `resultType`, and for a resource how long it may be kept.
 fn completed(id: &str, method: &str, result: &str) -> String {
-    let mentions = memchr::memmem::find(result.as_bytes(), b"\"resultType\"").is_some();
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"resultType\""));
+    let mentions = FINDER.find(result.as_bytes()).is_some();
     if mentions
         && let Ok(object) = Object::parse(result)
         && object.get("resultType").is_some()

@@ -148,7 +148,7 @@ impl Agents {
             .iter()
             .map(|(key, ask)| (key.clone(), ask.method.clone(), ask.params.clone()))
             .collect();
-        let parked = match self.parking.park(call, self.answer_wait) {
+        let parked = match self.parking.park(call, incoming.call.agent.clone(), self.answer_wait) {
             Ok(parked) => parked,
             Err(call) => return self.refused(id, incoming, *call).await,
         };
@@ -162,11 +162,11 @@ impl Agents {
         write_response(id.as_raw(), Ok(&input::ask(questions, &state))).into()
     }
 
-    /// There is no room for a call that waits: its server is told, and may go on without an answer.
+    /// The call cannot wait: its server is told, and may go on without an answer.
     async fn refused(&self, id: &RequestId, incoming: &Incoming, mut call: Ongoing) -> Body {
         loop {
             for (_, ask) in call.open.drain(..) {
-                let _ = ask.reply.send(Err(refusal("too many calls wait for their clients")));
+                let _ = ask.reply.send(Err(refusal("no call can wait for its client now")));
             }
             match next(&mut call).await {
                 Turn::Over(outcome) => return self.modern_answer(id, incoming, outcome),

@@ -1,5 +1,8 @@
 //! Results that ask for input (2026-07-28, SEP-2322): read, written, and the calls that bring what was asked for.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -46,7 +49,8 @@ pub(super) fn may_ask_of(method: &str) -> bool {
 
 /// True where a result may ask for input: a quick look, which most results do not pass.
 fn may_ask(result: &str) -> bool {
-    memchr::memmem::find(result.as_bytes(), INPUT_REQUIRED.as_bytes()).is_some()
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(INPUT_REQUIRED));
+    FINDER.find(result.as_bytes()).is_some()
 }
 
 /// What a result asks for, if it is such a result; an error where it is one and cannot be understood.

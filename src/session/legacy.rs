@@ -8,12 +8,12 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 
 use super::events::Response;
+use super::first_word::Told;
 use super::legacy_call::Sender;
 use super::legacy_reply::{self, Reading};
 use super::lists::{self, Reader};
 use super::store::Session;
-use super::stream::Reader as StreamReader;
-use super::{Agents, accepted, accepts_events, answer, at_once, error_object, refuse, unparsable};
+use super::{Agents, accepted, accepts_events, at_once, error_object, refuse, unparsable};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::transport::{HttpReply, HttpRequest, Replying};
@@ -47,15 +47,12 @@ impl Agents {
             Err(reply) => return at_once(*reply),
         };
         // What wants no answer starts nothing: whoever has no target yet has nobody to tell.
-        if !matches!(message, Message::Request(_)) || !endpoint.view().has_private {
+        if !matches!(message, Message::Request(_)) || !endpoint.look(|view| view.has_private) {
             return self.serve_in_session(&session, &endpoint, request, body, message);
         }
-        let (body, id) = (body.clone(), id.to_owned());
+        let body = body.clone();
         Box::pin(async move {
-            let endpoint = match self.privates.endpoint(&session, &endpoint).await {
-                Ok(endpoint) => endpoint,
-                Err(error) => return answer::ok(write_response(&id, Err(&error.to_wire()))),
-            };
+            let endpoint = self.privates.endpoint(&session, &endpoint).await;
             match Message::parse(&body) {
                 Ok(message) => {
                     self.serve_in_session(&session, &endpoint, request, &body, message)
@@ -114,10 +111,8 @@ impl Agents {
             return at_once(no_batch());
         }
         Box::pin(async move {
-            match self.privates.endpoint(&session, &endpoint).await {
-                Ok(endpoint) => self.batch_in_session(session, endpoint, request).await,
-                Err(error) => answer::ok(write_response("null", Err(&error.to_wire()))),
-            }
+            let endpoint = self.privates.endpoint(&session, &endpoint).await;
+            self.batch_in_session(session, endpoint, request).await
         })
     }
 
@@ -196,12 +191,12 @@ impl Agents {
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
-    ) -> (Response, Option<StreamReader>) {
+    ) -> (Response, Option<Told>) {
         if message.method == method::TOOLS_CALL {
             return self.legacy_call(session, endpoint, sender, body, message, streams);
         }
         let id = message.id.as_raw().to_owned();
-        let ready = |outcome: Result<&str, &str>| -> (Response, Option<StreamReader>) {
+        let ready = |outcome: Result<&str, &str>| -> (Response, Option<Told>) {
             let response = write_response(&id, outcome);
             (Box::pin(std::future::ready(response.into())), None)
         };

@@ -8,10 +8,10 @@ use http::HeaderMap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::Response;
+use super::first_word::{FirstWord, Told};
 use super::input::{self, Required};
 use super::listener::{Asks, CallListener, Voice};
 use super::store::Session;
-use super::stream::{Reader, Start};
 use super::{Agents, answer, method_name, own_tools, params_of, progress_token};
 use crate::backend::{Ask, Sink, Subscription, Thing};
 use crate::call::{Call, Principal, Subject};
@@ -52,9 +52,9 @@ impl Agents {
         body: &ByteString,
         message: Request<'_>,
         streams: bool,
-    ) -> (Response, Option<Reader>) {
+    ) -> (Response, Option<Told>) {
         let id = message.id;
-        let failed = |error: CallError| -> (Response, Option<Reader>) {
+        let failed = |error: CallError| -> (Response, Option<Told>) {
             (
                 Box::pin(std::future::ready(
                     write_response(id.as_raw(), Err(&error.to_wire())).into(),
@@ -105,13 +105,12 @@ impl Agents {
         };
         let progress = streams && token.is_some();
         let (listener, told): (Arc<dyn Listener>, _) = if progress || (streams && session.can_be_asked) {
-            let stream = session.streams.open();
-            let reader = stream.read(Start::Unread);
+            let (word, told) = FirstWord::new(&session.streams);
             let level = Some(session.level.load(Ordering::Relaxed));
             let asks = Asks::Session(Arc::clone(session));
             (
-                Arc::new(CallListener::new(Some(Voice::Stream(stream)), token, level, asks)),
-                Some(reader),
+                Arc::new(CallListener::new(Some(Voice::Stream(word)), token, level, asks)),
+                Some(told),
             )
         } else {
             (Arc::clone(session) as Arc<dyn Listener>, None)
@@ -165,7 +164,7 @@ impl Agents {
                     own(&session, &incoming, from, Thing::Task, (id, name));
                 })
             });
-            let errors = incoming.endpoint.view().settings.errors;
+            let errors = incoming.endpoint.look(|view| view.settings.errors);
             answer::respond(id.as_raw(), Era::Legacy, &incoming.call.method, errors, outcome)
         };
         (Box::pin(response), told)

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::events::{Body, Response};
+use super::first_word::Told;
 use super::store::Session;
 use super::stream::{Connection, Reader, Start};
 use crate::config;
@@ -53,10 +54,10 @@ pub(super) struct Reading {
     pub local: bool,
 }
 
-/// Answers with `response`. `told` reads what is said before it.
+/// Answers with `response`. `told` hears what is said before it.
 pub(super) fn reply(
     response: Response,
-    told: Option<Reader>,
+    told: Option<Told>,
     session: &Arc<Session>,
     reading: Reading,
     listen: &config::Listen,
@@ -80,8 +81,11 @@ pub(super) fn reply(
             () = more(told.as_ref()) => None,
             () = tokio::time::sleep(stream_after) => None,
         };
-        let told = told.unwrap_or_else(|| session.streams.open().read(Start::Unread));
-        let reader = session.streams.serve(told);
+        let reader = match told {
+            Some(told) => told.into_reader(),
+            None => session.streams.open().read(Start::Unread),
+        };
+        let reader = session.streams.serve(reader);
         let stream = Arc::clone(reader.stream());
         match body {
             Some(body) => session.streams.end(&stream, &body.text),
@@ -98,7 +102,7 @@ pub(super) fn reply(
 }
 
 /// Ready when there is something to read; never, where nothing can be.
-async fn more(told: Option<&Reader>) {
+async fn more(told: Option<&Told>) {
     match told {
         Some(told) => std::future::poll_fn(|cx| told.poll_more(cx)).await,
         None => std::future::pending().await,

@@ -10,7 +10,7 @@ use super::legacy_reply::{self, Times};
 use super::store::Session;
 use super::stream::Start;
 use super::streams::Resumed;
-use super::{Agents, LAST_EVENT, SESSION, VERSION, answer, at_once, error_object, refuse};
+use super::{Agents, LAST_EVENT, SESSION, VERSION, answer, at_once, error_object, refuse, room};
 use crate::call::{Introduction, Principal};
 use crate::catalog::{Endpoint, View};
 use crate::transport::{HttpReply, HttpRequest, Replying};
@@ -50,9 +50,8 @@ impl Agents {
             }
         };
         Box::pin(async move {
-            // What the session cannot have for itself it is not told of either.
             let own = self.privates.endpoint(&session, &endpoint).await;
-            self.stream_of(session, &own.unwrap_or(endpoint), start, request.local)
+            self.stream_of(session, &own, start, request.local)
         })
     }
 
@@ -147,7 +146,7 @@ impl Agents {
     ) -> Replying {
         let id = message.id.clone();
         let principal = request.principal;
-        let (version, introduction) = match introduction(request.headers, message.params) {
+        let (version, introduction) = match introduction(&request.headers, message.params) {
             Ok(both) => both,
             Err(why) => {
                 let error = error_object(codes::INVALID_PARAMS, why, None);
@@ -211,7 +210,7 @@ fn is_same(owner: &Option<Arc<Principal>>, other: &Option<Arc<Principal>>) -> bo
 }
 
 /// What an `initialize` says; an error is what is wrong with it.
-fn introduction(headers: HeaderMap, params: Option<&str>) -> Result<(Version, Introduction), &'static str> {
+fn introduction(headers: &HeaderMap, params: Option<&str>) -> Result<(Version, Introduction), &'static str> {
     let params = Object::parse(params.unwrap_or("{}")).map_err(|_| "the params are wrong")?;
     let asked = params.get_str("protocolVersion").ok_or("protocolVersion is missing")?;
     // A client that asks for a version unknown here is offered the newest; it decides whether to go on.
@@ -219,12 +218,12 @@ fn introduction(headers: HeaderMap, params: Option<&str>) -> Result<(Version, In
         .filter(|v| v.era() == Era::Legacy && *v != Version::V20241105)
         .unwrap_or(Version::NEWEST_LEGACY);
     let kept = ["_meta", "clientInfo", "capabilities"].map(|key| params.get(key).map_or(0, str::len));
-    if kept.iter().sum::<usize>() > MAX_INTRODUCTION {
-        return Err("_meta, clientInfo and capabilities are longer than 64 KiB together");
+    if kept.iter().sum::<usize>() + room::of_headers(headers) > MAX_INTRODUCTION {
+        return Err("headers, _meta, clientInfo and capabilities are longer than 64 KiB together");
     }
     let raw = |key: &str| params.get(key).map(|v| RawJson::from(v.to_owned()));
     let introduction = Introduction {
-        headers,
+        headers: room::owned(headers),
         meta: raw("_meta"),
         client: raw("clientInfo"),
         capabilities: raw("capabilities"),

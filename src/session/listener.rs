@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::first_word::FirstWord;
 use super::notes::NoteSender;
 use super::ring::Rank;
 use super::store::Session;
-use super::stream::Stream;
 use crate::backend::{Ask, Sink, refusal};
 use crate::router::Listener;
 use crate::transport::sse;
@@ -56,7 +56,7 @@ pub(super) enum Voice {
     /// To a modern agent, as long as it stays.
     Notes(NoteSender),
     /// To a legacy agent, who may come back.
-    Stream(Arc<Stream>),
+    Stream(Arc<FirstWord>),
 }
 
 /// A listener of one call with an event stream.
@@ -127,7 +127,7 @@ impl Out {
         // Where there is no room, some are missed.
         let _ = match events {
             Voice::Notes(notes) => notes.send(sse::event(&message)),
-            Voice::Stream(stream) => stream.say(Rank::Passing, &message),
+            Voice::Stream(word) => word.stream().is_some_and(|stream| stream.say(Rank::Passing, &message)),
         };
     }
 }
@@ -167,7 +167,7 @@ impl Sink for CallListener {
             }
             Asks::Session(session) => {
                 let stream = match &self.out().events {
-                    Some(Voice::Stream(stream)) => Some(Arc::clone(stream)),
+                    Some(Voice::Stream(word)) => word.stream(),
                     _ => None,
                 };
                 session.put(ask, stream);

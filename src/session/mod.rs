@@ -5,6 +5,7 @@ mod asking;
 mod conversation;
 mod envelope;
 mod events;
+mod first_word;
 mod input;
 mod legacy;
 mod legacy_call;
@@ -20,6 +21,8 @@ mod own_tools;
 mod parking;
 mod private;
 mod ring;
+mod room;
+mod seen;
 mod states;
 mod store;
 mod stream;
@@ -58,7 +61,7 @@ static LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// What all agents of the router share.
 pub struct Agents {
     router: Arc<Router>,
-    sessions: Store,
+    sessions: Arc<Store>,
     listen: config::Listen,
     list_wait: std::time::Duration,
     calls: AtomicU64,

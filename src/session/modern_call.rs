@@ -49,6 +49,7 @@ impl Agents {
                 era: Era::Legacy,
                 from: None,
                 subscription: None,
+                tasks: false,
             });
             let errors = view.settings.errors;
             return at_once(answer::respond(id.as_raw(), Era::Modern, method::TOOLS_CALL, errors, outcome).into());
@@ -80,7 +81,7 @@ impl Agents {
         let progress = token.is_some() && notes.is_some();
         let asks = input::may_ask_of(&message.method);
         let state = state.filter(|_| asks);
-        let can_be_asked = asks && asking::declares_any(Some(capabilities));
+        let can_be_asked = asks && self.router.may_ask() && asking::declares_any(Some(capabilities));
         let converses = can_be_asked || state.is_some();
         let mut heard = None;
         let listener = (notes.is_some() || converses).then(|| {
@@ -162,7 +163,7 @@ impl Agents {
         let outcome = outcome
             .map(|answer| self.with_sealed_state(incoming, answer))
             .map(|answer| self.name_tasks(&incoming.call, answer, |_, _, _| {}));
-        let errors = incoming.endpoint.view().settings.errors;
+        let errors = incoming.endpoint.look(|view| view.settings.errors);
         answer::respond(id.as_raw(), Era::Modern, &incoming.call.method, errors, outcome)
     }
 
@@ -185,6 +186,10 @@ impl Agents {
     }
 
     fn with_sealed_state(&self, incoming: &Incoming, answer: Answer) -> Answer {
+        // Only modern servers ask by a result: others' are not searched for it.
+        if answer.era == Era::Legacy {
+            return answer;
+        }
         let sealed = || {
             let (Ok(result), Some(from)) = (&answer.body, &answer.from) else {
                 return None;

@@ -24,7 +24,7 @@ const BACKEND: &str = "dev.pointsman/backend";
 
 /// Whether a tool of that name is the router's own here. The endpoint is looked at last, for most names are not.
 pub(super) fn is_own(endpoint: &Endpoint, name: &str) -> bool {
-    name.starts_with(PREFIX) && endpoint.view().settings.own_tools != OwnTools::Off
+    name.starts_with(PREFIX) && endpoint.look(|view| view.settings.own_tools != OwnTools::Off)
 }
 
 /// Their definitions, with commas between them; empty where none are shown. What chooses for a session is of no use

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::listener::Ear;
+use super::seen::Seen;
 use super::store::Session;
 use crate::backend::{Backend, Face, Owner};
-use crate::catalog::{Endpoint, View};
-use crate::config::{self, Scope, ServerRequests};
+use crate::config::{self, ServerRequests};
 use crate::error::{Bound, CallError, Reason};
 use crate::process::Spawner;
 
@@ -21,15 +21,15 @@ use crate::process::Spawner;
 pub(super) struct Own(Mutex<Things>);
 
 #[derive(Default)]
-struct Things {
-    backends: HashMap<Arc<str>, Arc<Private>>,
+pub(super) struct Things {
+    pub(super) backends: HashMap<Arc<str>, Arc<Private>>,
     /// The endpoint as this session sees it.
-    endpoint: Option<Arc<Endpoint>>,
+    pub(super) seen: Seen,
 }
 
 /// A backend of one session.
-struct Private {
-    backend: Arc<Backend>,
+pub(super) struct Private {
+    pub(super) backend: Arc<Backend>,
     session: Weak<Session>,
     used: Mutex<Instant>,
 }
@@ -67,32 +67,10 @@ impl Privates {
         alive.map(|private| Arc::clone(&private.backend)).collect()
     }
 
-    /// The endpoint as a session sees it: with targets of its own in the place of those that are nobody's to share.
-    pub(super) async fn endpoint(
-        &self,
-        session: &Arc<Session>,
-        shared: &Arc<Endpoint>,
-    ) -> Result<Arc<Endpoint>, CallError> {
-        let view = shared.view();
-        if !view.has_private {
-            return Ok(Arc::clone(shared));
-        }
-        let mut members = Vec::with_capacity(view.backends.len());
-        for base in &view.backends {
-            members.push(match base.settings().scope {
-                Scope::Shared => Arc::clone(base),
-                Scope::Session => self.own(session, base).await?,
-            });
-        }
-        let endpoint = own_endpoint(session, shared, &view, members);
-        endpoint.fresh_view().await;
-        Ok(endpoint)
-    }
-
     /// The session's own instance of a backend.
-    async fn own(&self, session: &Arc<Session>, base: &Arc<Backend>) -> Result<Arc<Backend>, CallError> {
+    pub(super) async fn own(&self, session: &Arc<Session>, base: &Arc<Backend>) -> Result<Arc<Backend>, CallError> {
         let settings = base.settings();
-        let known = lock(&session.own.0).backends.get(base.name()).cloned();
+        let known = session.own.lock().backends.get(base.name()).cloned();
         if let Some(private) = known {
             *lock(&private.used) = Instant::now();
             let present = private.backend.settings();
@@ -104,7 +82,7 @@ impl Privates {
         }
         self.make_room(base.name(), settings.session_targets)?;
         let private = {
-            let mut own = lock(&session.own.0);
+            let mut own = session.own.lock();
             if let Some(private) = own.backends.get(base.name()) {
                 // Another request of the session was faster.
                 return Ok(Arc::clone(&private.backend));
@@ -155,27 +133,6 @@ fn one(settings: &config::Backend) -> config::Backend {
     }
 }
 
-/// The endpoint of a session, with these members from its next view on.
-fn own_endpoint(session: &Session, shared: &Endpoint, view: &View, members: Vec<Arc<Backend>>) -> Arc<Endpoint> {
-    let mut own = lock(&session.own.0);
-    if let Some(endpoint) = &own.endpoint {
-        if !is_same(&endpoint.view(), view, &members) {
-            endpoint.update(view.settings.clone(), members);
-        }
-        return Arc::clone(endpoint);
-    }
-    let endpoint = shared.alike(view.settings.clone(), members);
-    session.know(&endpoint);
-    own.endpoint = Some(Arc::clone(&endpoint));
-    endpoint
-}
-
-fn is_same(known: &View, shared: &View, members: &[Arc<Backend>]) -> bool {
-    known.settings == shared.settings
-        && known.backends.len() == members.len()
-        && known.backends.iter().zip(members).all(|(a, b)| Arc::ptr_eq(a, b))
-}
-
 async fn stop_when_idle(private: Weak<Private>, idle: Duration) {
     let mut due = Instant::now() + idle;
     loop {
@@ -195,11 +152,11 @@ async fn stop_when_idle(private: Weak<Private>, idle: Duration) {
 }
 
 /// Takes a backend from its session, and stops it. The next request of the session starts another.
-fn remove(private: &Arc<Private>, why: &'static str) {
+pub(super) fn remove(private: &Arc<Private>, why: &'static str) {
     let name = private.backend.name();
     if let Some(session) = private.session.upgrade() {
         info!(backend = %name, session = session.number, "stopped for a session: {why}");
-        let mut own = lock(&session.own.0);
+        let mut own = session.own.lock();
         // By now there may be another.
         if own.backends.get(name).is_some_and(|known| Arc::ptr_eq(known, private)) {
             own.backends.remove(name);
@@ -222,9 +179,13 @@ fn owner(session: &Arc<Session>) -> Owner {
 }
 
 impl Own {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Things> {
+        lock(&self.0)
+    }
+
     /// What is the session's own: whatever its agent says to nobody in particular is meant for these.
     pub(super) fn backends(&self) -> Vec<Arc<Backend>> {
-        let own = lock(&self.0);
+        let own = self.lock();
         own.backends.values().map(|p| Arc::clone(&p.backend)).collect()
     }
 }

@@ -1,13 +1,14 @@
-//! Legacy sessions: bounded in number, forgotten when unused.
+//! Legacy sessions: bounded in number and size, forgotten when unused.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::asking::{self, Asking};
@@ -15,6 +16,7 @@ use super::lists::versions;
 use super::own_tools;
 use super::private::Own;
 use super::ring::Rank;
+use super::room;
 use super::stream::Stream;
 use super::streams::Streams;
 use crate::backend::{Ask, Subscription, refusal};
@@ -22,6 +24,9 @@ use crate::call::{AgentKey, Introduction, Principal};
 use crate::catalog::Endpoint;
 use crate::config;
 use crate::wire::{RawJson, RequestId, Topic, Version};
+
+/// The shortest and the longest time between two looks for sessions that are over.
+const LOOKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(60)];
 
 /// The default severity: what an agent that never asked gets.
 pub const DEFAULT_LEVEL: u8 = 1;
@@ -37,6 +42,8 @@ pub struct Session {
     pub endpoint: Arc<str>,
     /// Who opened it, where that was asked: nobody else may use it.
     pub principal: Option<Arc<Principal>>,
+    /// Bytes that are kept for it.
+    size: usize,
     /// What the agent said in `initialize`, and which backend it meant since.
     introduction: ArcSwap<Introduction>,
     /// The least severity of log messages wanted.
@@ -166,6 +173,20 @@ impl Session {
         *lock(&self.used) = now;
     }
 
+    fn is_expired(&self, idle: Duration, now: Instant) -> bool {
+        let since = self.idle_since();
+        since.is_some_and(|since| now.duration_since(since) >= idle)
+    }
+
+    fn place<'a>(&'a self, id: &'a str) -> room::Place<'a> {
+        room::Place {
+            id,
+            owner: self.principal.as_ref().map(|principal| &**principal.key()),
+            idle: self.idle_since(),
+            size: self.size,
+        }
+    }
+
     fn idle_since(&self) -> Option<Instant> {
         let busy = !lock(&self.running).is_empty() || self.asking.is_waiting() || self.streams.own().is_read();
         (!busy).then(|| *lock(&self.used))
@@ -179,21 +200,54 @@ impl Drop for Running {
     }
 }
 
+/// Sessions by their secret ids, and the bytes that all of them take.
+#[derive(Default)]
+struct Table {
+    by_id: HashMap<Box<str>, Arc<Session>>,
+    bytes: usize,
+}
+
+impl Table {
+    fn insert(&mut self, id: &str, session: &Arc<Session>) {
+        self.bytes += session.size;
+        self.by_id.insert(id.into(), Arc::clone(session));
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Arc<Session>> {
+        let session = self.by_id.remove(id)?;
+        self.bytes -= session.size;
+        Some(session)
+    }
+
+    fn take_expired(&mut self, idle: Duration, now: Instant) -> Vec<Arc<Session>> {
+        let expired = self.by_id.extract_if(|_, session| session.is_expired(idle, now));
+        let expired: Vec<_> = expired.map(|(_, session)| session).collect();
+        self.bytes -= expired.iter().map(|session| session.size).sum::<usize>();
+        expired
+    }
+}
+
 /// All sessions.
 pub struct Store {
     limits: config::Sessions,
-    sessions: Mutex<HashMap<Box<str>, Arc<Session>>>,
+    sessions: Mutex<Table>,
     next: AtomicU64,
+    /// Ends those that nobody uses any more.
+    sweeper: OnceLock<AbortHandle>,
 }
 
 impl Store {
     /// No sessions.
-    pub fn new(limits: config::Sessions) -> Self {
-        Self {
+    pub fn new(limits: config::Sessions) -> Arc<Self> {
+        let store = Arc::new(Self {
             limits,
-            sessions: Mutex::new(HashMap::new()),
+            sessions: Mutex::default(),
             next: AtomicU64::new(1),
-        }
+            sweeper: OnceLock::new(),
+        });
+        let sweeper = tokio::spawn(sweep(Arc::downgrade(&store))).abort_handle();
+        store.sweeper.get_or_init(|| sweeper);
+        store
     }
 
     /// Requests of one session at most.
@@ -203,11 +257,11 @@ impl Store {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        lock(&self.sessions).len()
+        lock(&self.sessions).by_id.len()
     }
 
-    /// Opens a session and returns its secret id. Makes room by ending the longest idle one; `None` where all
-    /// are busy, or where the system has no randomness to make an id that cannot be guessed.
+    /// Opens a session and returns its secret id. Makes room by ending those that were idle for longest, first of whoever
+    /// has most; `None` where all are busy, or where the system has no randomness to make an id that cannot be guessed.
     pub fn open(
         &self,
         version: Version,
@@ -226,6 +280,7 @@ impl Store {
             number,
             version,
             endpoint: Arc::clone(&endpoint.name),
+            size: room::size(&introduction),
             can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
             introduction: ArcSwap::from_pointee(introduction),
             principal,
@@ -242,37 +297,50 @@ impl Store {
             used: Mutex::new(Instant::now()),
         });
         let mut sessions = lock(&self.sessions);
-        if sessions.len() >= self.limits.capacity {
-            let now = Instant::now();
-            sessions.retain(|_, s| {
-                s.idle_since()
-                    .is_none_or(|since| now.duration_since(since) < self.limits.idle)
-            });
+        let bounds = (self.limits.capacity, self.limits.bytes);
+        let (mut over, mut fits) = (Vec::new(), true);
+        if sessions.by_id.len() >= bounds.0 || sessions.bytes + session.size > bounds.1 {
+            over = sessions.take_expired(self.limits.idle, Instant::now());
+            let places: Vec<room::Place> = sessions.by_id.iter().map(|(id, s)| s.place(id)).collect();
+            let leaving = room::leaving(&places, &session.place(&id), bounds);
+            fits = leaving.is_some();
+            let leaving: Vec<String> = leaving.into_iter().flatten().map(str::to_owned).collect();
+            over.extend(leaving.iter().filter_map(|id| sessions.remove(id)));
         }
-        if sessions.len() >= self.limits.capacity {
-            let oldest = sessions
-                .iter()
-                .filter_map(|(id, s)| s.idle_since().map(|since| (since, id.clone())))
-                .min()?;
-            sessions.remove(&oldest.1);
+        if fits {
+            sessions.insert(&id, &session);
         }
-        sessions.insert(id.clone().into_boxed_str(), Arc::clone(&session));
-        Some((id, session))
+        drop(sessions);
+        over.iter().for_each(|session| session.close());
+        fits.then_some((id, session))
+    }
+
+    /// Ends those that were unused for long enough, and says when to look again.
+    fn expire(&self, now: Instant) -> Instant {
+        let mut sessions = lock(&self.sessions);
+        let over = sessions.take_expired(self.limits.idle, now);
+        let idle = sessions.by_id.values().filter_map(|session| session.idle_since());
+        let next = idle.map(|since| since + self.limits.idle).min();
+        drop(sessions);
+        over.iter().for_each(|session| session.close());
+        // One that is busy now, or is not there yet, is over no sooner than this.
+        let latest = now + self.limits.idle.clamp(LOOKS[0], LOOKS[1]);
+        next.map_or(latest, |next| next.clamp(now + LOOKS[0], latest))
     }
 
     /// The session of that id, if it is not forgotten.
     pub fn get(&self, id: &str) -> Option<Arc<Session>> {
         let now = Instant::now();
         let mut sessions = lock(&self.sessions);
-        let session = sessions.get(id)?.clone();
-        if session
-            .idle_since()
-            .is_some_and(|since| now.duration_since(since) >= self.limits.idle)
-        {
+        let session = Arc::clone(sessions.by_id.get(id)?);
+        // Every request comes this way: only who seems forgotten is looked at closely.
+        let seems_forgotten = now.duration_since(*lock(&session.used)) >= self.limits.idle;
+        if seems_forgotten && session.is_expired(self.limits.idle, now) {
             sessions.remove(id);
+            drop(sessions);
+            session.close();
             return None;
         }
-        drop(sessions);
         session.touch(now);
         Some(session)
     }
@@ -287,89 +355,25 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.sweeper.get() {
+            sweeper.abort();
+        }
+    }
+}
+
+/// What belongs to a session, children and subscriptions, must not wait until somebody asks for it.
+async fn sweep(store: Weak<Store>) {
+    while let Some(due) = store.upgrade().map(|store| store.expire(Instant::now())) {
+        tokio::time::sleep_until(due).await;
+    }
+}
+
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::stream::Start;
-    use super::*;
-    use crate::policy::NoPolicy;
-    use crate::router::Policies;
-
-    fn store(capacity: usize) -> Store {
-        Store::new(config::Sessions {
-            capacity,
-            idle: Duration::from_secs(60),
-            max_requests: 2,
-            parked: 2,
-            answer_wait: Duration::from_secs(60),
-            ..config::Sessions::default()
-        })
-    }
-
-    fn open(store: &Store) -> Option<(String, Arc<Session>)> {
-        let policies = Policies::new(Arc::new(NoPolicy)).changes();
-        let endpoint = Endpoint::new("", None, config::Endpoint::default(), Vec::new(), policies);
-        store.open(
-            Version::V20250618,
-            &endpoint,
-            Topic::ALL.into(),
-            Introduction::default(),
-            None,
-        )
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_longest_idle_one_makes_room_and_the_unused_are_forgotten() {
-        let store = store(2);
-        let (a, _) = open(&store).unwrap();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let (b, _) = open(&store).unwrap();
-        assert!(store.get(&a).is_some());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let (c, session) = open(&store).unwrap();
-        assert!(
-            store.get(&b).is_none_or(|_| store.get(&a).is_none()),
-            "one of the two had to go"
-        );
-        let busy = session.begin(&RequestId::from_raw("1").unwrap(), 2).unwrap();
-        tokio::time::advance(Duration::from_secs(3600)).await;
-        assert!(store.get(&c).is_some(), "a running request keeps it");
-        drop(busy);
-        tokio::time::advance(Duration::from_secs(61)).await;
-        assert!(store.get(&c).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_id_in_use_is_refused_and_a_cancel_meets_only_its_own_session() {
-        let store = store(9);
-        let ((_, a), (_, b)) = (open(&store).unwrap(), open(&store).unwrap());
-        let (one, same, two) = (
-            RequestId::from_raw("\"a\"").unwrap(),
-            RequestId::from_raw("\"\\u0061\"").unwrap(),
-            RequestId::from_raw("2").unwrap(),
-        );
-        let mut in_a = a.begin(&one, 2).unwrap();
-        let mut in_b = b.begin(&one, 2).unwrap();
-        let refused = |id: &RequestId| a.begin(id, 2).err();
-        assert_eq!(refused(&same), Some(NotBegun::IdInUse), "written otherwise");
-        let _second = a.begin(&two, 2).unwrap();
-        assert_eq!(refused(&two), Some(NotBegun::IdInUse), "full or not");
-        let third = refused(&RequestId::from_raw("3").unwrap()).unwrap();
-        assert_eq!(third, NotBegun::TooMany(2));
-        assert!(third.to_string().contains("sessions.max-requests = 2"), "{third}");
-        a.cancel(&same);
-        assert!(in_a.cancelled.try_recv().is_ok() && in_b.cancelled.try_recv().is_err());
-    }
-
-    #[tokio::test]
-    async fn the_end_of_a_session_ends_its_stream() {
-        let store = store(9);
-        let (id, session) = open(&store).unwrap();
-        let mut stream = session.streams.read_own(Start::Unread);
-        assert!(store.end(&id) && !store.end(&id));
-        assert!(stream.next().await.is_none());
-    }
-}
+#[path = "store/tests.rs"]
+mod tests;

@@ -3,6 +3,9 @@
 //! A task lives at one incarnation of one target; whoever asks for it must be led there, and nobody else may. The
 //! same task always has the same id.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
 use super::Agents;
@@ -12,6 +15,9 @@ use crate::router::{Answer, Incoming, Pinned};
 use crate::wire::json::quote;
 use crate::wire::method::{META_TASK, TASK_ID};
 use crate::wire::{Object, method};
+
+/// Looked for in every result: what the search needs is made once.
+static QUOTED_TASK_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"taskId\""));
 
 /// The extension that has tasks (SEP-2663).
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -79,7 +85,7 @@ impl Agents {
     /// An answer with task ids as the agent is to know them. `known` is told the ids at the target, and these.
     pub(super) fn name_tasks(&self, call: &Call, answer: Answer, mut known: impl FnMut(&Pinned, &str, &str)) -> Answer {
         let renamed = match (&answer.body, &answer.from) {
-            (Ok(result), Some(from)) => renamed(call, result.as_str(), &mut |id| {
+            (Ok(result), Some(from)) if answer.tasks => renamed(call, result.as_str(), &mut |id| {
                 let name = self.task_name(call, from, id);
                 known(from, id, &name);
                 name
@@ -120,7 +126,7 @@ fn purpose(call: &Call) -> Vec<u8> {
 /// A result with the ids of tasks replaced where the protocol has them; `None` where it has none.
 fn renamed(call: &Call, result: &str, name: &mut dyn FnMut(&str) -> String) -> Option<String> {
     // A quick look, which most results do not pass.
-    memchr::memmem::find(result.as_bytes(), b"\"taskId\"")?;
+    QUOTED_TASK_ID.find(result.as_bytes())?;
     let mut object = Object::parse(result).ok()?;
     let mut changed = false;
     // A task itself, in the answers about it and, in the modern era, in the place of a result.

@@ -105,8 +105,16 @@ pub struct Head<'a> {
     pub secure: bool,
 }
 
-/// The future of being let in: as whom, where that was asked, or the reply in its place.
-pub type Admitting<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Principal>>, HttpReply>> + Send + 'a>>;
+/// Whether a request is let in: as whom, where that was asked, or the reply in its place.
+pub type Admitted = Result<Option<Arc<Principal>>, HttpReply>;
+
+/// The way to that.
+pub enum Admitting<'a> {
+    /// It is clear at once.
+    Now(Admitted),
+    /// It takes a look at what the request brings, which may have to be compared with keys from elsewhere.
+    Later(Pin<Box<dyn Future<Output = Admitted> + Send + 'a>>),
+}
 
 /// What stands behind the HTTP front.
 pub trait Front: Send + Sync + 'static {

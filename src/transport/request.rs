@@ -13,8 +13,7 @@ use hyper::body::Incoming;
 use super::hosts::Hosts;
 use super::reply::{Content, Refusal, not_allowed};
 use super::watch::{Phase, Watch};
-use super::{Front, Head, HttpReply, HttpRequest};
-use crate::call::Principal;
+use super::{Admitted, Admitting, Front, Head, HttpReply, HttpRequest};
 
 /// What all requests share.
 pub(super) struct Shared {
@@ -41,10 +40,13 @@ impl Shared {
     }
 
     /// Who asks. Over a local socket nobody else can.
-    async fn admit(&self, head: Head<'_>) -> Result<Option<Arc<Principal>>, HttpReply> {
+    async fn admit(&self, head: Head<'_>) -> Admitted {
         match self.hosts {
             None => Ok(None),
-            Some(_) => self.front.admit(head).await,
+            Some(_) => match self.front.admit(head) {
+                Admitting::Now(admitted) => admitted,
+                Admitting::Later(admitting) => admitting.await,
+            },
         }
     }
 }

@@ -20,6 +20,11 @@ pub fn places(issuer: &str) -> Vec<String> {
     places
 }
 
+/// Whether a document is metadata at all: some servers have a page, with status 200, wherever there is nothing.
+pub fn is_metadata(document: &[u8]) -> bool {
+    serde_json::from_slice(document).is_ok_and(|value: Value| value.get("issuer").is_some())
+}
+
 /// One URL out of the metadata of `issuer`, which must name itself (RFC 8414, section 3.3).
 pub fn endpoint(metadata: &[u8], issuer: &str, key: &str) -> Result<String, String> {
     let metadata: Value = serde_json::from_slice(metadata).map_err(|e| format!("its metadata is not JSON: {e}"))?;
@@ -29,10 +34,29 @@ pub fn endpoint(metadata: &[u8], issuer: &str, key: &str) -> Result<String, Stri
     }
     let url = metadata.get(key).and_then(Value::as_str);
     let url = url.ok_or_else(|| format!("its metadata has no {key}"))?;
-    match is_safe(url) {
+    // On this machine plain HTTP is as good, but for what is elsewhere nothing here can speak.
+    match is_safe(url) && (is_secure(url) || is_here(issuer)) {
         true => Ok(url.to_owned()),
         false => Err(format!("its {key} is no https:// URL")),
     }
+}
+
+fn is_secure(url: &str) -> bool {
+    url.parse::<http::Uri>()
+        .is_ok_and(|url| url.scheme_str() == Some("https"))
+}
+
+/// Whether a URL leads to this machine.
+pub fn is_here(url: &str) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|url| host_is_here(host(&url)))
+}
+
+fn host(url: &http::Uri) -> &str {
+    url.host().unwrap_or_default().trim_matches(['[', ']'])
+}
+
+fn host_is_here(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Whether keys and credentials may be fetched from a URL: whoever is on the way of plain HTTP could put in its own.
@@ -40,12 +64,10 @@ pub fn is_safe(url: &str) -> bool {
     let Ok(url) = url.parse::<http::Uri>() else {
         return false;
     };
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let here =
-        host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let host = host(&url);
     match url.scheme_str() {
         Some("https") => !host.is_empty(),
-        Some("http") => here,
+        Some("http") => host_is_here(host),
         _ => false,
     }
 }
@@ -90,6 +112,13 @@ mod tests {
                 .contains("no jwks_uri")
         );
         assert!(of("<html>").is_err());
+        // What is on this machine is for what is on this machine.
+        let here = good.replace("https://a.example/keys", "http://127.0.0.1:9/keys");
+        assert!(of(&here).unwrap_err().contains("no https:// URL"));
+        let both = here.replace("https://a.example", "http://localhost");
+        assert!(endpoint(both.as_bytes(), "http://localhost", "jwks_uri").is_ok());
+        assert!(is_metadata(good.as_bytes()));
+        assert!(!is_metadata(b"<html>") && !is_metadata(b"\"no\"") && !is_metadata(b"{\"status\":\"fine\"}"));
         assert!(is_safe("http://127.0.0.1:9/x") && is_safe("http://[::1]/x") && !is_safe("file:///x"));
     }
 }

@@ -11,6 +11,7 @@ pub struct Reply {
     pub status: u16,
     pub challenge: Option<String>,
     pub session: Option<String>,
+    pub retry_after: Option<String>,
     pub body: Value,
 }
 
@@ -47,6 +48,7 @@ pub async fn ask(router: &Router, method: &str, path: &str, headers: &[(&str, &s
         status: http.status,
         challenge: http.header("www-authenticate").map(str::to_owned),
         session: http.header("mcp-session-id").map(str::to_owned),
+        retry_after: http.header("retry-after").map(str::to_owned),
         body: serde_json::from_str(&body).unwrap_or(Value::String(body)),
     }
 }

@@ -62,6 +62,8 @@ async fn issuer(keys: &Arc<Mutex<Vec<Value>>>) -> Server {
                 200,
                 json!({ "issuer": format!("http://{host}"), "jwks_uri": format!("http://{host}/keys") }),
             ),
+            // A front that has a page for everything.
+            "GET /.well-known/oauth-authorization-server" => (200, json!("<html>")),
             "GET /keys" => (200, json!({ "keys": *keys.lock().unwrap() })),
             _ => (404, json!({})),
         }
@@ -182,8 +184,11 @@ async fn an_issuer_that_sends_too_much_is_not_listened_to() {
     let token = signer.token(&json!({ "iss": name, "aud": "api", "sub": "ann", "exp": from_now(600) }));
     let reply = call(&router, "/mcp", Some(&token), "echo", json!({})).await;
     assert_eq!(reply.status, 503, "{reply:?}");
-    let why = reply.body["error"]["message"].as_str().unwrap();
-    assert!(why.contains("its answer is longer than 1048576 bytes"), "{why}");
+    // Who is not known learns nothing of the issuer.
+    assert_eq!(reply.body["error"]["message"], "tokens cannot be checked now");
+    assert_eq!(reply.retry_after.as_deref(), Some("1"));
+    let log = router.log();
+    assert!(log.contains("its answer is longer than 1048576 bytes"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

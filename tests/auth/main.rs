@@ -17,6 +17,7 @@ mod asking;
 mod issuer;
 mod owners;
 mod server;
+mod streams;
 mod tls;
 mod tokens;
 mod upstream;

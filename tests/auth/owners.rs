@@ -1,6 +1,7 @@
 //! What belongs to one principal is nobody else's: sessions, cursors, request states; and tokens stay at the front.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::asking::{ask, call, modern, request};
 use crate::server::{self, Server};
@@ -114,7 +115,6 @@ async fn an_agents_token_never_reaches_a_backend() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_local_sockets_ask_for_no_token() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let router = Router::start(&demo("[router]\nmcp-socket = \"@dir/mcp.sock\"")).await;
     router.ready("demo").await;
     let path = router.path().join("mcp.sock");
@@ -131,4 +131,51 @@ async fn the_local_sockets_ask_for_no_token() {
         reply.starts_with("HTTP/1.1 200") && reply.contains("mcp-session-id"),
         "{reply}"
     );
+}
+
+/// Two servers with the same tools, and a policy that reads the header of tokens, which it must never see.
+fn curious(more: &str) -> String {
+    let server = |name: &str| format!("[backends.{name}]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n");
+    format!(
+        "[router]\nmcp-socket = \"@dir/mcp.sock\"\n[plugins.default-route]\nembedded = \"default-route\"\n\
+         config = {{ header = \"Authorization\" }}\n[endpoints.default]\nnames = \"plain\"\n{more}{}{}",
+        server("one"),
+        server("two")
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_nobody_asked_for_is_no_policys_matter_either() {
+    let router = Router::start(&curious("")).await;
+    router.ready("one").await;
+    router.ready("two").await;
+    let told = ("authorization", "one");
+    let body = request("tools/call", json!({ "name": "echo", "arguments": { "text": "x" } }));
+    let reply = ask(&router, "POST", "/mcp", &modern("tools/call", "echo", &[told]), &body).await;
+    assert_eq!(reply.body["error"]["code"], 7009, "{reply:?}");
+
+    // Nor is one that came with the session.
+    let opened = ask(&router, "POST", "/mcp", &[ACCEPT, told], INITIALIZE).await;
+    let session = opened.session.expect("a session");
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"x"}}}"#;
+    for more in [
+        &[ACCEPT, ("mcp-session-id", session.as_str())][..],
+        &[ACCEPT, ("mcp-session-id", session.as_str()), told],
+    ] {
+        let reply = ask(&router, "POST", "/mcp", more, call).await;
+        assert_eq!(reply.body["error"]["code"], 7009, "{reply:?}");
+    }
+
+    let path = router.path().join("mcp.sock");
+    let mut stream =
+        crate::support::until_async("the socket", async || tokio::net::UnixStream::connect(&path).await.ok()).await;
+    let asked = format!(
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: one\r\nmcp-protocol-version: 2026-07-28\r\n\
+         accept: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.contains("7009"), "{reply}");
 }

@@ -192,3 +192,29 @@ async fn tokens_change_while_the_router_runs() {
         Some("y")
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_is_removed_asks_to_its_end() {
+    let config = |more: &str| {
+        format!(
+            "[auth.ci.tokens]\nann = {{ token = \"{ANN}\" }}\n[endpoints.open]\nauth = \"none\"\n{more}\
+             [backends.demo]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n"
+        )
+    };
+    let router = Router::start(&config("[endpoints.closed]\nauth = \"ci\"\n")).await;
+    router.ready("demo").await;
+    // Many that are added, so that it takes a while.
+    let others: String = (0..400).map(|n| format!("[endpoints.e{n}]\n")).collect();
+    router.configure(&config(&others));
+    let asking = async || {
+        loop {
+            let reply = call(&router, "/mcp/closed", None, "echo", json!({ "text": "x" })).await;
+            match reply.status {
+                401 => {}
+                404 => return,
+                _ => panic!("{reply:?}"),
+            }
+        }
+    };
+    crate::support::in_time("its end", async { tokio::join!(asking(), asking(), asking()) }).await;
+}

@@ -222,3 +222,76 @@ async fn while_the_authorization_server_is_down_calls_are_held() {
     world.status.store(200, SeqCst);
     assert_eq!(held.await.unwrap().text(), Some("fine"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_token_ends_and_none_follows_calls_wait_and_the_backend_is_well() {
+    let world = World::new(Arc::new(AtomicU64::new(1)), false).await;
+    let more = format!("token-url = \"{}\"\n", world.tokens.url("/token"));
+    let config = world.config(&more).replace("auth = \"ci\"\n", "");
+    let router = Router::start(&config.replace("wait = \"5s\"", "wait = \"30s\"")).await;
+    router.ready("fake").await;
+    world.status.store(503, SeqCst);
+    let agent = Agent::modern_at(&router.address, "/mcp/fake");
+    let enough = Arc::new(AtomicUsize::new(0));
+    let stop = Arc::clone(&enough);
+    let caller = tokio::spawn(async move {
+        while stop.load(SeqCst) == 0 {
+            let outcome = agent.call("tool", json!({})).await;
+            assert_eq!(outcome.text(), Some("fine"), "{outcome:?}");
+        }
+    });
+    // The token is over: it is not sent any more, and another one is waited for.
+    router.held("fake", 1).await;
+    enough.store(1, SeqCst);
+    world.status.store(200, SeqCst);
+    caller.await.unwrap();
+    let backend = router.backend("fake");
+    assert_eq!(
+        (&backend["state"], &backend["targets"][0]["incarnation"]),
+        (&json!("ready"), &json!(1))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_token_for_too_long_a_call_was_not_sent() {
+    let world = World::new(Arc::new(AtomicU64::new(1)), false).await;
+    let more = format!("token-url = \"{}\"\n", world.tokens.url("/token"));
+    let config = world.config(&more).replace("auth = \"ci\"\n", "");
+    let router = Router::start(&config.replace("wait = \"5s\"", "wait = \"500ms\"")).await;
+    router.ready("fake").await;
+    world.status.store(503, SeqCst);
+    let agent = Agent::modern_at(&router.address, "/mcp/fake");
+    let refused = until_async("a call without a token", async || {
+        let outcome = agent.call("tool", json!({})).await;
+        (outcome.code() != 0).then_some(outcome)
+    })
+    .await;
+    assert_eq!(
+        (refused.code(), refused.data("delivery")),
+        (7001, json!("not_sent")),
+        "{refused:?}"
+    );
+    let error = refused.body.unwrap_err();
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("the router has no token for it"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_of_single_sessions_share_the_token() {
+    let world = World::new(hour(), false).await;
+    let more = format!("token-url = \"{}\"\n", world.tokens.url("/token"));
+    let config = world.config(&more).replace("auth = \"ci\"\n", "");
+    let router = Router::start(&config.replace("gate =", "scope = \"session\"\ngate =")).await;
+    router.ready("fake").await;
+    for _ in 0..3 {
+        let agent = Agent::legacy(&router.address).await;
+        let outcome = agent.call("tool", json!({})).await;
+        assert_eq!(outcome.text(), Some("fine"), "{outcome:?}");
+    }
+    assert_eq!(world.asked().len(), 1);
+}

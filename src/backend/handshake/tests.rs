@@ -55,6 +55,14 @@ impl Talk {
         self
     }
 
+    fn broken_off(mut self) -> Self {
+        match self.shake.broken_off() {
+            Some(step) => self.tell("broken off", step),
+            None => self.told += "broken off: out of reach\n",
+        }
+        self
+    }
+
     fn hears(mut self, id: &str, outcome: Result<&str, &str>, what: &str) -> Self {
         let id = RequestId::from_raw(id);
         let step = self.shake.on_response(&Response { id, outcome });
@@ -355,4 +363,29 @@ fn a_version_that_is_refused_is_asked_for_once_more_where_it_is_the_right_one() 
     assert!(twice.told.ends_with("refused: send initialize#2\n"), "{}", twice.told);
     let other = auto().hears("1", Err(&wrong("\"2031-01-01\"")), "refused");
     assert!(other.told.ends_with("refused: send initialize#2\n"), "{}", other.told);
+}
+
+#[test]
+fn a_probe_that_is_broken_off_counts_as_never_sent() {
+    let told = |talk: Talk| talk.told.split_once('\n').unwrap().1.to_owned();
+    let legacy = auto().broken_off().initialized("2025-06-18").listed(3, None);
+    insta::assert_snapshot!(told(legacy), @r#"
+    broken off: send initialize#2
+    initialized 2025-06-18: send notifications/initialized, tools/list#"list-3"
+    listed 3: done: legacy 2025-06-18 [t3]
+    "#);
+    // A modern one that was just being started.
+    let modern = auto().broken_off().refused("2", -32601).discovered().listed(3, None);
+    insta::assert_snapshot!(told(modern), @r#"
+    broken off: send initialize#2
+    -32601 to 2: send server/discover#1
+    discovered: send tools/list#"list-3"
+    listed 3: done: modern 2026-07-28 [t3]
+    "#);
+    let neither = auto().broken_off().refused("2", -32601).broken_off();
+    assert!(told(neither).ends_with("broken off: out of reach\n"));
+    let both = auto().overdue().broken_off().initialized("2025-06-18");
+    assert!(told(both).contains("broken off: wait\n"));
+    let one = Talk::begin(EraChoice::Modern, None).broken_off();
+    assert_eq!(told(one), "broken off: out of reach\n");
 }

@@ -71,6 +71,8 @@ async fn a_fetch_that_is_never_answered_holds_up_no_later_one() {
     let lost = server.expect("tools/list").await;
     server.notify(CHANGED, json!({})).await;
     tokio::time::advance(world.backend.settings().start_timeout).await;
+    let given_up = server.expect("notifications/cancelled").await;
+    assert_eq!(given_up["params"]["requestId"], lost["id"]);
     let again = server.expect("tools/list").await;
     server
         .answer(&lost["id"], json!({ "tools": [{ "name": "late" }] }))

@@ -145,6 +145,7 @@ impl World {
                         Settled::Refused { why } => return Ok(format!("refused: {why}")),
                         Settled::Lost { why } => return Ok(format!("lost: {why}")),
                         Settled::Returned { replayed } => sent.permit.hold_again(replayed)?,
+                        other => panic!("only servers over HTTP say so: {other:?}"),
                     }
                 };
                 again.willing();
@@ -178,6 +179,7 @@ impl Sent {
             Settled::Refused { why } => format!("refused: {why}"),
             Settled::Lost { why } => format!("lost: {why}"),
             Settled::Returned { replayed } => format!("returned, replayed: {replayed}"),
+            other => format!("{other:?}"),
         }
     }
 }
@@ -195,6 +197,7 @@ pub async fn submit(target: &Target, incarnation: u64, n: u64, mut permit: Permi
         bytes: permit.bytes(),
         replay: made.replay,
         incarnation,
+        doubted: false,
         reply,
         sink: made.sink.map(|s| s as Arc<dyn Sink>),
     };

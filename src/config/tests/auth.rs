@@ -99,6 +99,33 @@ fn an_open_mcp_beside_a_closed_endpoint_is_warned_of() {
 }
 
 #[test]
+fn beyond_loopback_tokens_of_an_issuer_are_for_a_name_that_no_client_chooses() {
+    let text = |listen: &str, more: &str| {
+        format!(
+            "[listen]\n{listen}\nauth = \"people\"\n[auth.people]\nissuer = \"https://id.example\"\n{more}\n\
+             [backends.a]\ncommand = \"a\"\n"
+        )
+    };
+    assert_snapshot!(problems(&text("address = \"0.0.0.0:7400\"", "")), @"pointsman.toml:4:7: [auth.people] has no `audience`, and the router no name: 0.0.0.0:7400 is no loopback address; set `public-url` in [listen] to what agents know it by");
+    assert!(problems(&text("address = \"192.0.2.1:7400\"", "")).contains("[auth.people]"));
+    let named = "address = \"0.0.0.0:7400\"\npublic-url = \"https://router.example\"";
+    for good in [
+        text(named, ""),
+        text("address = \"[::]:7400\"", "audience = [\"api\"]"),
+        text("address = \"127.0.0.1:7400\"", ""),
+        text("address = \"[::ffff:127.0.0.1]:7400\"", ""),
+    ] {
+        assert_eq!(toml(&good).warnings, [], "{good}");
+    }
+    // What another address on the command line makes of it.
+    let config = toml(&text("address = \"127.0.0.1:7400\"", "")).config;
+    assert_eq!(nameless(&config).count(), 0);
+    let mut elsewhere = config;
+    elsewhere.listen.address = "0.0.0.0:7400".parse().unwrap();
+    assert_eq!(nameless(&elsewhere).collect::<Vec<_>>(), ["people"]);
+}
+
+#[test]
 fn who_may_call_changes_without_a_restart_and_tls_does_not() {
     let base = "[auth.ci]\ntokens = {}\n[listen]\n";
     let config = |more: &str| toml(&format!("{base}{more}")).config;

@@ -324,6 +324,7 @@ impl Dice {
             },
             sessions: Sessions {
                 capacity: self.count(),
+                bytes: self.size(),
                 idle: self.time(),
                 max_requests: self.count(),
                 parked: self.count(),

@@ -141,3 +141,28 @@ fn another_place_or_other_headers_are_another_server() {
     );
     assert!(diff(&before, &text("")).is_empty());
 }
+
+#[test]
+fn credentials_that_others_can_read_are_warned_of() {
+    let told = |url: &str, more: &str| {
+        let text = format!("[backends.a]\n{url}\n{more}\n");
+        let loaded = toml(&text);
+        let told: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        told.join("\n")
+    };
+    let headers = "headers = { Authorization = \"Bearer x\" }";
+    let oauth =
+        "[backends.a.oauth]\ntoken-url = \"https://id.example/token\"\nclient-id = \"a\"\nclient-secret = \"b\"";
+    let open = "urls = [\"http://localhost/mcp\", \"HTTP://tools.example/mcp\"]";
+    assert_snapshot!(told(open, headers), @"/etc/p/pointsman.toml:3:1: `headers` of [backends.a] goes over plain HTTP, where others can read it; give the URL as https://");
+    assert_snapshot!(told(open, oauth), @"/etc/p/pointsman.toml:3:13: `oauth` of [backends.a] goes over plain HTTP, where others can read it; give the URL as https://");
+    assert_eq!(told(open, ""), "");
+    for url in [
+        "https://tools.example/mcp",
+        "http://127.0.0.1:1/mcp",
+        "http://[::1]/mcp",
+    ] {
+        assert_eq!(told(&format!("url = \"{url}\""), headers), "");
+    }
+    assert_eq!(told("unix-socket = \"/x\"", headers), "");
+}

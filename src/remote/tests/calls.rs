@@ -3,16 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::fake::{Fake, answer, call, event, legacy, message, modern_call, open};
+use super::fake::{Fake, answer, call, event, failed, legacy, message, modern_call, open};
 use crate::config::{self, Place, Transport};
 use crate::remote::Event;
-
-fn failed(event: &Event) -> (u64, bool) {
-    match event {
-        Event::Failed { id, again, .. } => (*id, *again),
-        other => panic!("{other:?}"),
-    }
-}
 
 #[tokio::test]
 async fn a_modern_call_is_mirrored_and_answered() {
@@ -221,19 +214,6 @@ async fn refused_credentials_are_told_without_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_busy_server_did_nothing_and_is_not_asked_again_at_once() {
-    for (headers, least) in [("", 100), ("retry-after: 60\r\n", 1000)] {
-        let mut fake = Fake::new().await;
-        let mut remote = fake.remote();
-        let began = tokio::time::Instant::now();
-        remote.push(Some(1), modern_call(1));
-        fake.next().await.reply("503 Service Unavailable", headers, "").await;
-        assert!(matches!(event(&mut remote).await, Event::Unsent { id: 1, .. }));
-        assert!(began.elapsed() >= Duration::from_millis(least));
-    }
-}
-
-#[tokio::test]
 async fn a_lost_session_ends_the_incarnation_and_the_call_was_not_sent() {
     let mut fake = Fake::new().await;
     let mut remote = legacy(&mut fake).await;
@@ -252,7 +232,7 @@ async fn a_lost_session_ends_the_incarnation_and_the_call_was_not_sent() {
         panic!()
     };
     assert_eq!(why, "it no longer knows its session (HTTP 404 Not Found)");
-    assert!(matches!(event(&mut remote).await, Event::Unsent { id: 1, .. }));
+    assert!(matches!(event(&mut remote).await, Event::Forgotten { id: 1, .. }));
     // What it already has may still be answered.
     two.json(&answer(2)).await;
     assert_eq!(event(&mut remote).await, message(&answer(2), Some(2)));

@@ -212,6 +212,14 @@ pub async fn event(remote: &mut Remote) -> Event {
     soon("an event", remote.event()).await
 }
 
+/// The call that failed, and whether another try may go better.
+pub fn failed(event: &Event) -> (u64, bool) {
+    match event {
+        Event::Failed { id, again, .. } => (*id, *again),
+        other => panic!("{other:?}"),
+    }
+}
+
 pub fn message(text: &str, call: Option<u64>) -> Event {
     Event::Message {
         text: text.to_owned().into(),

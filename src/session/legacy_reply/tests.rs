@@ -3,6 +3,7 @@
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
 
+use super::super::first_word::FirstWord;
 use super::super::ring::Rank;
 use super::super::streams::Resumed;
 use super::*;
@@ -50,7 +51,7 @@ async fn text(events: crate::transport::Events) -> String {
 async fn an_answer_that_comes_soon_and_alone_is_json() {
     let session = session(Version::V20251125);
     let listen = config::Listen::default();
-    let told = session.streams.open().read(Start::Unread);
+    let (_word, told) = FirstWord::new(&session.streams);
     let quiet = Box::pin(std::future::ready("{}".to_owned().into()));
     let reply = reply(quiet, Some(told), &session, HERE, &listen).await;
     assert!(matches!(reply, HttpReply::Json { body, .. } if body == "{}"));
@@ -70,7 +71,8 @@ async fn with_no_time_at_all_every_answer_comes_on_a_stream() {
             (Version::V20250618, ""),
         ] {
             let session = session(version);
-            let told = told.then(|| session.streams.open().read(Start::Unread));
+            let (_word, ear) = FirstWord::new(&session.streams);
+            let told = told.then_some(ear);
             let events = events(reply(quiet(), told, &session, HERE, &listen)).await;
             let rest = "id: 1.1.1\nevent: message\ndata: {}\n\n";
             assert_eq!(text(events).await, format!("{first}{rest}"));
@@ -98,11 +100,11 @@ async fn what_is_said_in_the_moment_of_the_answer_goes_before_it() {
         (Version::V20250618, ""),
     ] {
         let session = session(version);
-        let stream = session.streams.open();
-        let told = stream.read(Start::Unread);
+        let (word, told) = FirstWord::new(&session.streams);
         let response = Box::pin(async move {
-            stream.say(Rank::Passing, "one");
-            stream.say(Rank::Passing, "two");
+            for said in ["one", "two"] {
+                word.stream().unwrap().say(Rank::Passing, said);
+            }
             "{}".to_owned().into()
         });
         let events = events(reply(response, Some(told), &session, HERE, &listen)).await;
@@ -178,8 +180,8 @@ async fn connections_of_those_who_can_come_back_end_after_a_while_if_that_is_wan
 async fn who_leaves_before_the_reply_cancels_nothing_and_is_not_waited_for() {
     let session = session(Version::V20251125);
     let listen = config::Listen::default();
-    let stream = session.streams.open();
-    let told = stream.read(Start::Unread);
+    let (word, told) = FirstWord::new(&session.streams);
+    let stream = word.stream().unwrap();
     let (done, ended) = oneshot::channel();
     let (answer, response) = later();
     let response: Response = Box::pin(async move {

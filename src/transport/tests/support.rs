@@ -101,7 +101,7 @@ impl Front for Script {
     }
 
     fn admit<'a>(&'a self, _: Head<'a>) -> Admitting<'a> {
-        Box::pin(std::future::ready(Ok(None)))
+        Admitting::Now(Ok(None))
     }
 
     fn metadata(&self, _: Head<'_>) -> Option<Page> {

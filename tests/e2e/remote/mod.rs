@@ -4,6 +4,7 @@
 mod everything;
 mod fakes;
 mod kills;
+mod odd;
 mod servers;
 
 pub use servers::Demo;
