@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds policy components. Needs: rustup target add wasm32-unknown-unknown
 #   build.sh                 the default components, into plugins/dist/
+#   build.sh --examples      the policies in examples/, into plugins/target/examples/
 #   build.sh FOLDER OUT      the crate in FOLDER, wherever that is, into the component OUT
 #   build.sh --test-guests   the test guest in two variants, into plugins/target/guests/, and the default components
 #                            into plugins/target/rebuilt/, to compare with the committed ones
@@ -21,12 +22,26 @@ built() { # crate
     echo "$CARGO_TARGET_DIR/$TARGET/release/$(echo "$1" | tr - _).wasm"
 }
 
+# The example policies, into plugins/target/examples/.
+examples() {
+    mkdir -p "$CARGO_TARGET_DIR/examples"
+    for folder in "$PLUGINS"/examples/*/; do
+        name=$(basename "$folder")
+        cargo build --quiet --locked --release --target $TARGET --manifest-path "$folder/Cargo.toml"
+        pack "$(built "$name")" "$CARGO_TARGET_DIR/examples/$name.wasm"
+    done
+}
+
 cargo build --quiet --locked --manifest-path "$PLUGINS/Cargo.toml" -p pack
 
 case ${1:-} in
 '' | --test-guests) ;;
+--examples)
+    examples
+    exit
+    ;;
 *)
-    [ $# -eq 2 ] || { echo "usage: build.sh [FOLDER OUT.wasm | --test-guests]" >&2; exit 2; }
+    [ $# -eq 2 ] || { echo "usage: build.sh [FOLDER OUT.wasm | --examples | --test-guests]" >&2; exit 2; }
     id=$(cargo pkgid --manifest-path "$1/Cargo.toml")
     # `path+file:///a/b#0.1.0` where the folder has the crate's name, else `path+file:///a/b#name@0.1.0`.
     name=${id##*#}
@@ -50,6 +65,7 @@ if [ "${1:-}" = --test-guests ]; then
     done
     cargo build --quiet --locked --release --target $TARGET -p test-reach
     pack "$(built test-reach)" target/guests/reach.wasm
+    examples
     # A core module, to test that it is refused with advice.
     cp "$(built test-guest)" target/guests/core-module.wasm
     OUT=target/rebuilt

@@ -13,6 +13,7 @@ mod broken;
 mod capabilities;
 mod chains;
 mod defaults;
+mod examples;
 mod faults;
 mod golden;
 mod limits;
