@@ -120,7 +120,7 @@ fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Problem> {
     Ok((imports, exports))
 }
 
-fn broken(error: &wasmparser::BinaryReaderError) -> Problem {
+pub(super) fn broken(error: &wasmparser::BinaryReaderError) -> Problem {
     // The parser knows how many bytes it misses, but keeps that to itself.
     if error.message().contains("unexpected end") {
         Problem::Truncated(error.offset())

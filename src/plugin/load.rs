@@ -19,6 +19,7 @@ use super::breaker::Breaker;
 use super::cache::{Cache, with_advice};
 use super::capability::{Common, Powers, Registry};
 use super::compile::{Compiler, Workshop};
+use super::componentise::component_of;
 use super::engine::{MAX_MEMORY, engine};
 use super::error::{LoadError, Problem, SetupError};
 use super::fault::Fault;
@@ -105,15 +106,23 @@ impl Host {
         }
         let bytes = self.read(&plugin.source).await?;
         let grants = plugin.grants.clone();
-        let verify = move || (hex(&Sha256::digest(&bytes)), inspect(&bytes, &grants), bytes);
-        let (digest, surface, bytes) = tokio::task::spawn_blocking(verify)
+        let verify = move || {
+            // The digest is that of the file, whatever it is made into.
+            let digest = hex(&Sha256::digest(&bytes));
+            let verified = component_of(&bytes).and_then(|component| {
+                let surface = inspect(&component, &grants)?;
+                Ok((surface, component.into_owned()))
+            });
+            (digest, verified)
+        };
+        let (digest, verified) = tokio::task::spawn_blocking(verify)
             .await
             .map_err(|e| Problem::Compile(e.to_string()))?;
         let (counters, latest) = self.known(name);
         if let Some(latest) = latest.filter(|l| l.digest == digest && l.settings == *plugin) {
             return Ok(latest);
         }
-        let surface = surface?;
+        let (surface, bytes) = verified?;
         for export in &surface.strangers {
             tracing::info!(plugin = name, export, "the component exports something that is no hook");
         }

@@ -15,6 +15,7 @@ mod breaker;
 mod cache;
 mod capability;
 mod compile;
+mod componentise;
 mod engine;
 mod error;
 mod fault;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pointsman::plugin::{Problem, Stage, embedded as embedded_bytes};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::support::*;
 
@@ -52,10 +53,28 @@ async fn other_files() {
     let (stage, problem, _) = refused(b"#!/bin/sh\n", json!({})).await;
     assert_eq!(stage, Stage::Verify);
     assert!(matches!(problem, Problem::NotWasm));
-    let (stage, problem, text) = refused(&std::fs::read(built("guests/core-module.wasm")).unwrap(), json!({})).await;
+    // A core module that does not say which component it is to become.
+    let (stage, problem, text) = refused(b"\0asm\x01\0\0\0", json!({})).await;
     assert_eq!(stage, Stage::Verify);
     assert!(matches!(problem, Problem::CoreModule));
     assert!(text.contains("wasm-tools component new"), "{text}");
+}
+
+#[tokio::test]
+async fn a_core_module_with_a_component_type_is_a_plugin() {
+    let path = built("guests/core-module.wasm");
+    let module = std::fs::read(&path).unwrap();
+    let host = host();
+    let loaded = host.load("p", &file(path, json!({}))).await.unwrap();
+    let component = host.load("q", &guest(json!({}))).await.unwrap();
+    assert_eq!(loaded.hooks(), component.hooks());
+    // The operator sees the digest of the file, not of what was made of it.
+    let digest: String = Sha256::digest(&module).iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(loaded.digest(), digest);
+    // Cut short, it is refused like any other file.
+    let (stage, problem, text) = refused(&module[..module.len() / 2], json!({})).await;
+    assert_eq!(stage, Stage::Verify, "{text}");
+    assert!(matches!(problem, Problem::Truncated(_)), "{text}");
 }
 
 #[tokio::test]
