@@ -3,6 +3,7 @@
 mod ask;
 #[cfg(unix)]
 mod connect;
+mod plugin;
 mod run;
 mod show;
 mod welcome;
@@ -101,6 +102,9 @@ session is opened again behind the client's back. Its log is beside its socket, 
 Files are watched anyway; this is for file systems that tell of no changes, and for scripts.
 Exit status: 0 when nothing was refused (what waits for a restart of the router is named), 1 when something was.")]
     Reload(ask::Reload),
+    /// For writers of policy components: look at them, check, test and measure them, make new ones.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// An MCP server that is slow, hangs or crashes on demand: to try the router with.
     #[command(after_help = demo::EXAMPLES)]
     DemoServer(demo::Options),
@@ -157,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Status(status) => status.main(),
         Command::Restart(restart) => restart.main(),
         Command::Reload(reload) => reload.main(),
+        Command::Plugin(command) => command.main(),
         Command::DemoServer(options) => ended(demo::run(options).map_err(|e| e.to_string())),
         Command::Compile { input, output } => match compile_main(&input, &output) {
             Ok(()) => ExitCode::SUCCESS,

@@ -21,7 +21,7 @@ pub const COMPILE_COMMAND: &str = "compile-component";
 pub enum Compiler {
     /// This program, called with [`COMPILE_COMMAND`], the input and the output.
     Child(PathBuf),
-    /// The router's own process, on a thread: for tests.
+    /// This process, on a thread: for tests, of the router and of plugins.
     InProcess,
 }
 
@@ -98,9 +98,10 @@ impl Workshop {
         match &self.compiler {
             Compiler::Child(program) => self.compile_in_child(program, bytes, &output.path).await?,
             Compiler::InProcess => {
-                let path = output.path.clone();
+                let (path, engine) = (output.path.clone(), self.engine.clone());
                 let work = move || -> Result<(), Problem> {
-                    let code = compile(&bytes).map_err(Problem::Invalid)?;
+                    let code = engine.precompile_component(&bytes);
+                    let code = code.map_err(|e| Problem::Invalid(format!("{e:#}")))?;
                     Ok(write_private(&path, &code)?)
                 };
                 tokio::task::spawn_blocking(work)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use super::bindings::EveryHook;
@@ -20,7 +21,7 @@ use super::cache::{Cache, with_advice};
 use super::capability::{Common, Powers, Registry};
 use super::compile::{Compiler, Workshop};
 use super::componentise::component_of;
-use super::engine::{MAX_MEMORY, engine};
+use super::engine::{MAX_MEMORY, engine, metered_engine};
 use super::error::{LoadError, Problem, SetupError};
 use super::fault::Fault;
 use super::host::State;
@@ -47,6 +48,7 @@ pub struct Host {
     breaker: u32,
     known: Mutex<BTreeMap<String, Known>>,
     common: Arc<Common>,
+    is_metered: bool,
 }
 
 /// What is remembered of a plugin name.
@@ -59,7 +61,21 @@ struct Known {
 impl Host {
     /// Starts the engine and its clock, and opens the cache.
     pub fn new(policies: &Policies, compiler: Compiler) -> Result<Arc<Self>, SetupError> {
-        let engine = engine().map_err(|e| SetupError::Engine(format!("{e:#}")))?;
+        Self::with(engine(), policies, compiler, false)
+    }
+
+    /// The same with guests that count fuel and are slower for it, compiled in this process.
+    pub fn metered(policies: &Policies) -> Result<Arc<Self>, SetupError> {
+        Self::with(metered_engine(), policies, Compiler::InProcess, true)
+    }
+
+    fn with(
+        engine: wasmtime::Result<Engine>,
+        policies: &Policies,
+        compiler: Compiler,
+        is_metered: bool,
+    ) -> Result<Arc<Self>, SetupError> {
+        let engine = engine.map_err(|e| SetupError::Engine(format!("{e:#}")))?;
         let cache = Cache::open_for(policies.cache.as_deref()).map_err(|(folder, e)| SetupError::Cache(folder, e))?;
         let mut linker = Linker::new(&engine);
         EveryHook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)
@@ -75,6 +91,7 @@ impl Host {
             breaker: policies.breaker,
             known: Mutex::new(BTreeMap::new()),
             common: Common::new(),
+            is_metered,
         }))
     }
 
@@ -146,6 +163,7 @@ impl Host {
                 output: plugin.output,
                 ticks: ticks(plugin.cpu),
                 lane: self.lane.clone(),
+                is_metered: self.is_metered,
                 powers: Arc::new(Powers::new(&label, &plugin.grants, &self.common)?),
             },
             pool: Pool::new(plugin.instances, plugin.reuse),
@@ -270,7 +288,8 @@ async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.

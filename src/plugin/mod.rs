@@ -10,6 +10,7 @@
 //! A guest is disposable: an instance is out of its pool while it is asked, and only a good answer puts it back.
 //! A fault, a timeout or a caller that went away drop it with its store.
 
+mod anatomy;
 mod bindings;
 mod breaker;
 mod cache;
@@ -34,11 +35,13 @@ mod set;
 mod settling;
 mod status;
 mod ticker;
+mod trial;
 mod voice;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use anatomy::Anatomy;
 pub use capability::{Capability, Registry};
 pub use compile::{COMPILE_COMMAND, Compiler, compile_main};
 pub use engine::MAX_MEMORY;
@@ -48,6 +51,7 @@ pub use load::Host;
 pub use loaded::Loaded;
 pub use set::{Generation, PipelineError};
 pub use status::PluginStatus;
+pub use trial::{Asked, Decision, Failure, Trial};
 
 use crate::config::Pipelines;
 

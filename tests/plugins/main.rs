@@ -12,6 +12,7 @@
 mod broken;
 mod capabilities;
 mod chains;
+mod command;
 mod defaults;
 mod faults;
 mod golden;

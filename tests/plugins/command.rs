@@ -1,0 +1,99 @@
+//! `pointsman plugin`, as its users run it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::support::built;
+
+/// Runs `pointsman plugin` with these words in `folder`: whether it went well, stdout, stderr.
+pub fn plugin(folder: &Path, words: &[&str]) -> (bool, String, String) {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("command-cache");
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .arg("plugin")
+        .args(words)
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", cache)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.success(), text(stdout), text(stderr))
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn inspect_tells_what_a_file_is() {
+    let reach = built("guests/reach.wasm");
+    let (good, text, _) = plugin(here(), &["inspect", reach.to_str().unwrap()]);
+    assert!(good, "{text}");
+    for words in [
+        "component",
+        "this router knows",
+        "kv, ",
+        "[plugins.reach.grants]",
+        "kv = true",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let module = built("guests/core-module.wasm");
+    let (good, text, _) = plugin(here(), &["inspect", "--json", module.to_str().unwrap()]);
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert!(good && told["kind"] == "core module", "{text}");
+    assert_eq!(told["size"], std::fs::metadata(&module).unwrap().len());
+    assert!(told["refused"].is_null() && told["contract_known"] == true, "{text}");
+    assert!(told["hooks"].as_array().unwrap().contains(&"route".into()), "{text}");
+}
+
+#[test]
+fn inspect_names_what_is_no_plugin() {
+    let (good, _, error) = plugin(here(), &["inspect", "Cargo.toml"]);
+    assert!(!good && error.contains("this is not a WebAssembly file"), "{error}");
+    let (good, _, error) = plugin(here(), &["inspect", "nowhere.wasm"]);
+    assert!(!good && error.contains("nowhere.wasm: No such file"), "{error}");
+    let (good, _, error) = plugin(here(), &["inspect", "embedded:reduct"]);
+    assert!(!good && error.contains("there are: default-route"), "{error}");
+}
+
+#[test]
+fn check_is_the_router_s_own_verdict() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
+    let (good, text, error) = plugin(folder, &["check", "embedded:default-route"]);
+    assert!(
+        good && text.contains("the router takes it; hooks lifecycle, route"),
+        "{text}{error}"
+    );
+    // It asks for everything, and gets it.
+    let reach = built("guests/reach.wasm");
+    let (good, text, error) = plugin(folder, &["check", reach.to_str().unwrap()]);
+    assert!(good, "{text}{error}");
+
+    // Without a config `redact` has nothing to hide; with that of a configuration it has.
+    let (good, _, error) = plugin(folder, &["check", "embedded:redact"]);
+    assert!(
+        !good && error.contains("rejected at probe: init refuses the config"),
+        "{error}"
+    );
+    let config = "[plugins.mask]\nembedded = \"redact\"\nconfig = { keys = [\"password\"] }\n
+        [plugins.reach]\nfile = \"reach.wasm\"\n
+        [backends.demo]\ncommand = \"pointsman\"\nargs = [\"demo-server\"]\n";
+    std::fs::write(folder.join("pointsman.toml"), config).unwrap();
+    std::fs::copy(&reach, folder.join("reach.wasm")).unwrap();
+    let (good, text, error) = plugin(folder, &["check", "embedded:redact", "--config", "pointsman.toml"]);
+    assert!(
+        good && text.contains("plugin mask: the router takes it"),
+        "{text}{error}"
+    );
+    // The plugin of that file; its settings grant nothing.
+    let (good, _, error) = plugin(folder, &["check", "reach.wasm", "--config", "pointsman.toml"]);
+    assert!(
+        !good && error.contains("plugin reach: rejected at inspect: it imports"),
+        "{error}"
+    );
+    let (good, _, error) = plugin(folder, &["check", "reach.wasm", "-c", "pointsman.toml", "-n", "other"]);
+    assert!(!good && error.contains("has no plugin other; there are: "), "{error}");
+}
