@@ -1,7 +1,11 @@
 //! `pointsman plugin`: for those who write policy components, or want to know what one is before they run it.
 
+mod case;
 mod check;
+mod decision;
+mod fixture;
 mod inspect;
+mod test;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +37,16 @@ Without a configuration the plugin gets an empty `config`, the usual limits, and
 may go nowhere, and there are no secrets). With one it gets what stands at [plugins.NAME] there; without --name that is
 the plugin with this file. Exit status: 0 when the router would take it, 1 with the router's words when not.")]
     Check(check::Check),
+    /// Ask a plugin what its fixtures say, and compare what it decides.
+    #[command(after_help = "Examples:
+  pointsman plugin test mine.wasm fixtures/
+  pointsman plugin test mine.wasm fixtures/deny.toml fixtures/allow.json
+  pointsman plugin test fixtures/redact.toml     (it names its plugin itself)
+
+A fixture holds settings of a plugin and cases: a hook, a call, and the decision that is expected; docs/plugins.md shows
+all of it. Cases are asked in their order, of one instance. Each is told with its fuel, which is the same on every machine,
+and its time on this one, where counting takes some. Exit status: 0 when all decisions are as expected, 1 otherwise.")]
+    Test(test::Test),
 }
 
 impl Command {
@@ -40,6 +54,7 @@ impl Command {
         ended(match self {
             Self::Inspect(inspect) => inspect.run(),
             Self::Check(check) => check.run(),
+            Self::Test(test) => test.run(),
         })
     }
 }
