@@ -29,6 +29,11 @@ pub(super) fn component_of(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
     }
 }
 
+/// The component that a core module is to become; what is one already stays as it is.
+pub fn componentise(module: &[u8]) -> Result<Vec<u8>, Problem> {
+    component_of(module).map(Cow::into_owned)
+}
+
 /// Whether a core module says which component it is to become.
 fn has_component_type(module: &[u8]) -> Result<bool, Problem> {
     let mut found = false;

@@ -44,6 +44,7 @@ use std::sync::Arc;
 pub use anatomy::Anatomy;
 pub use capability::{Capability, Registry};
 pub use compile::{COMPILE_COMMAND, Compiler, compile_main};
+pub use componentise::componentise;
 pub use engine::MAX_MEMORY;
 pub use error::{LoadError, Problem, SetupError, Stage};
 pub use inspect::CONTRACT;

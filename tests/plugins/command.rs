@@ -15,6 +15,12 @@ pub fn plugin(folder: &Path, words: &[&str]) -> (bool, String, String) {
         .args(words)
         .current_dir(folder)
         .env("XDG_CACHE_HOME", cache)
+        // What a project needs is there once plugins/build.sh has run.
+        .env("CARGO_NET_OFFLINE", "true")
+        .env(
+            "CARGO_TARGET_DIR",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("command-target"),
+        )
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -159,4 +165,77 @@ fn a_decision_that_is_not_as_expected_is_shown() {
     }
     let (good, _, error) = run(&["embedded:redact"]);
     assert!(!good && error.contains("no fixture is named"), "{error}");
+}
+
+#[test]
+fn bench_measures_every_hook() {
+    let home = tempfile::tempdir().unwrap();
+    let (good, text, error) = plugin(home.path(), &["bench", "embedded:default-route", "--rounds", "20"]);
+    assert!(
+        good && text.contains("warm: p50, min") && text.contains("\nroute "),
+        "{text}{error}"
+    );
+    assert!(!text.contains("fails"), "{text}");
+    // Only what it exports; and a plugin that the router refuses is not measured.
+    assert!(!text.contains("select"), "{text}");
+    let (good, _, error) = plugin(home.path(), &["bench", "embedded:redact"]);
+    assert!(!good && error.contains("init refuses the config"), "{error}");
+}
+
+#[test]
+fn a_new_project_builds_passes_its_fixture_and_is_accepted() {
+    let home = tempfile::tempdir().unwrap();
+    let (good, text, error) = plugin(home.path(), &["new", "--lang", "rust", "no-drop"]);
+    assert!(good && text.contains("pointsman plugin build"), "{text}{error}");
+    let folder = home.path().join("no-drop");
+    let (good, text, error) = plugin(&folder, &["build"]);
+    assert!(
+        good && text.contains("no-drop.wasm") && text.contains("hooks route"),
+        "{text}{error}"
+    );
+    let (good, text, error) = plugin(&folder, &["test", "no-drop.wasm", "fixtures"]);
+    assert!(good && text.ends_with("2 cases passed\n"), "{text}{error}");
+    // The fixture and the configuration know where the component is.
+    let (good, _, error) = plugin(&folder, &["test", "fixtures/route.toml"]);
+    assert!(good, "{error}");
+    let (good, text, error) = plugin(&folder, &["check", "no-drop.wasm", "--config", "pointsman.toml"]);
+    assert!(
+        good && text.contains("plugin no-drop: the router takes it"),
+        "{text}{error}"
+    );
+
+    // What is there is not overwritten.
+    let (good, _, error) = plugin(home.path(), &["new", "no-drop"]);
+    assert!(!good && error.contains("no-drop is there already"), "{error}");
+    let (good, _, error) = plugin(home.path(), &["new", "No Drop"]);
+    assert!(!good && error.contains("is no name for a crate"), "{error}");
+}
+
+#[test]
+fn build_says_what_to_install() {
+    let home = tempfile::tempdir().unwrap();
+    let (good, _, error) = plugin(home.path(), &["build"]);
+    assert!(!good && error.contains("pointsman plugin new NAME"), "{error}");
+    std::fs::write(home.path().join("Cargo.toml"), "[package]\nname = \"mine\"\n").unwrap();
+    let with = |compiler: &Path| {
+        let built = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+            .args(["plugin", "build"])
+            .current_dir(home.path())
+            .env("RUSTC", compiler)
+            .output()
+            .unwrap();
+        assert!(!built.status.success());
+        String::from_utf8(built.stderr).unwrap()
+    };
+    let error = with(&home.path().join("no-such-compiler"));
+    assert!(error.contains("install Rust from https://rustup.rs"), "{error}");
+    // A compiler that knows of a folder where the target's library would be, and is not.
+    let compiler = home.path().join("compiler");
+    std::fs::write(&compiler, "#!/bin/sh\necho /nowhere/at/all\n").unwrap();
+    std::fs::set_permissions(&compiler, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let error = with(&compiler);
+    assert!(
+        error.contains("run `rustup target add wasm32-unknown-unknown`"),
+        "{error}"
+    );
 }

@@ -1,10 +1,13 @@
 //! `pointsman plugin`: for those who write policy components, or want to know what one is before they run it.
 
+mod bench;
+mod build;
 mod case;
 mod check;
 mod decision;
 mod fixture;
 mod inspect;
+mod new;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +17,7 @@ use clap::{Args, Subcommand};
 
 use super::ended;
 use crate::config;
-use crate::plugin::{Anatomy, embedded};
+use crate::plugin::{Anatomy, Problem, embedded};
 
 /// `pointsman plugin`.
 #[derive(Debug, Subcommand)]
@@ -38,15 +41,38 @@ may go nowhere, and there are no secrets). With one it gets what stands at [plug
 the plugin with this file. Exit status: 0 when the router would take it, 1 with the router's words when not.")]
     Check(check::Check),
     /// Ask a plugin what its fixtures say, and compare what it decides.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "pointsman plugin test [PLUGIN] FIXTURES...",
+        after_help = "Examples:
   pointsman plugin test mine.wasm fixtures/
   pointsman plugin test mine.wasm fixtures/deny.toml fixtures/allow.json
   pointsman plugin test fixtures/redact.toml     (it names its plugin itself)
 
 A fixture holds settings of a plugin and cases: a hook, a call, and the decision that is expected; docs/plugins.md shows
 all of it. Cases are asked in their order, of one instance. Each is told with its fuel, which is the same on every machine,
-and its time on this one, where counting takes some. Exit status: 0 when all decisions are as expected, 1 otherwise.")]
+and its time on this one, where counting takes some. Exit status: 0 when all decisions are as expected, 1 otherwise."
+    )]
     Test(test::Test),
+    /// Measure what a plugin's hooks cost, with a call that is built in.
+    #[command(after_help = "Examples:
+  pointsman plugin bench mine.wasm
+  pointsman plugin bench embedded:redact --config pointsman.toml --name redact
+  pointsman plugin bench mine.wasm --rounds 20000
+
+Warm: an instance that has answered before, as nearly all calls meet it. Fresh: one that is made for the call, `init`
+included, as with `reuse = 1`. All hooks but `observe`, which no call waits for.")]
+    Bench(bench::Bench),
+    /// Make a project for a new policy, which builds and passes its own fixture.
+    #[command(after_help = "Examples:
+  pointsman plugin new --lang rust mine && cd mine && pointsman plugin build")]
+    New(new::New),
+    /// Build a component from a crate: needs cargo and the target wasm32-unknown-unknown, nothing else.
+    #[command(after_help = "Examples:
+  pointsman plugin build
+  pointsman plugin build mine --out plugins/mine.wasm
+
+The file is put into place in one step, so that a running router that has it swaps it in at once.")]
+    Build(build::Build),
 }
 
 impl Command {
@@ -55,6 +81,9 @@ impl Command {
             Self::Inspect(inspect) => inspect.run(),
             Self::Check(check) => check.run(),
             Self::Test(test) => test.run(),
+            Self::Bench(bench) => bench.run(),
+            Self::New(new) => new.run(),
+            Self::Build(build) => build.run(),
         })
     }
 }
@@ -150,11 +179,10 @@ fn source_of(word: &str) -> config::Source {
 
 fn bytes_of(source: &config::Source) -> Result<Vec<u8>, String> {
     match source {
-        config::Source::Embedded(name) => embedded(name).map(<[u8]>::to_vec).ok_or_else(|| {
-            format!(
-                "there is no embedded component {name:?}; there are: default-route, default-names, least-busy, redact"
-            )
-        }),
+        config::Source::Embedded(name) => match embedded(name) {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => Err(Problem::NotEmbedded(name.clone()).to_string()),
+        },
         config::Source::File(path) => std::fs::read(path).map_err(|error| format!("{}: {error}", path.display())),
     }
 }

@@ -15,7 +15,7 @@ use crate::plugin::{Host, Loaded};
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Test {
     /// The plugin's file or `embedded:NAME`, unless the fixtures name it; then fixtures, or folders of them.
-    #[arg(required = true, value_name = "[PLUGIN] FIXTURES")]
+    #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
 }
 
