@@ -12,26 +12,38 @@ const TYPE_SECTION: &str = "component-type";
 
 /// The component that a file means: itself, or what its core module is to become.
 ///
-/// Nothing is validated here: the compiler does that, in a process of its own.
+/// Nothing is validated here: the compiler does that. A hostile module may bring the encoder to its knees, by a recursion
+/// without end for one, so the router has this done in a process of its own (`Workshop::made_component`).
 pub(super) fn component_of(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
-    if !Parser::is_core_wasm(bytes) {
+    if !is_to_become_one(bytes)? {
         return Ok(Cow::Borrowed(bytes));
     }
-    if !has_component_type(bytes)? {
-        return Err(Problem::CoreModule);
-    }
-    let component = ComponentEncoder::default()
-        .module(bytes)
-        .and_then(|encoder| encoder.validate(false).encode());
-    match component {
-        Ok(component) => Ok(Cow::Owned(component)),
-        Err(error) => Err(Problem::NotComponentised(format!("{error:#}"))),
-    }
+    encode(bytes).map(Cow::Owned).map_err(Problem::NotComponentised)
 }
 
 /// The component that a core module is to become; what is one already stays as it is.
 pub fn componentise(module: &[u8]) -> Result<Vec<u8>, Problem> {
     component_of(module).map(Cow::into_owned)
+}
+
+/// Whether these bytes are a core module that says which component it is to become. One that does not is an error.
+pub(super) fn is_to_become_one(bytes: &[u8]) -> Result<bool, Problem> {
+    if !Parser::is_core_wasm(bytes) {
+        return Ok(false);
+    }
+    if has_component_type(bytes)? {
+        Ok(true)
+    } else {
+        Err(Problem::CoreModule)
+    }
+}
+
+/// The step itself.
+pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
+    let component = ComponentEncoder::default()
+        .module(module)
+        .and_then(|encoder| encoder.validate(false).encode());
+    component.map_err(|error| format!("{error:#}"))
 }
 
 /// Whether a core module says which component it is to become.

@@ -20,7 +20,6 @@ use super::breaker::Breaker;
 use super::cache::{Cache, with_advice};
 use super::capability::{Common, Powers, Registry};
 use super::compile::{Compiler, Workshop};
-use super::componentise::component_of;
 use super::engine::{MAX_MEMORY, engine, metered_engine};
 use super::error::{LoadError, Problem, SetupError};
 use super::fault::Fault;
@@ -122,24 +121,22 @@ impl Host {
             });
         }
         let bytes = self.read(&plugin.source).await?;
-        let grants = plugin.grants.clone();
-        let verify = move || {
-            // The digest is that of the file, whatever it is made into.
-            let digest = hex(&Sha256::digest(&bytes));
-            let verified = component_of(&bytes).and_then(|component| {
-                let surface = inspect(&component, &grants)?;
-                Ok((surface, component.into_owned()))
-            });
-            (digest, verified)
-        };
-        let (digest, verified) = tokio::task::spawn_blocking(verify)
+        // The digest is that of the file, whatever it is made into.
+        let hash = move || (hex(&Sha256::digest(&bytes)), bytes);
+        let (digest, bytes) = tokio::task::spawn_blocking(hash)
             .await
             .map_err(|e| Problem::Compile(e.to_string()))?;
         let (counters, latest) = self.known(name);
         if let Some(latest) = latest.filter(|l| l.digest == digest && l.settings == *plugin) {
             return Ok(latest);
         }
-        let (surface, bytes) = verified?;
+        let bytes = self.workshop.made_component(bytes).await?;
+        let grants = plugin.grants.clone();
+        let verify = move || (inspect(&bytes, &grants), bytes);
+        let (surface, bytes) = tokio::task::spawn_blocking(verify)
+            .await
+            .map_err(|e| Problem::Compile(e.to_string()))?;
+        let surface = surface?;
         for export in &surface.strangers {
             tracing::info!(plugin = name, export, "the component exports something that is no hook");
         }
@@ -273,7 +270,7 @@ fn config_text(plugin: &config::Plugin, indices: &Indices) -> Result<String, Pro
 }
 
 /// The bytes of a file, or an error where it holds more than `most`.
-async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
     let unreadable = |error| Problem::Read(path.to_owned(), error);
     let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
     if !file.metadata().await.map_err(unreadable)?.is_file() {

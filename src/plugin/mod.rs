@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 pub use anatomy::Anatomy;
 pub use capability::{Capability, Registry};
-pub use compile::{COMPILE_COMMAND, Compiler, compile_main};
+pub use compile::{COMPILE_COMMAND, COMPONENTISE_COMMAND, Compiler, compile_main, componentise_main};
 pub use componentise::componentise;
 pub use engine::MAX_MEMORY;
 pub use error::{LoadError, Problem, SetupError, Stage};

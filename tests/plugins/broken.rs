@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pointsman::plugin::{Problem, Stage, embedded as embedded_bytes};
+use pointsman::plugin::{Compiler, Host, Problem, Stage, embedded as embedded_bytes};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -75,6 +75,21 @@ async fn a_core_module_with_a_component_type_is_a_plugin() {
     let (stage, problem, text) = refused(&module[..module.len() / 2], json!({})).await;
     assert_eq!(stage, Stage::Verify, "{text}");
     assert!(matches!(problem, Problem::Truncated(_)), "{text}");
+}
+
+/// The encoder may overflow its stack over a hostile module, which ends its process: that is not the router's.
+#[tokio::test]
+async fn a_module_that_breaks_the_encoder_breaks_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let program = home.path().join("encoder");
+    std::fs::write(&program, "#!/bin/sh\nkill -ABRT $$\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let host = Host::new(&policies(), Compiler::Child(program)).unwrap();
+    let plugin = file(built("guests/core-module.wasm"), json!({}));
+    let error = host.load("p", &plugin).await.err().expect("it was loaded");
+    assert_eq!(error.stage(), Stage::Verify);
+    assert!(matches!(error.problem, Problem::NotComponentised(_)), "{error}");
+    assert!(error.to_string().contains("signal: 6"), "{error}");
 }
 
 #[tokio::test]
