@@ -78,6 +78,11 @@ fn check_is_the_router_s_own_verdict() {
     let (good, text, error) = plugin(folder, &["check", reach.to_str().unwrap()]);
     assert!(good, "{text}{error}");
 
+    // A core module is as good as a component.
+    let module = built("guests/core-module.wasm");
+    let (good, text, error) = plugin(folder, &["check", module.to_str().unwrap()]);
+    assert!(good, "{text}{error}");
+
     // Without a config `redact` has nothing to hide; with that of a configuration it has.
     let (good, _, error) = plugin(folder, &["check", "embedded:redact"]);
     assert!(
