@@ -66,7 +66,7 @@ if [ "${1:-}" = --test-guests ]; then
     cargo build --quiet --locked --release --target $TARGET -p test-reach
     pack "$(built test-reach)" target/guests/reach.wasm
     examples
-    # A core module, to test that it is refused with advice.
+    # A core module as cargo leaves it, which the router makes a component of.
     cp "$(built test-guest)" target/guests/core-module.wasm
     OUT=target/rebuilt
 fi

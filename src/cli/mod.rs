@@ -3,6 +3,7 @@
 mod ask;
 #[cfg(unix)]
 mod connect;
+mod plugin;
 mod run;
 mod show;
 mod welcome;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::demo;
-use crate::plugin::{COMPILE_COMMAND, compile_main};
+use crate::plugin::{COMPILE_COMMAND, COMPONENTISE_COMMAND, compile_main, componentise_main};
 
 /// One stable MCP endpoint in front of many servers that crash, restart and change.
 #[derive(Debug, Parser)]
@@ -101,12 +102,18 @@ session is opened again behind the client's back. Its log is beside its socket, 
 Files are watched anyway; this is for file systems that tell of no changes, and for scripts.
 Exit status: 0 when nothing was refused (what waits for a restart of the router is named), 1 when something was.")]
     Reload(ask::Reload),
+    /// For writers of policy components: look at them, check, test and measure them, make new ones.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// An MCP server that is slow, hangs or crashes on demand: to try the router with.
     #[command(after_help = demo::EXAMPLES)]
     DemoServer(demo::Options),
     /// Compile one component (the router calls this).
     #[command(name = COMPILE_COMMAND, hide = true)]
     Compile { input: PathBuf, output: PathBuf },
+    /// Make one core module a component (the router calls this).
+    #[command(name = COMPONENTISE_COMMAND, hide = true)]
+    Componentise { input: PathBuf, output: PathBuf },
 }
 
 /// Which configuration.
@@ -157,15 +164,21 @@ pub fn main() -> ExitCode {
         Command::Status(status) => status.main(),
         Command::Restart(restart) => restart.main(),
         Command::Reload(reload) => reload.main(),
+        Command::Plugin(command) => command.main(),
         Command::DemoServer(options) => ended(demo::run(options).map_err(|e| e.to_string())),
-        Command::Compile { input, output } => match compile_main(&input, &output) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                // The router reads this: not a word of our own before it.
-                tell(&error);
-                ExitCode::FAILURE
-            }
-        },
+        Command::Compile { input, output } => asked_by_the_router(compile_main(&input, &output)),
+        Command::Componentise { input, output } => asked_by_the_router(componentise_main(&input, &output)),
+    }
+}
+
+fn asked_by_the_router(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The router reads this: not a word of our own before it.
+            tell(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Component to machine code, in a child process of its own: a compiler needs a hundred times the memory of the
 //! router, and a hostile component may make it loop. The router itself only maps what the child wrote.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,18 +11,22 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::cache::{Cache, write_private};
+use super::componentise::{component_of, encode, is_to_become_one};
 use super::engine::compiling_engine;
 use super::error::Problem;
 
 /// The hidden subcommand that compiles one component: `pointsman compile-component IN OUT`.
 pub const COMPILE_COMMAND: &str = "compile-component";
 
+/// The one that makes a core module a component: `pointsman componentise-module IN OUT`.
+pub const COMPONENTISE_COMMAND: &str = "componentise-module";
+
 /// Who compiles.
 #[derive(Clone, Debug)]
 pub enum Compiler {
     /// This program, called with [`COMPILE_COMMAND`], the input and the output.
     Child(PathBuf),
-    /// The router's own process, on a thread: for tests.
+    /// This process, on a thread: for tests, of the router and of plugins.
     InProcess,
 }
 
@@ -37,6 +42,9 @@ pub(super) struct Workshop {
 /// What the child's words begin with when it is the component's fault.
 const INVALID: &str = "invalid component: ";
 
+/// Bytes that a component may have besides twice what its module has.
+const SWELLING: usize = 1 << 20;
+
 /// Address space of the child at most. Eighteen megabytes of Python need less than half of it.
 #[cfg(unix)]
 const CHILD_MEMORY: u64 = 4 << 30;
@@ -48,6 +56,15 @@ pub fn compile_main(input: &Path, output: &Path) -> Result<(), String> {
     let bytes = std::fs::read(input).map_err(|e| format!("{}: {e}", input.display()))?;
     let code = compile(&bytes).map_err(|e| format!("{INVALID}{e}"))?;
     write_private(output, &code).map_err(|e| format!("{}: {e}", output.display()))
+}
+
+/// What the other hidden subcommand does; its error is told in the same way.
+pub fn componentise_main(input: &Path, output: &Path) -> Result<(), String> {
+    #[cfg(unix)]
+    restrain();
+    let bytes = std::fs::read(input).map_err(|e| format!("{}: {e}", input.display()))?;
+    let component = encode(&bytes).map_err(|e| format!("{INVALID}{e}"))?;
+    write_private(output, &component).map_err(|e| format!("{}: {e}", output.display()))
 }
 
 /// Makes this process a quiet neighbour: the backends and the router come first. Where it cannot be had, it is
@@ -96,11 +113,15 @@ impl Workshop {
         }
         let output = self.cache.scratch("cwasm");
         match &self.compiler {
-            Compiler::Child(program) => self.compile_in_child(program, bytes, &output.path).await?,
+            Compiler::Child(program) => {
+                let made = self.in_child(COMPILE_COMMAND, program, bytes, &output.path).await?;
+                made.map_err(Problem::Invalid)?;
+            }
             Compiler::InProcess => {
-                let path = output.path.clone();
+                let (path, engine) = (output.path.clone(), self.engine.clone());
                 let work = move || -> Result<(), Problem> {
-                    let code = compile(&bytes).map_err(Problem::Invalid)?;
+                    let code = engine.precompile_component(&bytes);
+                    let code = code.map_err(|e| Problem::Invalid(format!("{e:#}")))?;
                     Ok(write_private(&path, &code)?)
                 };
                 tokio::task::spawn_blocking(work)
@@ -115,7 +136,34 @@ impl Workshop {
         self.map(entry).await
     }
 
-    async fn compile_in_child(&self, program: &Path, bytes: Vec<u8>, output: &Path) -> Result<(), Problem> {
+    /// The component that a file means. Modules are made one where they are compiled too: not in the router.
+    pub(super) async fn made_component(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Problem> {
+        let Compiler::Child(program) = &self.compiler else {
+            let work = move || component_of(&bytes).map(Cow::into_owned);
+            let made = tokio::task::spawn_blocking(work).await;
+            return made.map_err(|e| Problem::NotComponentised(e.to_string()))?;
+        };
+        if !is_to_become_one(&bytes)? {
+            return Ok(bytes);
+        }
+        let most = bytes.len().saturating_mul(2).saturating_add(SWELLING);
+        let output = self.cache.scratch("component");
+        match self.in_child(COMPONENTISE_COMMAND, program, bytes, &output.path).await {
+            Ok(made) => made.map_err(Problem::NotComponentised)?,
+            Err(Problem::Compile(why)) => return Err(Problem::NotComponentised(why)),
+            Err(other) => return Err(other),
+        }
+        super::load::read_at_most(&output.path, most).await
+    }
+
+    /// Has a subcommand of ours make `output`. The inner error says what is wrong with the plugin.
+    async fn in_child(
+        &self,
+        command: &str,
+        program: &Path,
+        bytes: Vec<u8>,
+        output: &Path,
+    ) -> Result<Result<(), String>, Problem> {
         // The child reads the very bytes that the digest is of, whatever happens to the plugin's file meanwhile.
         let input = self.cache.scratch("wasm");
         let path = input.path.clone();
@@ -132,7 +180,7 @@ impl Workshop {
             child.env_clear();
         }
         let child = child
-            .arg(COMPILE_COMMAND)
+            .arg(command)
             .arg(&input.path)
             .arg(output)
             .stdin(Stdio::null())
@@ -145,14 +193,17 @@ impl Workshop {
             .map_err(|_| Problem::CompileTimeout(self.timeout))?
             .map_err(|e| Problem::Compile(format!("{}: {e}", program.display())))?;
         if done.status.success() {
-            return Ok(());
+            return Ok(Ok(()));
         }
         let said = String::from_utf8_lossy(&done.stderr);
         let said = said.trim();
-        Err(match said.strip_prefix(INVALID) {
-            Some(why) => Problem::Invalid(why.to_owned()),
-            None => Problem::Compile(format!("the compiler ended with {}: {said}", done.status)),
-        })
+        match said.strip_prefix(INVALID) {
+            Some(why) => Ok(Err(why.to_owned())),
+            None => Err(Problem::Compile(format!(
+                "the compiler ended with {}: {said}",
+                done.status
+            ))),
+        }
     }
 
     async fn map(&self, path: PathBuf) -> Result<Component, Problem> {

@@ -34,6 +34,14 @@ pub(super) fn compiling_engine() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
+/// An engine whose guests count what they do, which costs them time: for tests of plugins. Compiles by itself.
+pub(super) fn metered_engine() -> wasmtime::Result<Engine> {
+    let mut config = base();
+    config.consume_fuel(true);
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&config)
+}
+
 /// What decides about the machine code, and so must be the same in the compiling child and in the router.
 fn base() -> Config {
     let mut config = Config::new();

@@ -87,6 +87,11 @@ pub enum Problem {
         "this is a core WebAssembly module, not a component: build it with `plugins/build.sh FOLDER OUT.wasm`, or turn it into one with `wasm-tools component new`"
     )]
     CoreModule,
+    /// It is a core module that cannot become the component that it is to be.
+    #[error(
+        "this is a core WebAssembly module with a component type, and cannot be made a component: {0}; build it for wasm32-unknown-unknown, as plugins/README.md says"
+    )]
+    NotComponentised(String),
     /// It ends too early.
     #[error("the file is truncated: it ends in the middle of something at byte {0}")]
     Truncated(usize),
@@ -159,9 +164,12 @@ impl Problem {
     pub fn stage(&self) -> Stage {
         match self {
             Self::Read(..) | Self::NotEmbedded(_) | Self::MemoryLimit { .. } => Stage::Discover,
-            Self::TooLarge(_) | Self::NotWasm | Self::CoreModule | Self::Truncated(_) | Self::Invalid(_) => {
-                Stage::Verify
-            }
+            Self::TooLarge(_)
+            | Self::NotWasm
+            | Self::CoreModule
+            | Self::NotComponentised(_)
+            | Self::Truncated(_)
+            | Self::Invalid(_) => Stage::Verify,
             Self::Imports(_)
             | Self::Newer(_)
             | Self::NewerShape { .. }

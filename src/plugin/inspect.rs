@@ -69,21 +69,38 @@ pub(super) fn inspect(bytes: &[u8], grants: &Grants) -> Result<Surface, Problem>
 }
 
 /// The interface of the contract that a name means: `pointsman:policy/route@0.1.7` is `route`.
-fn interface(name: &str) -> Option<&str> {
+pub(super) fn interface(name: &str) -> Option<&str> {
     let (interface, version) = name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@')?;
     version.starts_with(TRACK).then_some(interface)
 }
 
 /// The latest contract among these names, if it is later than this router's.
 fn later<'n>(names: impl Iterator<Item = &'n String>) -> Option<String> {
-    let patch = |version: &str| version.strip_prefix(TRACK)?.parse::<u32>().ok();
-    let of = |name: &String| interface(name).and_then(|_| patch(name.rsplit_once('@')?.1));
-    let latest = names.filter_map(of).max()?;
+    let latest = names.filter_map(|name| patch_of(name)).max()?;
     (Some(latest) > patch(CONTRACT)).then(|| format!("{TRACK}{latest}"))
 }
 
+/// The latest contract among these names, and whether this router knows it. Where none is of this track, any other.
+pub(super) fn contract<'n>(names: impl Iterator<Item = &'n String> + Clone) -> (Option<String>, bool) {
+    if let Some(latest) = names.clone().filter_map(|name| patch_of(name)).max() {
+        return (Some(format!("{TRACK}{latest}")), Some(latest) <= patch(CONTRACT));
+    }
+    let other = |name: &'n String| Some(name.strip_prefix(PACKAGE)?.split_once('@')?.1.to_owned());
+    (names.filter_map(other).max(), false)
+}
+
+/// The last number of a version of this track.
+fn patch(version: &str) -> Option<u32> {
+    version.strip_prefix(TRACK)?.parse().ok()
+}
+
+/// That of the version that an interface of the contract was taken from.
+fn patch_of(name: &str) -> Option<u32> {
+    interface(name).and_then(|_| patch(name.rsplit_once('@')?.1))
+}
+
 /// The names of all imports and exports.
-fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Problem> {
+pub(super) fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Problem> {
     if !bytes.starts_with(b"\0asm") {
         return Err(Problem::NotWasm);
     }
@@ -120,7 +137,7 @@ fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Problem> {
     Ok((imports, exports))
 }
 
-fn broken(error: &wasmparser::BinaryReaderError) -> Problem {
+pub(super) fn broken(error: &wasmparser::BinaryReaderError) -> Problem {
     // The parser knows how many bytes it misses, but keeps that to itself.
     if error.message().contains("unexpected end") {
         Problem::Truncated(error.offset())

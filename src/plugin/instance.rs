@@ -60,6 +60,8 @@ pub(super) struct Blueprint {
     /// CPU time of one hook call, in ticks.
     pub(super) ticks: u64,
     pub(super) lane: Lane,
+    /// Whether its engine counts fuel.
+    pub(super) is_metered: bool,
     pub(super) powers: Arc<Powers>,
 }
 
@@ -128,6 +130,9 @@ impl Instance {
         let mut store = Store::new(from.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(from.output);
+        if from.is_metered {
+            store.set_fuel(u64::MAX)?;
+        }
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
             if state.ticks == 0 {
@@ -180,6 +185,12 @@ impl Instance {
             Ok(Err(message)) => Err(Fault::of_plugin(FaultKind::Error, message)),
             Err(error) => Err(Fault::of_error(&error)),
         }
+    }
+
+    /// What is left of its fuel, where that is counted.
+    pub(super) fn fuel(&self, from: &Blueprint) -> Option<u64> {
+        // Elsewhere it would be an error, which is dear to make.
+        from.is_metered.then(|| self.store.get_fuel().ok()).flatten()
     }
 
     /// True where a large call made it grow. Linear memory never shrinks, so it had better be replaced than kept.

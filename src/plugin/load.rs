@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use super::bindings::EveryHook;
@@ -19,7 +20,7 @@ use super::breaker::Breaker;
 use super::cache::{Cache, with_advice};
 use super::capability::{Common, Powers, Registry};
 use super::compile::{Compiler, Workshop};
-use super::engine::{MAX_MEMORY, engine};
+use super::engine::{MAX_MEMORY, engine, metered_engine};
 use super::error::{LoadError, Problem, SetupError};
 use super::fault::Fault;
 use super::host::State;
@@ -46,6 +47,7 @@ pub struct Host {
     breaker: u32,
     known: Mutex<BTreeMap<String, Known>>,
     common: Arc<Common>,
+    is_metered: bool,
 }
 
 /// What is remembered of a plugin name.
@@ -58,7 +60,21 @@ struct Known {
 impl Host {
     /// Starts the engine and its clock, and opens the cache.
     pub fn new(policies: &Policies, compiler: Compiler) -> Result<Arc<Self>, SetupError> {
-        let engine = engine().map_err(|e| SetupError::Engine(format!("{e:#}")))?;
+        Self::with(engine(), policies, compiler, false)
+    }
+
+    /// The same with guests that count fuel and are slower for it, compiled in this process.
+    pub fn metered(policies: &Policies) -> Result<Arc<Self>, SetupError> {
+        Self::with(metered_engine(), policies, Compiler::InProcess, true)
+    }
+
+    fn with(
+        engine: wasmtime::Result<Engine>,
+        policies: &Policies,
+        compiler: Compiler,
+        is_metered: bool,
+    ) -> Result<Arc<Self>, SetupError> {
+        let engine = engine.map_err(|e| SetupError::Engine(format!("{e:#}")))?;
         let cache = Cache::open_for(policies.cache.as_deref()).map_err(|(folder, e)| SetupError::Cache(folder, e))?;
         let mut linker = Linker::new(&engine);
         EveryHook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)
@@ -74,6 +90,7 @@ impl Host {
             breaker: policies.breaker,
             known: Mutex::new(BTreeMap::new()),
             common: Common::new(),
+            is_metered,
         }))
     }
 
@@ -104,15 +121,21 @@ impl Host {
             });
         }
         let bytes = self.read(&plugin.source).await?;
-        let grants = plugin.grants.clone();
-        let verify = move || (hex(&Sha256::digest(&bytes)), inspect(&bytes, &grants), bytes);
-        let (digest, surface, bytes) = tokio::task::spawn_blocking(verify)
+        // The digest is that of the file, whatever it is made into.
+        let hash = move || (hex(&Sha256::digest(&bytes)), bytes);
+        let (digest, bytes) = tokio::task::spawn_blocking(hash)
             .await
             .map_err(|e| Problem::Compile(e.to_string()))?;
         let (counters, latest) = self.known(name);
         if let Some(latest) = latest.filter(|l| l.digest == digest && l.settings == *plugin) {
             return Ok(latest);
         }
+        let bytes = self.workshop.made_component(bytes).await?;
+        let grants = plugin.grants.clone();
+        let verify = move || (inspect(&bytes, &grants), bytes);
+        let (surface, bytes) = tokio::task::spawn_blocking(verify)
+            .await
+            .map_err(|e| Problem::Compile(e.to_string()))?;
         let surface = surface?;
         for export in &surface.strangers {
             tracing::info!(plugin = name, export, "the component exports something that is no hook");
@@ -137,6 +160,7 @@ impl Host {
                 output: plugin.output,
                 ticks: ticks(plugin.cpu),
                 lane: self.lane.clone(),
+                is_metered: self.is_metered,
                 powers: Arc::new(Powers::new(&label, &plugin.grants, &self.common)?),
             },
             pool: Pool::new(plugin.instances, plugin.reuse),
@@ -246,7 +270,7 @@ fn config_text(plugin: &config::Plugin, indices: &Indices) -> Result<String, Pro
 }
 
 /// The bytes of a file, or an error where it holds more than `most`.
-async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
     let unreadable = |error| Problem::Read(path.to_owned(), error);
     let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
     if !file.metadata().await.map_err(unreadable)?.is_file() {
@@ -261,7 +285,8 @@ async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.

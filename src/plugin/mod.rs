@@ -10,11 +10,13 @@
 //! A guest is disposable: an instance is out of its pool while it is asked, and only a good answer puts it back.
 //! A fault, a timeout or a caller that went away drop it with its store.
 
+mod anatomy;
 mod bindings;
 mod breaker;
 mod cache;
 mod capability;
 mod compile;
+mod componentise;
 mod engine;
 mod error;
 mod fault;
@@ -33,13 +35,16 @@ mod set;
 mod settling;
 mod status;
 mod ticker;
+mod trial;
 mod voice;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use anatomy::Anatomy;
 pub use capability::{Capability, Registry};
-pub use compile::{COMPILE_COMMAND, Compiler, compile_main};
+pub use compile::{COMPILE_COMMAND, COMPONENTISE_COMMAND, Compiler, compile_main, componentise_main};
+pub use componentise::componentise;
 pub use engine::MAX_MEMORY;
 pub use error::{LoadError, Problem, SetupError, Stage};
 pub use inspect::CONTRACT;
@@ -47,6 +52,7 @@ pub use load::Host;
 pub use loaded::Loaded;
 pub use set::{Generation, PipelineError};
 pub use status::PluginStatus;
+pub use trial::{Asked, Decision, Failure, Trial};
 
 use crate::config::Pipelines;
 

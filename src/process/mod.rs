@@ -18,6 +18,7 @@ pub mod mock;
 mod stderr;
 #[cfg(all(test, unix))]
 mod tests_unix;
+mod tool;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -27,6 +28,7 @@ mod windows;
 pub use detached::{DETACH_COMMAND, detach, detach_main};
 pub use error::SpawnError;
 pub use stderr::{MAX_LINE, StderrRing, pump};
+pub use tool::run_tool;
 
 /// What to start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use pointsman::plugin::{Problem, Stage, embedded as embedded_bytes};
+use pointsman::plugin::{Compiler, Host, Problem, Stage, embedded as embedded_bytes};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::support::*;
 
@@ -52,10 +53,43 @@ async fn other_files() {
     let (stage, problem, _) = refused(b"#!/bin/sh\n", json!({})).await;
     assert_eq!(stage, Stage::Verify);
     assert!(matches!(problem, Problem::NotWasm));
-    let (stage, problem, text) = refused(&std::fs::read(built("guests/core-module.wasm")).unwrap(), json!({})).await;
+    // A core module that does not say which component it is to become.
+    let (stage, problem, text) = refused(b"\0asm\x01\0\0\0", json!({})).await;
     assert_eq!(stage, Stage::Verify);
     assert!(matches!(problem, Problem::CoreModule));
     assert!(text.contains("wasm-tools component new"), "{text}");
+}
+
+#[tokio::test]
+async fn a_core_module_with_a_component_type_is_a_plugin() {
+    let path = built("guests/core-module.wasm");
+    let module = std::fs::read(&path).unwrap();
+    let host = host();
+    let loaded = host.load("p", &file(path, json!({}))).await.unwrap();
+    let component = host.load("q", &guest(json!({}))).await.unwrap();
+    assert_eq!(loaded.hooks(), component.hooks());
+    // The operator sees the digest of the file, not of what was made of it.
+    let digest: String = Sha256::digest(&module).iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(loaded.digest(), digest);
+    // Cut short, it is refused like any other file.
+    let (stage, problem, text) = refused(&module[..module.len() / 2], json!({})).await;
+    assert_eq!(stage, Stage::Verify, "{text}");
+    assert!(matches!(problem, Problem::Truncated(_)), "{text}");
+}
+
+/// The encoder may overflow its stack over a hostile module, which ends its process: that is not the router's.
+#[tokio::test]
+async fn a_module_that_breaks_the_encoder_breaks_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let program = home.path().join("encoder");
+    std::fs::write(&program, "#!/bin/sh\nkill -ABRT $$\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let host = Host::new(&policies(), Compiler::Child(program)).unwrap();
+    let plugin = file(built("guests/core-module.wasm"), json!({}));
+    let error = host.load("p", &plugin).await.err().expect("it was loaded");
+    assert_eq!(error.stage(), Stage::Verify);
+    assert!(matches!(error.problem, Problem::NotComponentised(_)), "{error}");
+    assert!(error.to_string().contains("signal: 6"), "{error}");
 }
 
 #[tokio::test]

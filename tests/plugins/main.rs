@@ -4,14 +4,16 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::print_stdout,
-    reason = "tests against the real clock"
+    reason = "tests against the real clock, and of the program itself"
 )]
 
 mod broken;
 mod capabilities;
 mod chains;
+mod command;
 mod defaults;
 mod examples;
 mod faults;

@@ -17,7 +17,7 @@ use super::bindings::pointsman::policy::{clock, directory, log, random, secrets}
 use super::error::SetupError;
 use super::host::{State, whole};
 use super::voice::Voice;
-use crate::config::{Grants, KvGrant};
+use crate::config::{Grants, HttpGrant, KvGrant, MetricsGrant, Secret};
 use crate::policy::Directory;
 
 use self::http::Outgoing;
@@ -87,6 +87,23 @@ impl Capability {
             Self::Directory => grants.directory,
             Self::Http => grants.http.is_some(),
             Self::Secrets => !grants.secrets.is_empty(),
+        }
+    }
+
+    /// Grants it, with the usual bounds: requests may go nowhere, and the one secret is empty.
+    pub(super) fn grant(self, grants: &mut Grants) {
+        match self {
+            Self::Log => grants.log = true,
+            Self::Clock => grants.clock = true,
+            Self::Random => grants.random = true,
+            Self::Directory => grants.directory = true,
+            Self::Metrics => grants.metrics = Some(MetricsGrant::default()),
+            Self::Kv => grants.kv = Some(KvGrant::default()),
+            Self::Http => grants.http = Some(HttpGrant::default()),
+            Self::Secrets => {
+                let (file, text) = (None, String::new());
+                grants.secrets.insert("NAME".to_owned(), Secret { file, text });
+            }
         }
     }
 

@@ -1,0 +1,79 @@
+//! `pointsman plugin new`: a crate with a policy that builds, and a fixture that it passes.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::print;
+use crate::plugin::CONTRACT;
+
+/// The files of a project; `@name` and `@contract` stand for what they say.
+const FILES: [(&str, &str); 10] = [
+    ("Cargo.toml", include_str!("template/manifest.txt")),
+    ("src/lib.rs", include_str!("template/policy.txt")),
+    ("fixtures/route.toml", include_str!("template/fixture.toml")),
+    ("pointsman.toml", include_str!("template/config.toml")),
+    (".gitignore", "/target\n*.wasm\n"),
+    ("wit/types.wit", include_str!("../../../wit/types.wit")),
+    ("wit/hooks.wit", include_str!("../../../wit/hooks.wit")),
+    ("wit/capabilities.wit", include_str!("../../../wit/capabilities.wit")),
+    ("wit/worlds.wit", include_str!("../../../wit/worlds.wit")),
+    ("wit/README.md", include_str!("../../../wit/README.md")),
+];
+
+/// `pointsman plugin new`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct New {
+    /// Its name, which is that of the folder too.
+    name: String,
+    /// The language it is written in.
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    lang: Language,
+}
+
+/// Languages that there is a project for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Language {
+    /// Rust, with nothing but cargo.
+    Rust,
+}
+
+impl New {
+    pub(super) fn run(&self) -> Result<(), String> {
+        let Language::Rust = self.lang;
+        let name = &self.name;
+        let is_good = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if !is_good {
+            return Err(format!(
+                "{name:?} is no name for a crate: take small letters, digits and `-`, a letter first"
+            ));
+        }
+        let folder = PathBuf::from(name);
+        let told = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => format!("{name} is there already: take another name, or remove it"),
+            _ => format!("{name}: {error}"),
+        };
+        // Never into a folder that somebody has: nothing of theirs is overwritten.
+        std::fs::create_dir(&folder).map_err(told)?;
+        for (file, text) in FILES {
+            let path = folder.join(file);
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent).map_err(told)?;
+            }
+            let text = text.replace("@name", name).replace("@contract", CONTRACT);
+            std::fs::write(&path, text).map_err(told)?;
+        }
+        print(&format!(
+            "{name} is made: a policy in {name}/src/lib.rs, what it is to decide in {name}/fixtures. Then:\n
+  cd {name}
+  pointsman plugin build
+  pointsman plugin test {name}.wasm fixtures
+  pointsman run --config pointsman.toml"
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! `pointsman plugin`, as its users run it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::support::built;
+
+/// Runs `pointsman plugin` with these words in `folder`: whether it went well, stdout, stderr.
+pub fn plugin(folder: &Path, words: &[&str]) -> (bool, String, String) {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("command-cache");
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .arg("plugin")
+        .args(words)
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", cache)
+        // What a project needs is there once plugins/build.sh has run.
+        .env("CARGO_NET_OFFLINE", "true")
+        .env(
+            "CARGO_TARGET_DIR",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("command-target"),
+        )
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.success(), text(stdout), text(stderr))
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn inspect_tells_what_a_file_is() {
+    let reach = built("guests/reach.wasm");
+    let (good, text, _) = plugin(here(), &["inspect", reach.to_str().unwrap()]);
+    assert!(good, "{text}");
+    for words in [
+        "component",
+        "this router knows",
+        "kv, ",
+        "[plugins.reach.grants]",
+        "kv = true",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let module = built("guests/core-module.wasm");
+    let (good, text, _) = plugin(here(), &["inspect", "--json", module.to_str().unwrap()]);
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert!(good && told["kind"] == "core module", "{text}");
+    assert_eq!(told["size"], std::fs::metadata(&module).unwrap().len());
+    assert!(told["refused"].is_null() && told["contract_known"] == true, "{text}");
+    assert!(told["hooks"].as_array().unwrap().contains(&"route".into()), "{text}");
+}
+
+#[test]
+fn inspect_names_what_is_no_plugin() {
+    let (good, _, error) = plugin(here(), &["inspect", "Cargo.toml"]);
+    assert!(!good && error.contains("this is not a WebAssembly file"), "{error}");
+    let (good, _, error) = plugin(here(), &["inspect", "nowhere.wasm"]);
+    assert!(!good && error.contains("nowhere.wasm: No such file"), "{error}");
+    let (good, _, error) = plugin(here(), &["inspect", "embedded:reduct"]);
+    assert!(!good && error.contains("there are: default-route"), "{error}");
+}
+
+#[test]
+fn check_is_the_router_s_own_verdict() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
+    let (good, text, error) = plugin(folder, &["check", "embedded:default-route"]);
+    assert!(
+        good && text.contains("the router takes it; hooks lifecycle, route"),
+        "{text}{error}"
+    );
+    // It asks for everything, and gets it.
+    let reach = built("guests/reach.wasm");
+    let (good, text, error) = plugin(folder, &["check", reach.to_str().unwrap()]);
+    assert!(good, "{text}{error}");
+
+    // A core module is as good as a component.
+    let module = built("guests/core-module.wasm");
+    let (good, text, error) = plugin(folder, &["check", module.to_str().unwrap()]);
+    assert!(good, "{text}{error}");
+
+    // Without a config `redact` has nothing to hide; with that of a configuration it has.
+    let (good, _, error) = plugin(folder, &["check", "embedded:redact"]);
+    assert!(
+        !good && error.contains("rejected at probe: init refuses the config"),
+        "{error}"
+    );
+    let config = "[plugins.mask]\nembedded = \"redact\"\nconfig = { keys = [\"password\"] }\n
+        [plugins.reach]\nfile = \"reach.wasm\"\n
+        [backends.demo]\ncommand = \"pointsman\"\nargs = [\"demo-server\"]\n";
+    std::fs::write(folder.join("pointsman.toml"), config).unwrap();
+    std::fs::copy(&reach, folder.join("reach.wasm")).unwrap();
+    let (good, text, error) = plugin(folder, &["check", "embedded:redact", "--config", "pointsman.toml"]);
+    assert!(
+        good && text.contains("plugin mask: the router takes it"),
+        "{text}{error}"
+    );
+    // The plugin of that file; its settings grant nothing.
+    let (good, _, error) = plugin(folder, &["check", "reach.wasm", "--config", "pointsman.toml"]);
+    assert!(
+        !good && error.contains("plugin reach: rejected at inspect: it imports"),
+        "{error}"
+    );
+    let (good, _, error) = plugin(folder, &["check", "reach.wasm", "-c", "pointsman.toml", "-n", "other"]);
+    assert!(!good && error.contains("has no plugin other; there are: "), "{error}");
+}
+
+#[test]
+fn the_fixtures_of_the_default_components_pass() {
+    for (name, cases) in [("default-route", 8), ("redact", 5), ("default-names", 4)] {
+        let folder = format!("plugins/{name}/fixtures");
+        let (good, text, error) = plugin(here(), &["test", &folder]);
+        assert!(
+            good && text.ends_with(&format!("{cases} cases passed\n")),
+            "{text}{error}"
+        );
+        assert!(text.contains(" fuel "), "{text}");
+        // The same of a file that is named.
+        let file = format!("plugins/dist/{name}.wasm");
+        let (good, text, error) = plugin(here(), &["test", &file, &folder]);
+        assert!(good, "{text}{error}");
+    }
+}
+
+#[test]
+fn a_decision_that_is_not_as_expected_is_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    let case = |more: &str| format!("[plugin]\nembedded = \"least-busy\"\n[[cases]]\nname = \"one\"\n{more}");
+    let targets = "hook = \"select\"\ntargets = [{ backend = \"a\", in-flight = 2 }, { backend = \"a\" }]\n";
+    write("good.toml", &case(&format!("{targets}expect = {{ pick = 1 }}")));
+    write("wrong.toml", &case(&format!("{targets}expect = {{ pick = 0 }}")));
+    write(
+        "same.json",
+        "{\"plugin\": {\"embedded\": \"least-busy\"}, \"cases\": [{\"name\": \"x\", \"hook\": \"select\",
+        \"targets\": [{\"backend\": \"a\"}], \"expect\": {\"pick\": 0}}]}",
+    );
+    write("slip.toml", &case(&format!("{targets}expects = 1")));
+    write("hook.toml", &case("hook = \"router\"\nexpect = 1"));
+    write("other.toml", &case("hook = \"route\"\nexpect = 1"));
+    write(
+        "grant.toml",
+        "cases = []\n[plugin]\nembedded = \"redact\"\ngrants = { time = true }",
+    );
+    write("none.toml", "cases = []");
+    let run = |files: &[&str]| plugin(home.path(), &[&["test"], files].concat());
+
+    let (good, text, error) = run(&["good.toml", "same.json"]);
+    assert!(good && text.ends_with("2 cases passed\n"), "{text}{error}");
+    let (good, text, error) = run(&["good.toml", "wrong.toml"]);
+    assert!(!good && error.contains("1 of 2 cases failed"), "{text}{error}");
+    assert!(
+        text.contains("FAIL  one") && text.contains("/pick: expected 0, got 1"),
+        "{text}"
+    );
+    for (file, words) in [
+        ("slip.toml", "unknown field `expects`"),
+        ("hook.toml", "case \"one\": hook: \"router\" is none of route, select, "),
+        ("other.toml", "case \"one\": the plugin does not export route"),
+        ("grant.toml", "time"),
+        ("none.toml", "it names no component"),
+        ("gone.toml", "gone.toml: No such file"),
+    ] {
+        let (good, text, error) = run(&[file]);
+        assert!(!good && error.contains(words), "{file}: {text}{error}");
+    }
+    let (good, _, error) = run(&["embedded:redact"]);
+    assert!(!good && error.contains("no fixture is named"), "{error}");
+}
+
+#[test]
+fn bench_measures_every_hook() {
+    let home = tempfile::tempdir().unwrap();
+    let (good, text, error) = plugin(home.path(), &["bench", "embedded:default-route", "--rounds", "20"]);
+    assert!(
+        good && text.contains("warm: p50, min") && text.contains("\nroute "),
+        "{text}{error}"
+    );
+    assert!(!text.contains("fails"), "{text}");
+    // Only what it exports; and a plugin that the router refuses is not measured.
+    assert!(!text.contains("select"), "{text}");
+    let (good, _, error) = plugin(home.path(), &["bench", "embedded:redact"]);
+    assert!(!good && error.contains("init refuses the config"), "{error}");
+}
+
+#[test]
+fn a_new_project_builds_passes_its_fixture_and_is_accepted() {
+    let home = tempfile::tempdir().unwrap();
+    let (good, text, error) = plugin(home.path(), &["new", "--lang", "rust", "no-drop"]);
+    assert!(good && text.contains("pointsman plugin build"), "{text}{error}");
+    let folder = home.path().join("no-drop");
+    let (good, text, error) = plugin(&folder, &["build"]);
+    assert!(
+        good && text.contains("no-drop.wasm") && text.contains("hooks route"),
+        "{text}{error}"
+    );
+    let (good, text, error) = plugin(&folder, &["test", "no-drop.wasm", "fixtures"]);
+    assert!(good && text.ends_with("2 cases passed\n"), "{text}{error}");
+    // The fixture and the configuration know where the component is.
+    let (good, _, error) = plugin(&folder, &["test", "fixtures/route.toml"]);
+    assert!(good, "{error}");
+    let (good, text, error) = plugin(&folder, &["check", "no-drop.wasm", "--config", "pointsman.toml"]);
+    assert!(
+        good && text.contains("plugin no-drop: the router takes it"),
+        "{text}{error}"
+    );
+
+    // What is there is not overwritten.
+    let (good, _, error) = plugin(home.path(), &["new", "no-drop"]);
+    assert!(!good && error.contains("no-drop is there already"), "{error}");
+    let (good, _, error) = plugin(home.path(), &["new", "No Drop"]);
+    assert!(!good && error.contains("is no name for a crate"), "{error}");
+}
+
+#[test]
+fn build_says_what_to_install() {
+    let home = tempfile::tempdir().unwrap();
+    let (good, _, error) = plugin(home.path(), &["build"]);
+    assert!(!good && error.contains("pointsman plugin new NAME"), "{error}");
+    std::fs::write(home.path().join("Cargo.toml"), "[package]\nname = \"mine\"\n").unwrap();
+    let with = |compiler: &Path| {
+        let built = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+            .args(["plugin", "build"])
+            .current_dir(home.path())
+            .env("RUSTC", compiler)
+            .output()
+            .unwrap();
+        assert!(!built.status.success());
+        String::from_utf8(built.stderr).unwrap()
+    };
+    let error = with(&home.path().join("no-such-compiler"));
+    assert!(error.contains("install Rust from https://rustup.rs"), "{error}");
+    // A compiler that knows of a folder where the target's library would be, and is not.
+    let compiler = home.path().join("compiler");
+    std::fs::write(&compiler, "#!/bin/sh\necho /nowhere/at/all\n").unwrap();
+    std::fs::set_permissions(&compiler, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let error = with(&compiler);
+    assert!(
+        error.contains("run `rustup target add wasm32-unknown-unknown`"),
+        "{error}"
+    );
+}
