@@ -50,6 +50,11 @@ impl Loaded {
         &self.digest
     }
 
+    /// Whether it was made with these settings.
+    pub fn is_of(&self, settings: &config::Plugin) -> bool {
+        self.settings == *settings
+    }
+
     /// The hooks it exports.
     pub fn hooks(&self) -> &[Hook] {
         &self.hooks

@@ -20,6 +20,7 @@ mod requests;
 mod servers;
 mod shared;
 mod slow;
+mod slow_compile;
 mod support;
 mod swaps;
 mod walks;
