@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{self, Config, Problems};
-use crate::plugin::{Generation, Host, Loaded};
+use crate::plugin::{Builds, Generation, Host};
 use crate::watch::{Hint, Watcher};
 
 use self::handle::Shown;
@@ -39,8 +39,8 @@ pub struct Reloader {
     booted: Config,
     files: Vec<PathBuf>,
     host: Arc<Host>,
-    /// The builds in force.
-    loaded: BTreeMap<String, Arc<Loaded>>,
+    /// What is in force of the plugins.
+    builds: Builds,
     loads: Loads,
     /// Who wants to know when no load is under way any more.
     waiting: Vec<oneshot::Sender<()>>,
@@ -72,7 +72,7 @@ impl Reloader {
             booted: loaded.config.clone(),
             files: loaded.files,
             host,
-            loaded: BTreeMap::new(),
+            builds: Builds::default(),
             loads: Loads::default(),
             waiting: Vec::new(),
             pipelines: config::Pipelines::default(),

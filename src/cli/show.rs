@@ -95,10 +95,10 @@ pub(super) fn reloaded(outcome: &Value) -> (String, bool) {
             // Where the pipeline is refused nothing of the policies changes, and that is told once, below.
             if pipeline.is_empty() {
                 let before = items(outcome, "plugins").iter().any(|p| p == name);
-                let end = if before {
-                    "; its last good build goes on"
-                } else {
-                    "; nothing asks it"
+                let end = match absent(outcome, name) {
+                    Some(words) => words,
+                    None if before => "; its last good build goes on",
+                    None => "; nothing asks it",
                 };
                 out.push_str(end);
             }
@@ -134,6 +134,14 @@ fn waiting(status: &Value) -> String {
         .collect()
 }
 
+/// What it does that there is no build of a plugin; `None` where there is one, or where nobody asks it.
+fn absent(status: &Value, name: &str) -> Option<&'static str> {
+    match status["absent"][name].as_str()? {
+        "open" => Some("; it is passed by"),
+        _ => Some("; whatever would ask it fails"),
+    }
+}
+
 /// What the router refused and goes on without; empty where all is well.
 fn refused(status: &Value) -> String {
     let mut out = String::new();
@@ -142,7 +150,7 @@ fn refused(status: &Value) -> String {
         // What is wrong with a pipeline is told a line each.
         let parts = reason.split(|c| c == '\n' && name == PIPELINE);
         for part in parts {
-            let _ = writeln!(out, "refused: {part}");
+            let _ = writeln!(out, "refused: {part}{}", absent(status, name).unwrap_or_default());
         }
     }
     if let Some(error) = status["config_error"].as_str() {

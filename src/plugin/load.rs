@@ -105,10 +105,18 @@ impl Host {
         }
         let bytes = self.read(&plugin.source).await?;
         let grants = plugin.grants.clone();
-        let verify = move || (hex(&Sha256::digest(&bytes)), inspect(&bytes, &grants), bytes);
+        let pinned = plugin.sha256.clone();
+        let verify = move || {
+            let found = hex(&Sha256::digest(&bytes));
+            match pinned {
+                // Nobody looks into other bytes than those that are wanted.
+                Some(wanted) if wanted != found => Err(Problem::Digest { wanted, found }),
+                _ => Ok((found, inspect(&bytes, &grants), bytes)),
+            }
+        };
         let (digest, surface, bytes) = tokio::task::spawn_blocking(verify)
             .await
-            .map_err(|e| Problem::Compile(e.to_string()))?;
+            .map_err(|e| Problem::Compile(e.to_string()))??;
         let (counters, latest) = self.known(name);
         if let Some(latest) = latest.filter(|l| l.digest == digest && l.settings == *plugin) {
             return Ok(latest);

@@ -14,6 +14,7 @@ mod bindings;
 mod breaker;
 mod cache;
 mod capability;
+mod chain;
 mod compile;
 mod engine;
 mod error;
@@ -29,6 +30,7 @@ mod loaded;
 mod observing;
 mod pool;
 mod question;
+mod scope;
 mod set;
 mod settling;
 mod status;
@@ -39,13 +41,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use capability::{Capability, Registry};
+pub use chain::{Absent, Builds, PipelineError};
 pub use compile::{COMPILE_COMMAND, Compiler, compile_main};
 pub use engine::MAX_MEMORY;
 pub use error::{LoadError, Problem, SetupError, Stage};
 pub use inspect::CONTRACT;
 pub use load::Host;
 pub use loaded::Loaded;
-pub use set::{Generation, PipelineError};
+pub use set::Generation;
 pub use status::PluginStatus;
 
 use crate::config::Pipelines;
@@ -71,6 +74,17 @@ impl Host {
         pipelines: &Pipelines,
         loaded: BTreeMap<String, Arc<Loaded>>,
     ) -> Result<Arc<Generation>, Vec<PipelineError>> {
-        Generation::new(number, pipelines, loaded).map(Arc::new)
+        let absent = BTreeMap::new();
+        self.generation_of(number, pipelines, Builds { loaded, absent })
+    }
+
+    /// The same where not all plugins could be loaded.
+    pub fn generation_of(
+        &self,
+        number: u64,
+        pipelines: &Pipelines,
+        builds: Builds,
+    ) -> Result<Arc<Generation>, Vec<PipelineError>> {
+        Generation::new(number, pipelines, builds).map(Arc::new)
     }
 }

@@ -8,13 +8,13 @@ use tracing::{info, warn};
 
 use super::{PIPELINE, Reloader, misfit_words};
 use crate::config;
-use crate::plugin::{Generation, Loaded};
+use crate::plugin::{Absent, Builds, Generation};
 use crate::policy::{Event, Policy};
 use crate::watch::Hint;
 
 /// The builds that make a generation, and the plugins that are not as they should be.
 struct Hand {
-    builds: BTreeMap<String, Arc<Loaded>>,
+    builds: Builds,
     rejected: BTreeMap<String, String>,
 }
 
@@ -32,7 +32,7 @@ impl Reloader {
             let is_needed = match self.loads.is_of(name, settings) {
                 Some(same_settings) => !same_settings || (may_have_changed && !self.loads.looks_same(name, settings)),
                 None => {
-                    let loaded = self.loaded.get(name).is_some_and(|build| build.is_of(settings));
+                    let loaded = self.builds.loaded.get(name).is_some_and(|build| build.is_of(settings));
                     // What was refused for want of something else, such as room on a disk, may be good by now.
                     may_have_changed || !loaded || refused.contains_key(name)
                 }
@@ -76,23 +76,32 @@ impl Reloader {
     /// stands in.
     fn hand(&self) -> Option<Hand> {
         let known = self.show(|s| s.rejected.clone());
-        let (mut builds, mut rejected) = (BTreeMap::new(), BTreeMap::new());
+        let (mut builds, mut rejected) = (Builds::default(), BTreeMap::new());
         for (name, settings) in &self.config.plugins {
-            let last_good = self.loaded.get(name);
+            let last_good = self.builds.loaded.get(name);
+            let mut absent = None;
             let build = match self.loads.outcome(name) {
                 None => last_good,
                 Some(None) => {
-                    let stands_in = last_good.filter(|build| build.is_of(settings))?;
                     rejected.extend(known.get_key_value(name).map(|(n, why)| (n.clone(), why.clone())));
-                    Some(stands_in)
+                    let stands_in = last_good.filter(|build| build.is_of(settings));
+                    absent = self.builds.absent.get(name).filter(|one| one.is_of(settings)).cloned();
+                    if stands_in.is_none() && absent.is_none() {
+                        return None;
+                    }
+                    stands_in
                 }
                 Some(Some(Ok(build))) => Some(build),
                 Some(Some(Err(why))) => {
                     rejected.insert(name.clone(), why.clone());
+                    absent = Absent::new(name, settings, why).map(Arc::new);
                     last_good
                 }
             };
-            builds.extend(build.map(|build| (name.clone(), Arc::clone(build))));
+            match build {
+                Some(build) => drop(builds.loaded.insert(name.clone(), Arc::clone(build))),
+                None => builds.absent.extend(absent.map(|absent| (name.clone(), absent))),
+            }
         }
         Some(Hand { builds, rejected })
     }
@@ -100,7 +109,8 @@ impl Reloader {
     /// Why the router cannot start with what was loaded, in words; `None` where it can.
     pub(super) fn unfit_to_start(&self) -> Option<String> {
         let Hand { builds, mut rejected } = self.hand()?;
-        let misfits = self.host.generation(0, &self.config.pipelines(), builds);
+        rejected.retain(|name, _| !builds.absent.contains_key(name));
+        let misfits = self.host.generation_of(0, &self.config.pipelines(), builds);
         // There is nothing to go on with: reasons are told all at once.
         let words = misfit_words(&misfits.err().unwrap_or_default(), &rejected);
         if !words.is_empty() {
@@ -114,14 +124,16 @@ impl Reloader {
     fn bring(&mut self, hand: Hand) {
         let Hand { builds, mut rejected } = hand;
         let pipelines = self.config.pipelines();
-        let same = builds.len() == self.loaded.len()
-            && builds
+        let (new, old) = (&builds.loaded, &self.builds.loaded);
+        let same = new.len() == old.len()
+            && new
                 .iter()
-                .all(|(n, l)| self.loaded.get(n).is_some_and(|old| Arc::ptr_eq(old, l)));
+                .all(|(n, l)| old.get(n).is_some_and(|old| Arc::ptr_eq(old, l)))
+            && builds.absent == self.builds.absent;
         let mut changed = !rejected.is_empty();
         if self.number == 0 || !same || pipelines != self.pipelines {
             changed = true;
-            match self.host.generation(self.number + 1, &pipelines, builds.clone()) {
+            match self.host.generation_of(self.number + 1, &pipelines, builds.clone()) {
                 Ok(generation) => self.activate(generation, builds, pipelines),
                 Err(misfits) => {
                     let mut words = misfit_words(&misfits, &rejected);
@@ -142,14 +154,19 @@ impl Reloader {
         }
     }
 
-    fn activate(
-        &mut self,
-        generation: Arc<Generation>,
-        loaded: BTreeMap<String, Arc<Loaded>>,
-        pipelines: config::Pipelines,
-    ) {
+    fn activate(&mut self, generation: Arc<Generation>, builds: Builds, pipelines: config::Pipelines) {
         self.number = generation.generation();
-        self.loaded = loaded;
+        for (name, absent) in &builds.absent {
+            let which = match absent.is_open() {
+                true => "it is passed by",
+                false => "calls and lists that would ask it fail",
+            };
+            warn!(plugin = name, "the router goes on without it: {which}");
+        }
+        let word = |absent: &Absent| if absent.is_open() { "open" } else { "closed" };
+        let absent = builds.absent.iter().map(|(name, one)| (name.clone(), word(one)));
+        self.show(|s| s.absent = absent.collect());
+        self.builds = builds;
         self.pipelines = pipelines;
         self.parts
             .router

@@ -10,6 +10,7 @@
     reason = "a test that fails says so by panicking; it drives a process from outside, in real time"
 )]
 
+mod absent;
 mod batches;
 mod edits;
 mod endpoints;

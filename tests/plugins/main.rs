@@ -19,4 +19,5 @@ mod limits;
 mod lists;
 mod principal;
 mod reload;
+mod scope;
 mod support;
