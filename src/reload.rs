@@ -8,15 +8,18 @@ mod loading;
 mod parts;
 mod pipeline;
 mod plugins;
+mod probation;
+mod swap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::config::{self, Config, Problems};
-use crate::plugin::{Builds, Generation, Host};
+use crate::plugin::{Builds, Generation, Host, Loaded};
 use crate::watch::{Hint, Watcher};
 
 use self::handle::Shown;
@@ -24,6 +27,7 @@ pub use self::handle::{Reload, ReloadStatus};
 use self::loading::Loads;
 pub use self::parts::Parts;
 pub use self::pipeline::words as misfit_words;
+use self::probation::Probation;
 
 /// Under this name the pipeline as a whole is refused; no plugin can have it.
 pub const PIPELINE: &str = "[pipeline]";
@@ -42,6 +46,8 @@ pub struct Reloader {
     /// What is in force of the plugins.
     builds: Builds,
     loads: Loads,
+    /// Those of them that are young.
+    probation: Probation<Arc<Loaded>>,
     /// Who wants to know when no load is under way any more.
     waiting: Vec<oneshot::Sender<()>>,
     pipelines: config::Pipelines,
@@ -74,6 +80,7 @@ impl Reloader {
             host,
             builds: Builds::default(),
             loads: Loads::default(),
+            probation: Probation::new(loaded.config.policies.young),
             waiting: Vec::new(),
             pipelines: config::Pipelines::default(),
             generations: Vec::new(),
@@ -130,6 +137,8 @@ impl Reloader {
                     None => return,
                 },
                 () = self.loads.next() => self.take_up(),
+                () = self.host.tripped() => self.put_back(),
+                now = at(self.probation.next_end()) => self.probation.end(now),
             }
         }
     }
@@ -158,4 +167,13 @@ impl Reloader {
         self.load_plugins(changed);
         self.take_up();
     }
+}
+
+/// Waits for a point in time, and gives it; forever where there is none.
+async fn at(then: Option<Instant>) -> Instant {
+    let Some(then) = then else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep_until(then).await;
+    then
 }

@@ -214,6 +214,7 @@ impl Default for Policies {
             compile_timeout: secs(60),
             max_component: 64 * MIB,
             breaker: 10,
+            young: secs(300),
         }
     }
 }

@@ -9,7 +9,7 @@ use wildmatch::WildMatch;
 use super::grants::grants;
 use super::item::Item;
 use super::read::Table;
-use super::sections::{HOUR, KIB, TICK, bytes, duration, patterns};
+use super::sections::{HOUR, KIB, LONG, NONE, TICK, bytes, duration, patterns};
 use super::{Grants, Patterns};
 
 /// What happens to a call when a policy component fails.
@@ -96,6 +96,8 @@ pub struct Policies {
     pub max_component: usize,
     /// Faults in a row that switch a plugin off for a while.
     pub breaker: u32,
+    /// A build that is switched off so soon after it replaced another one is taken back; zero: it never is.
+    pub young: Duration,
 }
 
 /// The keys of `[policies]`.
@@ -105,6 +107,7 @@ pub(super) fn policies(t: &mut Table<'_>, into: &mut Policies) {
     t.read("compile-timeout", &mut into.compile_timeout, duration(TICK, HOUR));
     t.read("max-component", &mut into.max_component, bytes(KIB));
     t.read("breaker", &mut into.breaker, |item| item.number(1, u64::from(u32::MAX)));
+    t.read("young", &mut into.young, duration(NONE, LONG));
 }
 
 /// A SHA-256, as `sha256sum` writes it.

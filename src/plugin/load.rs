@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use super::bindings::EveryHook;
@@ -46,6 +47,7 @@ pub struct Host {
     breaker: u32,
     known: Mutex<BTreeMap<String, Known>>,
     common: Arc<Common>,
+    trips: Arc<Notify>,
 }
 
 /// What is remembered of a plugin name.
@@ -74,12 +76,18 @@ impl Host {
             breaker: policies.breaker,
             known: Mutex::new(BTreeMap::new()),
             common: Common::new(),
+            trips: Arc::default(),
         }))
     }
 
     /// The numbers that plugins report.
     pub fn registry(&self) -> &Arc<Registry> {
         self.common.registry()
+    }
+
+    /// Waits until a build is switched off after faults in a row; which one, it says itself.
+    pub async fn tripped(&self) {
+        self.trips.notified().await;
     }
 
     /// From now on plugins can look at these backends.
@@ -152,6 +160,8 @@ impl Host {
             counters,
             breaker: Mutex::new(Breaker::new(self.breaker)),
             troubled: AtomicBool::new(false),
+            tripped: AtomicBool::new(false),
+            trips: Arc::clone(&self.trips),
             observer: OnceLock::new(),
             name: label,
         };

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{PIPELINE, Reloader, misfit_words};
 use crate::config;
-use crate::plugin::{Absent, Builds, Generation};
-use crate::policy::{Event, Policy};
+use crate::plugin::{Absent, Builds, Loaded};
+use crate::policy::Event;
 use crate::watch::Hint;
 
 /// The builds that make a generation, and the plugins that are not as they should be.
@@ -81,7 +81,11 @@ impl Reloader {
             let last_good = self.builds.loaded.get(name);
             let mut absent = None;
             let build = match self.loads.outcome(name) {
-                None => last_good,
+                None => {
+                    // It may have been taken back while others were loaded.
+                    rejected.extend(known.get_key_value(name).map(|(n, why)| (n.clone(), why.clone())));
+                    last_good
+                }
                 Some(None) => {
                     rejected.extend(known.get_key_value(name).map(|(n, why)| (n.clone(), why.clone())));
                     let stands_in = last_good.filter(|build| build.is_of(settings));
@@ -91,7 +95,16 @@ impl Reloader {
                     }
                     stands_in
                 }
-                Some(Some(Ok(build))) => Some(build),
+                Some(Some(Ok(build))) => {
+                    let same = |barred: &Arc<Loaded>| barred.digest() == build.digest() && barred.is_of(settings);
+                    match self.probation.bars(name, same) {
+                        None => Some(build),
+                        Some(why) => {
+                            rejected.insert(name.clone(), why.to_owned());
+                            last_good
+                        }
+                    }
+                }
                 Some(Some(Err(why))) => {
                     rejected.insert(name.clone(), why.clone());
                     absent = Absent::new(name, settings, why).map(Arc::new);
@@ -152,48 +165,5 @@ impl Reloader {
         if changed && policies.observes() {
             policies.tell(Event::reload(self.number, &rejected), None);
         }
-    }
-
-    fn activate(&mut self, generation: Arc<Generation>, builds: Builds, pipelines: config::Pipelines) {
-        self.number = generation.generation();
-        for (name, absent) in &builds.absent {
-            let which = match absent.is_open() {
-                true => "it is passed by",
-                false => "calls and lists that would ask it fail",
-            };
-            warn!(plugin = name, "the router goes on without it: {which}");
-        }
-        let word = |absent: &Absent| if absent.is_open() { "open" } else { "closed" };
-        let absent = builds.absent.iter().map(|(name, one)| (name.clone(), word(one)));
-        self.show(|s| s.absent = absent.collect());
-        self.builds = builds;
-        self.pipelines = pipelines;
-        self.parts
-            .router
-            .policies()
-            .swap(Arc::clone(&generation) as Arc<dyn Policy>);
-        let number = self.number;
-        // Before the count: status must not keep the generation before alive.
-        self.shown().generation = Some(Arc::clone(&generation));
-        self.generations.retain(|old| old.strong_count() > 0);
-        self.generations.push(Arc::downgrade(&generation));
-        let surplus = self
-            .generations
-            .len()
-            .saturating_sub(self.config.policies.generations.max(1));
-        for old in self.generations.drain(..surplus) {
-            if let Some(old) = old.upgrade() {
-                warn!(
-                    generation = old.generation(),
-                    "retired with calls still running: too many generations are alive"
-                );
-                old.retire();
-            }
-        }
-        info!(generation = number, "policies active");
-        let alive = self.generations.clone();
-        let mut shown = self.shown();
-        shown.status.generation = number;
-        shown.alive = alive;
     }
 }

@@ -18,6 +18,7 @@ mod eras;
 mod guests;
 mod liars;
 mod requests;
+mod rollback;
 mod servers;
 mod shared;
 mod slow;

@@ -355,6 +355,7 @@ impl Dice {
                 compile_timeout: self.time(),
                 max_component: self.size(),
                 breaker: self.below(100) + 1,
+                young: self.time(),
             },
         }
     }
