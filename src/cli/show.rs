@@ -58,6 +58,12 @@ pub(super) fn status(status: &Value, options: &str) -> String {
             let _ = writeln!(out, "    last error: {error}");
         }
     }
+    for name in items(status, "loading").iter().filter_map(Value::as_str) {
+        let _ = writeln!(
+            out,
+            "plugin {name} is being loaded; what was there before serves meanwhile"
+        );
+    }
     out.push_str(&refused(status));
     for warning in items(status, "warnings").iter().filter_map(Value::as_str) {
         let _ = writeln!(out, "warning: {warning}");
@@ -271,5 +277,17 @@ mod tests {
             told(json!({}), json!("p.toml:1:1: wrong")),
             "the configuration is refused, and nothing of it was applied:\np.toml:1:1: wrong"
         );
+    }
+
+    #[test]
+    fn what_goes_on_without_a_plugin_is_told() {
+        let outcome = json!({
+            "generation": 3, "rejected": { "p": "plugin p: bad", "q": "plugin q: bad" }, "config_error": null,
+            "plugins": [], "needs_restart": [], "absent": { "p": "open", "q": "closed" },
+        });
+        let (words, _) = reloaded(&outcome);
+        assert!(words.contains("plugin p: bad; it is passed by\n"), "{words}");
+        assert!(words.contains("plugin q: bad; whatever would ask it fails"), "{words}");
+        assert!(refused(&outcome).contains("refused: plugin p: bad; it is passed by\n"));
     }
 }

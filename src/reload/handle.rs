@@ -24,6 +24,8 @@ pub struct ReloadStatus {
     pub rejected: BTreeMap<String, String>,
     /// Plugins of which there is no build at all, and what that does: `closed` or `open`.
     pub absent: BTreeMap<String, &'static str>,
+    /// Plugins that are being loaded, or compiled, now.
+    pub loading: Vec<String>,
     /// How often a changed configuration was applied.
     pub applied: u64,
     /// Why the newest configuration was refused.

@@ -78,6 +78,12 @@ impl Loads {
         self.wishes.values().any(|wish| wish.outcome.is_none())
     }
 
+    /// The plugins of which it is.
+    pub(super) fn under_way(&self) -> Vec<String> {
+        let missing = self.wishes.iter().filter(|(_, wish)| wish.outcome.is_none());
+        missing.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Forgets what they brought.
     pub(super) fn clear(&mut self) {
         self.wishes.clear();

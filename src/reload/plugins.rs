@@ -48,6 +48,7 @@ impl Reloader {
         if let Some(hand) = self.hand() {
             self.bring(hand);
         }
+        self.show(|s| s.loading = self.loads.under_way());
         if !self.loads.are_under_way() {
             self.loads.clear();
             self.report();

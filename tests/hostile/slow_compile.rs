@@ -171,6 +171,7 @@ async fn calls_and_configuration_do_not_wait_for_a_compile_that_hangs() {
         .await;
     assert_eq!(router.tag().await, "a");
     assert!(!reload.is_finished(), "it waits for the load");
+    assert_eq!(router.status().await["loading"], serde_json::json!(["p"]));
     assert!(!gone(first), "an edit of something else is no reason to begin anew");
 
     // A newer file.
@@ -186,6 +187,7 @@ async fn calls_and_configuration_do_not_wait_for_a_compile_that_hangs() {
     assert!(gone(second));
     let told = tokio::time::timeout(PATIENCE, reload).await.unwrap().unwrap();
     assert_eq!(told["rejected"], serde_json::json!({}), "{told}");
+    assert_eq!(router.status().await["loading"], serde_json::json!([]));
     router.end().await;
 }
 
