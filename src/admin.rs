@@ -105,6 +105,7 @@ impl Admin {
                 json!({
                     "generation": status.generation,
                     "rejected": status.rejected,
+                    "absent": status.absent,
                     "config_error": status.config_error,
                     "needs_restart": status.needs_restart,
                     "plugins": status.plugins.iter().map(|p| &p.name).collect::<Vec<_>>(),

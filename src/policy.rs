@@ -225,12 +225,13 @@ pub trait Policy: Send + Sync {
     fn route<'a>(&'a self, call: &'a Arc<Call>, candidates: Arc<[Candidate]>) -> Verdict<'a, RouteChoice>;
     /// Which of `targets` takes `call`.
     fn select<'a>(&'a self, call: &'a Arc<Call>, targets: Arc<[TargetView]>) -> Verdict<'a, Selection>;
-    /// The params as every plugin of the chain left them; `None` where none changed them.
-    fn transform_request<'a>(&'a self, call: &'a Arc<Call>) -> Verdict<'a, Option<RawJson>>;
-    /// The result, or where `is_error` the error, as every plugin left it; `None` where none changed it.
+    /// The params for `backend` as every plugin of the chain left them; `None` where none changed them.
+    fn transform_request<'a>(&'a self, call: &'a Arc<Call>, backend: &'a str) -> Verdict<'a, Option<RawJson>>;
+    /// The result of `backend`, or where `is_error` the error, as every plugin left it; `None` where none changed it.
     fn transform_response<'a>(
         &'a self,
         call: &'a Arc<Call>,
+        backend: &'a str,
         body: RawJson,
         is_error: bool,
     ) -> Verdict<'a, Option<RawJson>>;
@@ -297,10 +298,16 @@ impl Policy for NoPolicy {
     fn select<'a>(&'a self, _: &'a Arc<Call>, _: Arc<[TargetView]>) -> Verdict<'a, Selection> {
         Box::pin(async { Ok(Selection::Any) })
     }
-    fn transform_request<'a>(&'a self, _: &'a Arc<Call>) -> Verdict<'a, Option<RawJson>> {
+    fn transform_request<'a>(&'a self, _: &'a Arc<Call>, _: &'a str) -> Verdict<'a, Option<RawJson>> {
         Box::pin(async { Ok(None) })
     }
-    fn transform_response<'a>(&'a self, _: &'a Arc<Call>, _: RawJson, _: bool) -> Verdict<'a, Option<RawJson>> {
+    fn transform_response<'a>(
+        &'a self,
+        _: &'a Arc<Call>,
+        _: &'a str,
+        _: RawJson,
+        _: bool,
+    ) -> Verdict<'a, Option<RawJson>> {
         Box::pin(async { Ok(None) })
     }
     fn settle<'a>(&'a self, _: &'a Arc<Call>, _: Arc<Trouble>) -> Verdict<'a, Settlement> {

@@ -22,7 +22,8 @@ mod look;
 #[cfg(test)]
 mod tests;
 
-use look::{Identity, Look, Places, identify};
+pub use look::Look;
+use look::{Identity, Places, identify};
 
 /// A change is told when nothing happened to its file for so long...
 const QUIET: Duration = Duration::from_millis(150);

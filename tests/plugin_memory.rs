@@ -133,5 +133,5 @@ async fn cost_of_a_warm_hook_call() {
     measure!("least-busy, 3", generation.select(&call, three.clone()));
     measure!("least-busy, 50", generation.select(&call, fifty.clone()));
     measure!("least-busy, none", generation.select(&call, none.clone()));
-    measure!("redact, 80 bytes", generation.transform_request(&call));
+    measure!("redact, 80 bytes", generation.transform_request(&call, "work"));
 }

@@ -58,6 +58,12 @@ pub(super) fn status(status: &Value, options: &str) -> String {
             let _ = writeln!(out, "    last error: {error}");
         }
     }
+    for name in items(status, "loading").iter().filter_map(Value::as_str) {
+        let _ = writeln!(
+            out,
+            "plugin {name} is being loaded; what was there before serves meanwhile"
+        );
+    }
     out.push_str(&refused(status));
     for warning in items(status, "warnings").iter().filter_map(Value::as_str) {
         let _ = writeln!(out, "warning: {warning}");
@@ -95,10 +101,10 @@ pub(super) fn reloaded(outcome: &Value) -> (String, bool) {
             // Where the pipeline is refused nothing of the policies changes, and that is told once, below.
             if pipeline.is_empty() {
                 let before = items(outcome, "plugins").iter().any(|p| p == name);
-                let end = if before {
-                    "; its last good build goes on"
-                } else {
-                    "; nothing asks it"
+                let end = match absent(outcome, name) {
+                    Some(words) => words,
+                    None if before => "; its last good build goes on",
+                    None => "; nothing asks it",
                 };
                 out.push_str(end);
             }
@@ -134,6 +140,14 @@ fn waiting(status: &Value) -> String {
         .collect()
 }
 
+/// What it does that there is no build of a plugin; `None` where there is one, or where nobody asks it.
+fn absent(status: &Value, name: &str) -> Option<&'static str> {
+    match status["absent"][name].as_str()? {
+        "open" => Some("; it is passed by"),
+        _ => Some("; whatever would ask it fails"),
+    }
+}
+
 /// What the router refused and goes on without; empty where all is well.
 fn refused(status: &Value) -> String {
     let mut out = String::new();
@@ -142,7 +156,7 @@ fn refused(status: &Value) -> String {
         // What is wrong with a pipeline is told a line each.
         let parts = reason.split(|c| c == '\n' && name == PIPELINE);
         for part in parts {
-            let _ = writeln!(out, "refused: {part}");
+            let _ = writeln!(out, "refused: {part}{}", absent(status, name).unwrap_or_default());
         }
     }
     if let Some(error) = status["config_error"].as_str() {
@@ -263,5 +277,17 @@ mod tests {
             told(json!({}), json!("p.toml:1:1: wrong")),
             "the configuration is refused, and nothing of it was applied:\np.toml:1:1: wrong"
         );
+    }
+
+    #[test]
+    fn what_goes_on_without_a_plugin_is_told() {
+        let outcome = json!({
+            "generation": 3, "rejected": { "p": "plugin p: bad", "q": "plugin q: bad" }, "config_error": null,
+            "plugins": [], "needs_restart": [], "absent": { "p": "open", "q": "closed" },
+        });
+        let (words, _) = reloaded(&outcome);
+        assert!(words.contains("plugin p: bad; it is passed by\n"), "{words}");
+        assert!(words.contains("plugin q: bad; whatever would ask it fails"), "{words}");
+        assert!(refused(&outcome).contains("refused: plugin p: bad; it is passed by\n"));
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::policy::Hook;
 
 use super::{
-    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Exposure, Gate, Grants, Listen, Names, OwnTools,
-    Pipeline, Plugin, Policies, Router, Scope, ServerRequests, Sessions, Source, StateKind, Stop,
+    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Exposure, Gate, Grants, Listen, Names,
+    OnLoadFailure, OwnTools, Pipeline, Plugin, PluginScope, Policies, Router, Scope, ServerRequests, Sessions, Source,
+    StateKind, Stop,
 };
 
 /// The embedded components that are there without being asked for, with the hook that asks them.
@@ -187,8 +188,10 @@ impl Default for Plugin {
     fn default() -> Self {
         Self {
             source: Source::Embedded(String::new()),
+            sha256: None,
             config: serde_json::Value::Object(serde_json::Map::new()),
             on_fault: None,
+            on_load_failure: OnLoadFailure::RefuseStart,
             cpu: Duration::from_millis(10),
             // What computes too long meets the CPU budget; this one is for what waits. A busy machine makes an
             // innocent component wait, so it is generous.
@@ -196,6 +199,7 @@ impl Default for Plugin {
             memory: 16 * MIB,
             output: 4 * MIB,
             instances: 16,
+            scope: PluginScope::default(),
             grants: Grants::default(),
             reuse: 10_000,
         }
@@ -210,6 +214,7 @@ impl Default for Policies {
             compile_timeout: secs(60),
             max_component: 64 * MIB,
             breaker: 10,
+            young: secs(300),
         }
     }
 }

@@ -17,6 +17,7 @@ mod mcp_servers;
 mod names;
 mod oauth;
 mod pipeline;
+mod plugin;
 mod problem;
 mod read;
 mod remote;
@@ -41,6 +42,7 @@ pub use grants::{Grants, HttpGrant, KvGrant, MetricsGrant};
 pub use load::{Loaded, Outside, load, load_mcp_servers, parse, parse_mcp_servers};
 pub use oauth::{ClientAuth, OAuth, Secret, TokenServer};
 pub use pipeline::{Pipeline, Pipelines};
+pub use plugin::{OnFault, OnLoadFailure, Plugin, PluginScope, Policies, Source};
 pub use problem::{Problem, Problems};
 pub use remote::{Place, Remote, Transport};
 pub use show::{Secrets, show};
@@ -307,62 +309,4 @@ pub struct Stop {
     pub eof: Duration,
     /// Time after SIGTERM before SIGKILL.
     pub term: Duration,
-}
-
-/// What happens to a call when a policy component fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFault {
-    /// It goes on as if the component were not there.
-    Open,
-    /// It fails with 7010.
-    Closed,
-}
-
-/// Where a component comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file, watched.
-    File(PathBuf),
-    /// One that is embedded in the binary, by name.
-    Embedded(String),
-}
-
-/// `[plugins.NAME]`: one policy component.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plugin {
-    /// Where it comes from.
-    pub source: Source,
-    /// Given to its `init`, as JSON text.
-    pub config: serde_json::Value,
-    /// What a fault does; `None` means by hook: `select`, `settle` and `observe` open, all others closed.
-    pub on_fault: Option<OnFault>,
-    /// CPU time of one hook call.
-    pub cpu: Duration,
-    /// Wall-clock time of one hook call.
-    pub wall: Duration,
-    /// Bytes of linear memory of one instance.
-    pub memory: usize,
-    /// Bytes that one hook call may return.
-    pub output: usize,
-    /// Instances at most.
-    pub instances: usize,
-    /// Hook calls before an instance is replaced; 1 means a fresh one for every call.
-    pub reuse: u32,
-    /// What it may reach.
-    pub grants: Grants,
-}
-
-/// `[policies]`: what all components share.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Policies {
-    /// Where compiled components are kept; `None` means the user's cache directory.
-    pub cache: Option<PathBuf>,
-    /// Generations alive at most; the oldest one's calls then meet `on-fault`.
-    pub generations: usize,
-    /// Time for compiling one component.
-    pub compile_timeout: Duration,
-    /// Bytes of a component file at most.
-    pub max_component: usize,
-    /// Faults in a row that switch a plugin off for a while.
-    pub breaker: u32,
 }

@@ -8,21 +8,18 @@ use super::item::Item;
 use super::read::Table;
 use wildmatch::WildMatch;
 
-use super::grants::grants;
-use super::{
-    Backend, Config, Endpoint, Exposure, Listen, Patterns, Pipeline, Plugin, Policies, Router, Sessions, Source, Tls,
-};
-use super::{auth, defaults, remote};
+use super::{Backend, Config, Endpoint, Exposure, Listen, Patterns, Pipeline, Plugin, Router, Sessions, Tls};
+use super::{auth, defaults, plugin, remote};
 use crate::policy::Hook;
 use crate::wire::Kind;
 
-const NONE: Duration = Duration::ZERO;
+pub(super) const NONE: Duration = Duration::ZERO;
 pub(super) const TICK: Duration = Duration::from_millis(1);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than anyone means; beyond it sums of dates would have to be checked.
-const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
 
-const KIB: u64 = 1024;
+pub(super) const KIB: u64 = 1024;
 const GIB: u64 = 1 << 30;
 
 /// What the files said, before it is checked as a whole.
@@ -54,7 +51,7 @@ pub(super) fn main(table: &mut Table<'_>, into: &mut Gathered) {
         t.doc.claim(t.at(), "auth", name, false);
         config.auth.insert(name.to_owned(), auth::section(t));
     });
-    table.section("policies", |t| policies(t, &mut config.policies));
+    table.section("policies", |t| plugin::policies(t, &mut config.policies));
     config.pipeline = defaults::pipeline();
     table.section("pipeline", |t| pipeline(t, &mut config.pipeline));
     let general = &mut into.defaults;
@@ -127,7 +124,7 @@ fn shared(table: &mut Table<'_>, into: &mut Gathered) {
     });
     table.each("plugins", |name, t| {
         let mut one = Plugin::default();
-        plugin(t, &mut one);
+        plugin::section(t, &mut one);
         t.doc.claim(t.at(), "plugin", name, config.plugins.contains_key(name));
         config.plugins.entry(name.to_owned()).or_insert(one);
     });
@@ -204,14 +201,6 @@ fn sessions(t: &mut Table<'_>, into: &mut Sessions) {
     t.read("stream-bytes", &mut into.stream_bytes, bytes(KIB));
     t.read("streams", &mut into.streams, Item::capacity);
     t.read("stream-keep", &mut into.stream_keep, duration(TICK, HOUR));
-}
-
-fn policies(t: &mut Table<'_>, into: &mut Policies) {
-    t.read("cache", &mut into.cache, |item| item.path().map(Some));
-    t.read("generations", &mut into.generations, |item| item.number(1, 64));
-    t.read("compile-timeout", &mut into.compile_timeout, duration(TICK, HOUR));
-    t.read("max-component", &mut into.max_component, bytes(KIB));
-    t.read("breaker", &mut into.breaker, |item| item.number(1, u64::from(u32::MAX)));
 }
 
 fn pipeline(t: &mut Table<'_>, into: &mut Pipeline) {
@@ -303,31 +292,6 @@ fn endpoint(t: &mut Table<'_>, into: &mut Endpoint) {
     t.section("pipeline", |t| pipeline(t, &mut into.pipeline));
 }
 
-fn patterns(item: &Item<'_>) -> Option<Patterns> {
+pub(super) fn patterns(item: &Item<'_>) -> Option<Patterns> {
     Some(item.words()?.iter().map(|text| WildMatch::new(text)).collect())
-}
-
-fn plugin(t: &mut Table<'_>, into: &mut Plugin) {
-    let file = t.take("file");
-    let embedded = t.take("embedded");
-    match (&file, &embedded) {
-        (Some(_), Some(item)) => item.fault("and `file` exclude each other", None).unwrap_or_default(),
-        (None, None) => t.require("file` or `embedded"),
-        _ => {}
-    }
-    if let Some(path) = file.and_then(|item| item.path()) {
-        into.source = Source::File(path);
-    }
-    if let Some(name) = embedded.and_then(|item| item.text()) {
-        into.source = Source::Embedded(name.to_owned());
-    }
-    t.read("config", &mut into.config, Item::json);
-    t.read("on-fault", &mut into.on_fault, Item::word);
-    t.read("cpu", &mut into.cpu, duration(TICK, HOUR));
-    t.read("wall", &mut into.wall, duration(TICK, HOUR));
-    t.read("memory", &mut into.memory, bytes(64 * KIB));
-    t.read("output", &mut into.output, bytes(KIB));
-    t.read("instances", &mut into.instances, |item| item.number(1, 10_000));
-    t.section("grants", |t| grants(t, &mut into.grants));
-    t.read("reuse", &mut into.reuse, |item| item.number(1, u64::from(u32::MAX)));
 }

@@ -263,6 +263,7 @@ impl Printer {
             compile_timeout,
             max_component,
             breaker,
+            young,
         } = policies;
         self.table("policies");
         self.path("cache", cache.as_deref());
@@ -270,6 +271,7 @@ impl Printer {
         self.time("compile-timeout", *compile_timeout);
         self.size("max-component", *max_component);
         self.line("breaker", breaker);
+        self.time("young", *young);
     }
 
     fn pipeline(&mut self, at: &str, pipeline: &Pipeline) {

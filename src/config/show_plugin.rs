@@ -1,21 +1,24 @@
 //! Plugins and what they may reach, as TOML.
 
 use super::show::{Printer, list, quote};
-use super::{Grants, HttpGrant, KvGrant, MetricsGrant, Plugin, Source};
+use super::{Grants, HttpGrant, KvGrant, MetricsGrant, Plugin, PluginScope, Source};
 
 impl Printer {
     /// One `[plugins.NAME]`.
     pub(super) fn plugin(&mut self, name: &str, plugin: &Plugin) {
         let Plugin {
             source,
+            sha256,
             config,
             on_fault,
+            on_load_failure,
             cpu,
             wall,
             memory,
             output,
             instances,
             reuse,
+            scope,
             grants,
         } = plugin;
         self.table(&format!("plugins.{name}"));
@@ -23,17 +26,45 @@ impl Printer {
             Source::File(file) => self.path("file", Some(file)),
             Source::Embedded(name) => self.line("embedded", quote(name)),
         }
+        if let Some(digest) = sha256 {
+            self.line("sha256", quote(digest));
+        }
         let config = self.json(config, false);
         self.line("config", config);
         self.word("on-fault", *on_fault);
+        self.word("on-load-failure", *on_load_failure);
         self.time("cpu", *cpu);
         self.time("wall", *wall);
         self.size("memory", *memory);
         self.size("output", *output);
         self.line("instances", instances);
         self.line("reuse", reuse);
+        if *scope != PluginScope::default() {
+            self.scope(&format!("plugins.{name}.scope"), scope);
+        }
         if *grants != Grants::default() {
             self.grants(&format!("plugins.{name}.grants"), grants);
+        }
+    }
+
+    fn scope(&mut self, at: &str, scope: &PluginScope) {
+        let PluginScope {
+            backends,
+            tools,
+            agents,
+        } = scope;
+        self.table(at);
+        for (key, patterns) in [("backends", backends), ("tools", tools)] {
+            if let Some(patterns) = patterns {
+                let texts: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+                self.line(key, list(&texts));
+            }
+        }
+        if !agents.is_empty() {
+            self.table(&format!("{at}.agents"));
+            for (label, pattern) in agents {
+                self.text(&quote(label), Some(&pattern.to_string()));
+            }
         }
     }
 

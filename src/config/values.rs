@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Algorithm, ClientAuth, EraChoice, Errors, Names, OnFault, OwnTools, Scope, ServerRequests, StateKind, Transport,
+    Algorithm, ClientAuth, EraChoice, Errors, Names, OnFault, OnLoadFailure, OwnTools, Scope, ServerRequests,
+    StateKind, Transport,
 };
 
 /// Units of time, longest first, in nanoseconds.
@@ -184,6 +185,14 @@ impl Word for Errors {
 
 impl Word for OwnTools {
     const ALL: &'static [(&'static str, Self)] = &[("off", Self::Off), ("read", Self::Read), ("manage", Self::Manage)];
+}
+
+impl Word for OnLoadFailure {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("refuse-start", Self::RefuseStart),
+        ("closed", Self::Closed),
+        ("open", Self::Open),
+    ];
 }
 
 impl Word for Option<OnFault> {

@@ -2,11 +2,14 @@
 //! router, and a hostile component may make it loop. The router itself only maps what the child wrote.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -37,7 +40,14 @@ pub(super) struct Workshop {
     cache: Cache,
     timeout: Duration,
     compatibility: u64,
+    /// One that hangs leaves room for another.
+    places: Semaphore,
+    /// Components that are compiled now, by digest: nobody compiles one twice.
+    busy: Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
+
+/// Compilers that run at once at most.
+const COMPILERS: usize = 2;
 
 /// What the child's words begin with when it is the component's fault.
 const INVALID: &str = "invalid component: ";
@@ -95,11 +105,15 @@ impl Workshop {
             compiler,
             cache,
             timeout,
+            places: Semaphore::new(COMPILERS),
+            busy: Mutex::default(),
         }
     }
 
     /// The component of these bytes, from the cache where it has it.
     pub(super) async fn component(&self, digest: &str, bytes: Vec<u8>) -> Result<Component, Problem> {
+        let turn = self.turn(digest);
+        let _alone = turn.lock().await;
         let entry = self.cache.entry(digest, self.compatibility);
         if entry.exists() {
             match self.map(entry.clone()).await {
@@ -111,6 +125,8 @@ impl Workshop {
                 Err(error) => tracing::warn!(%error, file = %entry.display(), "a compiled component is unusable"),
             }
         }
+        // Nobody closes it, so there is always a place in the end.
+        let _place = self.places.acquire().await;
         let output = self.cache.scratch("cwasm");
         match &self.compiler {
             Compiler::Child(program) => {
@@ -134,6 +150,18 @@ impl Workshop {
             tracing::warn!(%error, "old compiled components could not be removed");
         }
         self.map(entry).await
+    }
+
+    /// Whose turn it is to look for a component in the cache, and to put it there.
+    fn turn(&self, digest: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.retain(|_, turn| turn.strong_count() > 0);
+        let known = busy.get(digest).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let turn = Arc::default();
+            busy.insert(digest.to_owned(), Arc::downgrade(&turn));
+            turn
+        })
     }
 
     /// The component that a file means. Modules are made one where they are compiled too: not in the router.

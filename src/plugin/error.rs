@@ -79,6 +79,14 @@ pub enum Problem {
     /// The file is larger than `max-component`.
     #[error("the file is larger than {0} bytes (policies.max-component)")]
     TooLarge(usize),
+    /// It is another one than the configuration pins.
+    #[error("its SHA-256 is {found}, and the configuration wants {wanted}")]
+    Digest {
+        /// What the configuration says.
+        wanted: String,
+        /// That of the bytes.
+        found: String,
+    },
     /// It is something else altogether.
     #[error("this is not a WebAssembly file; it must be a component, built as plugins/README.md says")]
     NotWasm,
@@ -168,6 +176,7 @@ impl Problem {
             | Self::NotWasm
             | Self::CoreModule
             | Self::NotComponentised(_)
+            | Self::Digest { .. }
             | Self::Truncated(_)
             | Self::Invalid(_) => Stage::Verify,
             Self::Imports(_)

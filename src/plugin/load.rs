@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
@@ -48,6 +49,7 @@ pub struct Host {
     known: Mutex<BTreeMap<String, Known>>,
     common: Arc<Common>,
     is_metered: bool,
+    trips: Arc<Notify>,
 }
 
 /// What is remembered of a plugin name.
@@ -91,12 +93,18 @@ impl Host {
             known: Mutex::new(BTreeMap::new()),
             common: Common::new(),
             is_metered,
+            trips: Arc::default(),
         }))
     }
 
     /// The numbers that plugins report.
     pub fn registry(&self) -> &Arc<Registry> {
         self.common.registry()
+    }
+
+    /// Waits until a build is switched off after faults in a row; which one, it says itself.
+    pub async fn tripped(&self) {
+        self.trips.notified().await;
     }
 
     /// From now on plugins can look at these backends.
@@ -126,6 +134,10 @@ impl Host {
         let (digest, bytes) = tokio::task::spawn_blocking(hash)
             .await
             .map_err(|e| Problem::Compile(e.to_string()))?;
+        // Nobody looks into other bytes than those that are wanted.
+        if let Some(wanted) = plugin.sha256.clone().filter(|wanted| *wanted != digest) {
+            return Err(Problem::Digest { wanted, found: digest });
+        }
         let (counters, latest) = self.known(name);
         if let Some(latest) = latest.filter(|l| l.digest == digest && l.settings == *plugin) {
             return Ok(latest);
@@ -168,6 +180,8 @@ impl Host {
             counters,
             breaker: Mutex::new(Breaker::new(self.breaker)),
             troubled: AtomicBool::new(false),
+            tripped: AtomicBool::new(false),
+            trips: Arc::clone(&self.trips),
             observer: OnceLock::new(),
             name: label,
         };

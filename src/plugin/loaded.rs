@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
@@ -35,6 +36,10 @@ pub struct Loaded {
     pub(super) breaker: Mutex<Breaker>,
     /// True while the breaker has anything to remember; the usual call then skips its lock.
     pub(super) troubled: AtomicBool,
+    /// Whether its breaker ever tripped.
+    pub(super) tripped: AtomicBool,
+    /// Woken when it does.
+    pub(super) trips: Arc<Notify>,
     /// Events on their way to it, once it is to hear of any.
     pub(super) observer: OnceLock<Observer>,
 }
@@ -48,6 +53,26 @@ impl Loaded {
     /// SHA-256 of the component, in hexadecimal digits.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Whether it was made with these settings.
+    pub fn is_of(&self, settings: &config::Plugin) -> bool {
+        self.settings == *settings
+    }
+
+    /// Whether it was switched off after faults in a row, at any time.
+    pub fn has_tripped(&self) -> bool {
+        self.tripped.load(Relaxed)
+    }
+
+    /// Whether it is not switched off now, and does not have to prove itself after that.
+    pub fn is_well(&self) -> bool {
+        self.breaker().state(Instant::now()) == "closed"
+    }
+
+    /// The latest fault of the plugin, in any build.
+    pub fn last_error(&self) -> Option<String> {
+        self.counters.last_error()
     }
 
     /// The hooks it exports.
@@ -164,6 +189,8 @@ impl Loaded {
         let plugin = &*self.name;
         tracing::warn!(plugin, %hook, fault = %fault.message, "a policy failed");
         if self.breaker().fault(Instant::now()) {
+            self.tripped.store(true, Relaxed);
+            self.trips.notify_one();
             tracing::warn!(plugin, "the policy is switched off for a while after faults in a row");
         }
     }

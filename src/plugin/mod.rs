@@ -15,6 +15,7 @@ mod bindings;
 mod breaker;
 mod cache;
 mod capability;
+mod chain;
 mod compile;
 mod componentise;
 mod engine;
@@ -31,6 +32,7 @@ mod loaded;
 mod observing;
 mod pool;
 mod question;
+mod scope;
 mod set;
 mod settling;
 mod status;
@@ -43,6 +45,7 @@ use std::sync::Arc;
 
 pub use anatomy::Anatomy;
 pub use capability::{Capability, Registry};
+pub use chain::{Absent, Builds, PipelineError};
 pub use compile::{COMPILE_COMMAND, COMPONENTISE_COMMAND, Compiler, compile_main, componentise_main};
 pub use componentise::componentise;
 pub use engine::MAX_MEMORY;
@@ -50,7 +53,7 @@ pub use error::{LoadError, Problem, SetupError, Stage};
 pub use inspect::CONTRACT;
 pub use load::Host;
 pub use loaded::Loaded;
-pub use set::{Generation, PipelineError};
+pub use set::Generation;
 pub use status::PluginStatus;
 pub use trial::{Asked, Decision, Failure, Trial};
 
@@ -77,6 +80,17 @@ impl Host {
         pipelines: &Pipelines,
         loaded: BTreeMap<String, Arc<Loaded>>,
     ) -> Result<Arc<Generation>, Vec<PipelineError>> {
-        Generation::new(number, pipelines, loaded).map(Arc::new)
+        let absent = BTreeMap::new();
+        self.generation_of(number, pipelines, Builds { loaded, absent })
+    }
+
+    /// The same where not all plugins could be loaded.
+    pub fn generation_of(
+        &self,
+        number: u64,
+        pipelines: &Pipelines,
+        builds: Builds,
+    ) -> Result<Arc<Generation>, Vec<PipelineError>> {
+        Generation::new(number, pipelines, builds).map(Arc::new)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::chain::{Builds, Chains, Link, PipelineError};
 use super::fault::Fault;
 use super::host::Body;
 use super::listing::TransformList;
@@ -12,89 +13,28 @@ use super::question::{Opinion, Route, Select, TransformRequest, TransformRespons
 use super::settling::Settle;
 use super::status::PluginStatus;
 use crate::call::Call;
-use crate::config::{DEFAULT_ENDPOINT, OnFault, Pipeline, Pipelines};
+use crate::config::{DEFAULT_ENDPOINT, Pipelines};
 use crate::policy::{
     Candidate, Event, FaultKind, Hook, Listing, Policy, PolicyFault, RouteChoice, Selection, Settlement, TargetView,
     Trouble, Verdict,
 };
 use crate::wire::RawJson;
 
-/// Why a pipeline does not fit the plugins.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PipelineError {
-    /// It names a plugin that is not loaded.
-    #[error("{pipeline}.{hook} names {plugin}, which is no loaded plugin")]
-    Missing {
-        /// The pipeline: `pipeline`, or that of an endpoint.
-        pipeline: String,
-        /// The hook.
-        hook: Hook,
-        /// The plugin.
-        plugin: String,
-    },
-    /// It asks a plugin something that it does not answer.
-    #[error("{pipeline}.{hook} names {plugin}, which does not export {hook}; it exports {exports}")]
-    NotExported {
-        /// The pipeline: `pipeline`, or that of an endpoint.
-        pipeline: String,
-        /// The hook.
-        hook: Hook,
-        /// The plugin.
-        plugin: String,
-        /// What it does export.
-        exports: String,
-    },
-}
-
 /// One immutable set of active policies.
 pub struct Generation {
     number: u64,
-    loaded: BTreeMap<String, Arc<Loaded>>,
+    builds: Builds,
     main: Chains,
     /// Those of endpoints with a pipeline of their own.
     own: BTreeMap<String, Chains>,
     retired: AtomicBool,
 }
 
-/// The plugins of one pipeline, by hook.
-#[derive(Default)]
-struct Chains([Vec<Arc<Loaded>>; Hook::ALL.len()]);
-
-impl Chains {
-    fn new(
-        name: &str,
-        pipeline: &Pipeline,
-        loaded: &BTreeMap<String, Arc<Loaded>>,
-        misfits: &mut Vec<PipelineError>,
-    ) -> Self {
-        let mut chains = Self::default();
-        for (hook, plugins) in pipeline.iter() {
-            for plugin in plugins {
-                match build_for(name, hook, plugin, loaded) {
-                    Ok(build) => chains.0[hook as usize].push(build),
-                    // Every endpoint without a list of its own has those of `[pipeline]`.
-                    Err(misfit) if misfits.contains(&misfit) => {}
-                    Err(misfit) => misfits.push(misfit),
-                }
-            }
-        }
-        chains
-    }
-
-    fn of(&self, hook: Hook) -> &[Arc<Loaded>] {
-        &self.0[hook as usize]
-    }
-}
-
 impl Generation {
-    /// Strings the plugins of `loaded` together as `pipelines` say. An error is all that does not fit.
-    pub(super) fn new(
-        number: u64,
-        pipelines: &Pipelines,
-        loaded: BTreeMap<String, Arc<Loaded>>,
-    ) -> Result<Self, Vec<PipelineError>> {
+    /// Strings the plugins of `builds` together as `pipelines` say. An error is all that does not fit.
+    pub(super) fn new(number: u64, pipelines: &Pipelines, builds: Builds) -> Result<Self, Vec<PipelineError>> {
         let mut misfits = Vec::new();
-        let main = Chains::new("pipeline", &pipelines.main, &loaded, &mut misfits);
+        let main = Chains::new("pipeline", &pipelines.main, &builds, &mut misfits);
         let mut own = BTreeMap::new();
         for (endpoint, pipeline) in &pipelines.own {
             let name = if endpoint.is_empty() {
@@ -103,7 +43,7 @@ impl Generation {
                 endpoint
             };
             let name = format!("endpoints.{name}.pipeline");
-            own.insert(endpoint.clone(), Chains::new(&name, pipeline, &loaded, &mut misfits));
+            own.insert(endpoint.clone(), Chains::new(&name, pipeline, &builds, &mut misfits));
         }
         if !misfits.is_empty() {
             return Err(misfits);
@@ -112,13 +52,13 @@ impl Generation {
             number,
             main,
             own,
-            loaded,
+            builds,
             retired: AtomicBool::new(false),
         })
     }
 
     /// The chain of an endpoint for one hook. The path of a backend goes by what `/mcp` goes by.
-    fn chain(&self, hook: Hook, endpoint: &str, path_backend: Option<&Arc<str>>) -> &[Arc<Loaded>] {
+    fn chain(&self, hook: Hook, endpoint: &str, path_backend: Option<&Arc<str>>) -> &[Link] {
         let own = match self.own.is_empty() {
             true => None,
             false => self.own.get(if path_backend.is_some() { "" } else { endpoint }),
@@ -126,8 +66,14 @@ impl Generation {
         own.unwrap_or(&self.main).of(hook)
     }
 
-    fn chain_of(&self, hook: Hook, call: &Call) -> &[Arc<Loaded>] {
+    fn chain_of(&self, hook: Hook, call: &Call) -> &[Link] {
         self.chain(hook, &call.endpoint, call.path_backend.as_ref())
+    }
+
+    /// Those of a chain that are asked about a call to `backend`.
+    fn asked<'a>(&'a self, hook: Hook, call: &'a Call, backend: &'a str) -> impl Iterator<Item = &'a Link> {
+        let chain = self.chain_of(hook, call).iter();
+        chain.filter(move |link| link.is_asked(call, || std::iter::once(backend)))
     }
 
     /// Ends the generation although calls still hold it: those meet `on-fault` at `transform-response`.
@@ -142,7 +88,7 @@ impl Generation {
 
     /// Its plugins, for `status`.
     pub fn status(&self) -> Vec<PluginStatus> {
-        self.loaded.values().map(|l| l.status(self.number)).collect()
+        self.builds.loaded.values().map(|l| l.status(self.number)).collect()
     }
 
     async fn route_chain(
@@ -154,12 +100,17 @@ impl Generation {
         let mut among: Option<Vec<usize>> = None;
         let all = candidates.len();
         let chain = self.chain_of(Hook::Route, call);
+        let mut asked = false;
         for (position, plugin) in chain.iter().enumerate() {
+            if !plugin.is_asked(call, || candidates.iter().map(|c| &*c.backend)) {
+                continue;
+            }
+            asked = true;
             let question = Route {
                 call,
                 candidates: &candidates,
             };
-            match settle(plugin, Hook::Route, plugin.ask(&question).await)? {
+            match plugin.ask(&question).await? {
                 None | Some(Opinion::Next) => {}
                 Some(Opinion::Final(choice)) => return Ok(choice),
                 Some(Opinion::Narrow(kept)) => {
@@ -173,12 +124,18 @@ impl Generation {
                 }
             }
         }
+        if !asked {
+            // It is as without any policy: who offers it takes it.
+            let offering = candidates.iter().enumerate().filter(|(_, c)| all == 1 || c.offers);
+            return Ok(RouteChoice::Among(offering.map(|(at, _)| at).collect()));
+        }
         Ok(RouteChoice::Among(among.unwrap_or_else(|| (0..all).collect())))
     }
 
     async fn select_chain(&self, call: &Arc<Call>, targets: &Arc<[TargetView]>) -> Result<Selection, PolicyFault> {
-        for plugin in self.chain_of(Hook::Select, call) {
-            match settle(plugin, Hook::Select, plugin.ask(&Select { call, targets }).await)? {
+        let backend = targets.first().map_or("", |target| &*target.backend);
+        for plugin in self.asked(Hook::Select, call, backend) {
+            match plugin.ask(&Select { call, targets }).await? {
                 None | Some(Selection::Any) => {}
                 Some(decision) => return Ok(decision),
             }
@@ -186,12 +143,12 @@ impl Generation {
         Ok(Selection::Any)
     }
 
-    async fn request_chain(&self, call: &Arc<Call>) -> Result<Option<RawJson>, PolicyFault> {
+    async fn request_chain(&self, call: &Arc<Call>, backend: &str) -> Result<Option<RawJson>, PolicyFault> {
         let mut params = None;
         let mut current = Arc::clone(call);
-        for plugin in self.chain_of(Hook::TransformRequest, call) {
+        for plugin in self.asked(Hook::TransformRequest, call, backend) {
             let answer = plugin.ask(&TransformRequest { call: &current }).await;
-            if let Some(changed) = settle(plugin, Hook::TransformRequest, answer)?.flatten() {
+            if let Some(changed) = answer?.flatten() {
                 current = Arc::new(with_params(call, changed.clone()));
                 params = Some(changed);
             }
@@ -202,19 +159,21 @@ impl Generation {
     async fn response_chain(
         &self,
         call: &Arc<Call>,
+        backend: &str,
         body: RawJson,
         is_error: bool,
     ) -> Result<Option<RawJson>, PolicyFault> {
         let mut result = None;
         let mut current = Arc::new(Body::new(body, is_error));
-        for plugin in self.chain_of(Hook::TransformResponse, call) {
+        for plugin in self.asked(Hook::TransformResponse, call, backend) {
             let answer = if self.is_retired() {
                 let message = format!("generation {} was retired while the call was running", self.number);
-                Err(Fault::of_others(FaultKind::Retired, message))
+                let fault = Fault::of_others(FaultKind::Retired, message);
+                plugin.fail(Hook::TransformResponse, fault).map(|()| None)
             } else {
                 plugin.ask(&TransformResponse { call, body: &current }).await
             };
-            if let Some(changed) = settle(plugin, Hook::TransformResponse, answer)?.flatten() {
+            if let Some(changed) = answer?.flatten() {
                 current = Arc::new(Body::new(changed.clone(), is_error));
                 result = Some(changed);
             }
@@ -223,8 +182,8 @@ impl Generation {
     }
 
     async fn settle_chain(&self, call: &Arc<Call>, trouble: &Arc<Trouble>) -> Result<Settlement, PolicyFault> {
-        for plugin in self.chain_of(Hook::Settle, call) {
-            match settle(plugin, Hook::Settle, plugin.ask(&Settle { call, trouble }).await)? {
+        for plugin in self.asked(Hook::Settle, call, &trouble.backend) {
+            match plugin.ask(&Settle { call, trouble }).await? {
                 None | Some(Settlement::Next) => {}
                 Some(decision) => return Ok(decision),
             }
@@ -238,8 +197,10 @@ impl Generation {
             if listing.items.is_empty() {
                 break;
             }
-            let answer = plugin.ask(&TransformList { listing: &listing }).await;
-            match settle(plugin, Hook::TransformList, answer)? {
+            if !plugin.is_about(listing.backends.iter().map(|b| &**b)) {
+                continue;
+            }
+            match plugin.ask(&TransformList { listing: &listing }).await? {
                 Some(Some(shown)) => listing = shown,
                 Some(None) => {}
                 None => Arc::make_mut(&mut listing).skipped = true,
@@ -247,44 +208,6 @@ impl Generation {
         }
         Ok(listing)
     }
-}
-
-/// The build of `plugin`, if it answers what `hook` asks.
-fn build_for(
-    pipeline: &str,
-    hook: Hook,
-    plugin: &str,
-    loaded: &BTreeMap<String, Arc<Loaded>>,
-) -> Result<Arc<Loaded>, PipelineError> {
-    let (pipeline, plugin) = (pipeline.to_owned(), plugin.to_owned());
-    match loaded.get(&plugin) {
-        None => Err(PipelineError::Missing { pipeline, hook, plugin }),
-        Some(build) if build.hooks.contains(&hook) => Ok(Arc::clone(build)),
-        Some(build) => Err(PipelineError::NotExported {
-            pipeline,
-            hook,
-            plugin,
-            exports: build.hooks.iter().map(|h| h.as_str()).collect::<Vec<_>>().join(", "),
-        }),
-    }
-}
-
-/// The answer; or `None` where the plugin failed and is `open`; or the fault.
-fn settle<T>(plugin: &Loaded, hook: Hook, answer: Result<T, Fault>) -> Result<Option<T>, PolicyFault> {
-    let fault = match answer {
-        Ok(answer) => return Ok(Some(answer)),
-        Err(fault) => fault,
-    };
-    // A document that can be read in two ways must not pass a policy, however forgiving that is.
-    if fault.kind != FaultKind::Params && plugin.on_fault(hook) == OnFault::Open {
-        return Ok(None);
-    }
-    Err(PolicyFault {
-        plugin: Arc::clone(&plugin.name),
-        hook,
-        kind: fault.kind,
-        message: fault.message,
-    })
 }
 
 /// The same call with other params.
@@ -316,17 +239,18 @@ impl Policy for Generation {
         Box::pin(async move { self.select_chain(call, &targets).await })
     }
 
-    fn transform_request<'a>(&'a self, call: &'a Arc<Call>) -> Verdict<'a, Option<RawJson>> {
-        Box::pin(self.request_chain(call))
+    fn transform_request<'a>(&'a self, call: &'a Arc<Call>, backend: &'a str) -> Verdict<'a, Option<RawJson>> {
+        Box::pin(self.request_chain(call, backend))
     }
 
     fn transform_response<'a>(
         &'a self,
         call: &'a Arc<Call>,
+        backend: &'a str,
         body: RawJson,
         is_error: bool,
     ) -> Verdict<'a, Option<RawJson>> {
-        Box::pin(self.response_chain(call, body, is_error))
+        Box::pin(self.response_chain(call, backend, body, is_error))
     }
 
     fn settle<'a>(&'a self, call: &'a Arc<Call>, trouble: Arc<Trouble>) -> Verdict<'a, Settlement> {
@@ -341,14 +265,16 @@ impl Policy for Generation {
     fn tell(&self, event: Event, of: Option<&Call>) {
         match of {
             Some(call) => {
-                for plugin in self.chain_of(Hook::Observe, call) {
+                let told = self.chain_of(Hook::Observe, call).iter();
+                for plugin in told.filter(|link| link.hears_of(&event)).filter_map(Link::build) {
                     plugin.tell(event.clone());
                 }
             }
             None => {
                 let chains = std::iter::once(&self.main).chain(self.own.values());
                 let mut told: Vec<&Arc<Loaded>> = Vec::new();
-                for plugin in chains.flat_map(|chains| chains.of(Hook::Observe)) {
+                let links = chains.flat_map(|chains| chains.of(Hook::Observe));
+                for plugin in links.filter(|link| link.hears_of(&event)).filter_map(Link::build) {
                     if !told.iter().any(|known| Arc::ptr_eq(known, plugin)) {
                         plugin.tell(event.clone());
                         told.push(plugin);

@@ -57,6 +57,11 @@ impl Event {
         Self::new("reload", json!({ "generation": generation, "rejected": rejected }))
     }
 
+    /// The backend that it is about, if it is about one.
+    pub fn backend(&self) -> Option<&str> {
+        self.members.get("backend").and_then(Value::as_str)
+    }
+
     /// All of it.
     pub fn to_json(&self) -> String {
         Value::Object(self.members.clone()).to_string()

@@ -22,6 +22,10 @@ pub struct ReloadStatus {
     pub plugins: Vec<PluginStatus>,
     /// Plugins whose newest file was refused, and why; the last good one serves.
     pub rejected: BTreeMap<String, String>,
+    /// Plugins of which there is no build at all, and what that does: `closed` or `open`.
+    pub absent: BTreeMap<String, &'static str>,
+    /// Plugins that are being loaded, or compiled, now.
+    pub loading: Vec<String>,
     /// How often a changed configuration was applied.
     pub applied: u64,
     /// Why the newest configuration was refused.

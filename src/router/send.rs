@@ -64,7 +64,7 @@ impl Router {
         }
         let edited = match policy.has(Hook::TransformRequest, call) {
             true => policy
-                .transform_request(call)
+                .transform_request(call, to.backend.name())
                 .await
                 .map_err(|f| fault(f).at(to.backend.name()))?,
             false => None,
@@ -115,7 +115,7 @@ impl Router {
         match settled {
             Settled::Answered(body) => {
                 let body = self
-                    .transform_response(policy, call, body)
+                    .transform_response(policy, call, to.backend.name(), body)
                     .await
                     .map_err(|f| f.at(to.backend.name()))?;
                 Ok(Sent::Answered(Answer {
@@ -165,6 +165,7 @@ impl Router {
         &self,
         policy: &dyn Policy,
         call: &Arc<Call>,
+        backend: &str,
         body: Result<RawJson, RawJson>,
     ) -> Result<Result<RawJson, RawJson>, CallError> {
         if !policy.has(Hook::TransformResponse, call) {
@@ -175,7 +176,7 @@ impl Router {
             Err(raw) => (raw, true),
         };
         let edited = policy
-            .transform_response(call, raw.clone(), is_error)
+            .transform_response(call, backend, raw.clone(), is_error)
             .await
             .map_err(|f| {
                 // The target did answer, so the call ran; only its answer is withheld.

@@ -10,7 +10,7 @@ const MAX_LINKS: usize = 16;
 
 /// What tells one state of a file from another without reading it; the same for all states of "not there".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Look(Option<Found>);
+pub struct Look(Option<Found>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
@@ -27,7 +27,8 @@ struct Found {
 pub(super) type Identity = (u64, u64);
 
 impl Look {
-    pub(super) fn at(path: &Path) -> Self {
+    /// What the file at `path` looks like now.
+    pub fn at(path: &Path) -> Self {
         let found = || {
             let (metadata, real) = (fs::metadata(path).ok()?, fs::canonicalize(path).ok()?);
             let (identity, changed) = (identity(&metadata), changed(&metadata));

@@ -10,6 +10,7 @@
     reason = "a test that fails says so by panicking; it drives a process from outside, in real time"
 )]
 
+mod absent;
 mod batches;
 mod edits;
 mod endpoints;
@@ -17,9 +18,11 @@ mod eras;
 mod guests;
 mod liars;
 mod requests;
+mod rollback;
 mod servers;
 mod shared;
 mod slow;
+mod slow_compile;
 mod support;
 mod swaps;
 mod walks;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pointsman::config::Plugin;
 use pointsman::plugin::{Compiler, Host, Problem, Stage, embedded as embedded_bytes};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -46,6 +47,37 @@ async fn truncated_files() {
         assert_eq!(stage, Stage::Verify, "{length}: {text}");
         assert!(matches!(problem, Problem::Truncated(_)), "{length}: {text}");
     }
+}
+
+#[tokio::test]
+async fn bytes_other_than_the_pinned_ones() {
+    let host = host();
+    let pinned = |digest: &str| Plugin {
+        sha256: Some(digest.to_owned()),
+        ..guest(json!({ "do": "tag" }))
+    };
+    let wanted = "0".repeat(64);
+    let error = host.load("p", &pinned(&wanted)).await.err().expect("it was loaded");
+    assert_eq!(error.stage(), Stage::Verify);
+    let Problem::Digest { found, .. } = &error.problem else {
+        panic!("{error}");
+    };
+    let text = error.to_string();
+    assert!(text.contains(found.as_str()) && text.contains(&wanted), "{text}");
+    let loaded = host.load("p", &pinned(found)).await.unwrap();
+    assert_eq!(loaded.digest(), found);
+    // The digest is compared before anybody looks into the bytes.
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("plugin.wasm");
+    std::fs::write(&path, b"junk").unwrap();
+    let junk = Plugin {
+        sha256: Some(wanted),
+        ..file(path, json!({}))
+    };
+    assert!(matches!(
+        host.load("q", &junk).await.err().unwrap().problem,
+        Problem::Digest { .. }
+    ));
 }
 
 #[tokio::test]

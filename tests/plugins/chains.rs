@@ -90,7 +90,7 @@ async fn transforms_see_each_others_work() {
     ];
     let chain = generation(&host(), &plugins).await.unwrap();
     let left = chain
-        .transform_request(&call(r#"{"arguments":{ "n":1.0 }}"#))
+        .transform_request(&call(r#"{"arguments":{ "n":1.0 }}"#), "work")
         .await
         .unwrap()
         .unwrap();
@@ -101,7 +101,7 @@ async fn transforms_see_each_others_work() {
     let chain = generation(&host(), &[("1", set), ("2", look)]).await.unwrap();
     let body = RawJson::from(r#"{"a":1}"#.to_owned());
     let left = chain
-        .transform_response(&call("{}"), body, true)
+        .transform_response(&call("{}"), "work", body, true)
         .await
         .unwrap()
         .unwrap();
@@ -177,19 +177,25 @@ async fn calls_of_a_retired_generation_meet_on_fault_at_their_response() {
     let forgiving = generation(&host, &[("forgiving", open(orders()))]).await.unwrap();
     assert!(
         strict
-            .transform_response(&call("{}"), body(), false)
+            .transform_response(&call("{}"), "work", body(), false)
             .await
             .unwrap()
             .is_some()
     );
     strict.retire();
     forgiving.retire();
-    let fault = strict.transform_response(&call("{}"), body(), false).await.unwrap_err();
+    let fault = strict
+        .transform_response(&call("{}"), "work", body(), false)
+        .await
+        .unwrap_err();
     assert_eq!(fault.kind, FaultKind::Retired);
     assert_eq!(
-        forgiving.transform_response(&call("{}"), body(), false).await.unwrap(),
+        forgiving
+            .transform_response(&call("{}"), "work", body(), false)
+            .await
+            .unwrap(),
         None
     );
     // What a call asks before it leaves is answered to the end.
-    assert!(strict.transform_request(&call(r#"{"x":1}"#)).await.is_ok());
+    assert!(strict.transform_request(&call(r#"{"x":1}"#), "work").await.is_ok());
 }

@@ -154,7 +154,11 @@ async fn redact_masks_arguments_and_leaves_every_other_byte() {
         let generation = alone(plugin).await;
         let params = r#"{"name":"sk-tool", "arguments": {"PASSWORD": {"a" : 1}, "n": 1.00,"a/b~c":["use ghp_1, now", "x"],
             "deep":[[{"token":null,"text":"\u0073k-9"}]] }, "_meta":{"token":"sk-1"}}"#;
-        let left = generation.transform_request(&call(params)).await.unwrap().unwrap();
+        let left = generation
+            .transform_request(&call(params), "work")
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(
             left.as_str(),
             r#"{"name":"sk-tool", "arguments": {"PASSWORD": "[redacted]", "n": 1.00,"a/b~c":["use [redacted], now", "x"],
@@ -165,7 +169,7 @@ async fn redact_masks_arguments_and_leaves_every_other_byte() {
             r#"{"arguments":{"a":"task-1"}}"#,
             r#"{"arguments":7}"#,
         ] {
-            assert_eq!(generation.transform_request(&call(clean)).await.unwrap(), None);
+            assert_eq!(generation.transform_request(&call(clean), "work").await.unwrap(), None);
         }
     }
 }
@@ -177,7 +181,7 @@ async fn redact_masks_results_and_errors() {
         for is_error in [false, true] {
             let body = raw(r#"{"content":[{"type":"text","text":"it is sk-7"}],"Password":"p","ok":true}"#);
             let left = generation
-                .transform_response(&call("{}"), body, is_error)
+                .transform_response(&call("{}"), "work", body, is_error)
                 .await
                 .unwrap()
                 .unwrap();
@@ -186,7 +190,7 @@ async fn redact_masks_results_and_errors() {
                 r#"{"content":[{"type":"text","text":"it is [redacted]"}],"Password":"[redacted]","ok":true}"#
             );
             let clean = generation
-                .transform_response(&call("{}"), raw(r#"{"a":1}"#), is_error)
+                .transform_response(&call("{}"), "work", raw(r#"{"a":1}"#), is_error)
                 .await
                 .unwrap();
             assert_eq!(clean, None);
@@ -200,10 +204,15 @@ async fn a_redactor_that_cannot_read_a_document_does_not_let_it_pass() {
         // Not even where faults are forgiven.
         let generation = alone(open(plugin)).await;
         let twice = call(r#"{"arguments":{"password":"a","password":"b"}}"#);
-        let fault = generation.transform_request(&twice).await.unwrap_err();
+        let fault = generation.transform_request(&twice, "work").await.unwrap_err();
         assert!(fault.message.contains("duplicate key"), "{fault}");
         let body = raw(r#"{"a":{"k":1,"k":2}}"#);
-        assert!(generation.transform_response(&call("{}"), body, false).await.is_err());
+        assert!(
+            generation
+                .transform_response(&call("{}"), "work", body, false)
+                .await
+                .is_err()
+        );
     }
 }
 

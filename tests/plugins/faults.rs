@@ -123,11 +123,17 @@ async fn faults_of_the_other_hooks_end_the_same_way() {
     for orders in [json!({ "do": "panic" }), json!({ "do": "error" })] {
         let call = order(orders);
         assert!(strict.select(&call, targets(&[1])).await.is_err());
-        assert!(strict.transform_request(&call).await.is_err());
-        assert!(strict.transform_response(&call, body(), false).await.is_err());
+        assert!(strict.transform_request(&call, "work").await.is_err());
+        assert!(strict.transform_response(&call, "work", body(), false).await.is_err());
         assert_eq!(forgiving.select(&call, targets(&[1])).await.unwrap(), Selection::Any);
-        assert_eq!(forgiving.transform_request(&call).await.unwrap(), None);
-        assert_eq!(forgiving.transform_response(&call, body(), false).await.unwrap(), None);
+        assert_eq!(forgiving.transform_request(&call, "work").await.unwrap(), None);
+        assert_eq!(
+            forgiving
+                .transform_response(&call, "work", body(), false)
+                .await
+                .unwrap(),
+            None
+        );
     }
     let beyond = order(json!({ "do": "pick", "number": 1 }));
     assert_eq!(
@@ -143,8 +149,8 @@ async fn by_default_select_fails_open_and_all_else_closed() {
     let body = RawJson::from("{}".to_owned());
     assert_eq!(generation.select(&call, targets(&[1])).await.unwrap(), Selection::Any);
     assert!(generation.route(&call, candidates(&["a"])).await.is_err());
-    assert!(generation.transform_request(&call).await.is_err());
-    assert!(generation.transform_response(&call, body, false).await.is_err());
+    assert!(generation.transform_request(&call, "work").await.is_err());
+    assert!(generation.transform_response(&call, "work", body, false).await.is_err());
 }
 
 #[tokio::test]
@@ -162,7 +168,7 @@ async fn edits_that_may_not_be_are_output_faults() {
     ] {
         let orders = json!({ "do": word, "text": text });
         let call = call(&json!({ "name": "n", "arguments": {}, "_meta": { "test": orders } }).to_string());
-        let outcome = generation.transform_request(&call).await;
+        let outcome = generation.transform_request(&call, "work").await;
         if text.starts_with("/na~me") {
             // No such member, so it is added; it only looks like the name.
             assert!(outcome.unwrap().unwrap().as_str().contains(r#""na~me":1"#));
@@ -172,7 +178,10 @@ async fn edits_that_may_not_be_are_output_faults() {
     }
     let whole = order(json!({ "do": "set", "text": " 7" }));
     let body = RawJson::from(r#"{"a":1}"#.to_owned());
-    let fault = generation.transform_response(&whole, body, false).await.unwrap_err();
+    let fault = generation
+        .transform_response(&whole, "work", body, false)
+        .await
+        .unwrap_err();
     assert!(fault.message.contains("no JSON object"), "{fault}");
 }
 

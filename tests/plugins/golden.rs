@@ -53,7 +53,7 @@ async fn selections_of_every_contract() {
 async fn edits_of_every_contract() {
     each("redact", json!({ "keys": ["password"] }), async |policy| {
         let params = call(r#"{"name":"x","arguments":{"password":"p","n": 1.0}}"#);
-        let edited = policy.transform_request(&params).await.unwrap().unwrap();
+        let edited = policy.transform_request(&params, "work").await.unwrap().unwrap();
         assert!(
             !edited.as_str().contains("\"p\"") && edited.as_str().contains("1.0"),
             "{}",

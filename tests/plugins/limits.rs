@@ -122,7 +122,7 @@ async fn output() {
     }
     let large = order(json!({ "do": "big", "text": "/a", "number": 1000 }));
     assert_eq!(
-        generation.transform_request(&large).await.unwrap_err().kind,
+        generation.transform_request(&large, "work").await.unwrap_err().kind,
         FaultKind::Output
     );
 }

@@ -22,4 +22,5 @@ mod limits;
 mod lists;
 mod principal;
 mod reload;
+mod scope;
 mod support;

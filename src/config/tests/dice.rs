@@ -234,14 +234,23 @@ impl Dice {
             } else {
                 Source::Embedded(self.text())
             },
+            sha256: self.flag().then(|| format!("{:064x}", self.below(u32::MAX))),
             config: self.json(3),
             on_fault: self.word(),
+            on_load_failure: self.word(),
             cpu,
             wall: self.after(cpu),
             memory: self.size() * 64,
             output: self.size(),
             instances: self.count(),
             reuse: self.below(1000) + 1,
+            scope: PluginScope {
+                backends: self.flag().then(|| self.patterns()),
+                tools: self.flag().then(|| self.patterns()),
+                agents: (0..self.below(3))
+                    .map(|n| (format!("l é{n}"), wildmatch::WildMatch::new(&self.text())))
+                    .collect(),
+            },
             grants: self.grants(),
         }
     }
@@ -346,6 +355,7 @@ impl Dice {
                 compile_timeout: self.time(),
                 max_component: self.size(),
                 breaker: self.below(100) + 1,
+                young: self.time(),
             },
         }
     }

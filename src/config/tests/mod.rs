@@ -7,6 +7,7 @@ mod clients;
 mod dice;
 mod files;
 mod garbage;
+mod plugins;
 mod remote;
 mod round_trip;
 

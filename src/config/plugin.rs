@@ -1,0 +1,160 @@
+//! `[plugins.NAME]` and `[policies]`: policy components, and what all of them share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+use super::grants::grants;
+use super::item::Item;
+use super::read::Table;
+use super::sections::{HOUR, KIB, LONG, NONE, TICK, bytes, duration, patterns};
+use super::{Grants, Patterns};
+
+/// What happens to a call when a policy component fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFault {
+    /// It goes on as if the component were not there.
+    Open,
+    /// It fails with 7010.
+    Closed,
+}
+
+/// What happens while a policy component cannot be loaded and no earlier build of it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLoadFailure {
+    /// The router does not start; a running one keeps the policies that it has.
+    RefuseStart,
+    /// Whatever would ask it fails with 7010.
+    Closed,
+    /// It is passed by.
+    Open,
+}
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, watched.
+    File(PathBuf),
+    /// One that is embedded in the binary, by name.
+    Embedded(String),
+}
+
+/// `[plugins.NAME]`: one policy component.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugin {
+    /// Where it comes from.
+    pub source: Source,
+    /// The SHA-256 that its bytes must have, in lower-case hexadecimal digits; `None` means any.
+    pub sha256: Option<String>,
+    /// Given to its `init`, as JSON text.
+    pub config: serde_json::Value,
+    /// What a fault does; `None` means by hook: `select`, `settle` and `observe` open, all others closed.
+    pub on_fault: Option<OnFault>,
+    /// What happens while it cannot be loaded.
+    pub on_load_failure: OnLoadFailure,
+    /// CPU time of one hook call.
+    pub cpu: Duration,
+    /// Wall-clock time of one hook call.
+    pub wall: Duration,
+    /// Bytes of linear memory of one instance.
+    pub memory: usize,
+    /// Bytes that one hook call may return.
+    pub output: usize,
+    /// Instances at most.
+    pub instances: usize,
+    /// Hook calls before an instance is replaced; 1 means a fresh one for every call.
+    pub reuse: u32,
+    /// What it is asked about; everything where nothing is said.
+    pub scope: PluginScope,
+    /// What it may reach.
+    pub grants: Grants,
+}
+
+/// `[plugins.NAME.scope]`: what a component is asked about. All that is given must fit.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PluginScope {
+    /// The backend.
+    pub backends: Option<Patterns>,
+    /// The tool, as the agent names it.
+    pub tools: Option<Patterns>,
+    /// Labels of who calls.
+    pub agents: BTreeMap<String, WildMatch>,
+}
+
+/// `[policies]`: what all components share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policies {
+    /// Where compiled components are kept; `None` means the user's cache directory.
+    pub cache: Option<PathBuf>,
+    /// Generations alive at most; the oldest one's calls then meet `on-fault`.
+    pub generations: usize,
+    /// Time for compiling one component.
+    pub compile_timeout: Duration,
+    /// Bytes of a component file at most.
+    pub max_component: usize,
+    /// Faults in a row that switch a plugin off for a while.
+    pub breaker: u32,
+    /// A build that is switched off so soon after it replaced another one is taken back; zero: it never is.
+    pub young: Duration,
+}
+
+/// The keys of `[policies]`.
+pub(super) fn policies(t: &mut Table<'_>, into: &mut Policies) {
+    t.read("cache", &mut into.cache, |item| item.path().map(Some));
+    t.read("generations", &mut into.generations, |item| item.number(1, 64));
+    t.read("compile-timeout", &mut into.compile_timeout, duration(TICK, HOUR));
+    t.read("max-component", &mut into.max_component, bytes(KIB));
+    t.read("breaker", &mut into.breaker, |item| item.number(1, u64::from(u32::MAX)));
+    t.read("young", &mut into.young, duration(NONE, LONG));
+}
+
+/// A SHA-256, as `sha256sum` writes it.
+fn digest(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Some(text.to_ascii_lowercase());
+    }
+    let hint = "write the 64 hexadecimal digits that `sha256sum FILE` prints";
+    item.fault("is no SHA-256", Some(hint.to_owned()))
+}
+
+/// The keys of one plugin.
+pub(super) fn section(t: &mut Table<'_>, into: &mut Plugin) {
+    let file = t.take("file");
+    let embedded = t.take("embedded");
+    match (&file, &embedded) {
+        (Some(_), Some(item)) => item.fault("and `file` exclude each other", None).unwrap_or_default(),
+        (None, None) => t.require("file` or `embedded"),
+        _ => {}
+    }
+    if let Some(path) = file.and_then(|item| item.path()) {
+        into.source = Source::File(path);
+    }
+    if let Some(name) = embedded.and_then(|item| item.text()) {
+        into.source = Source::Embedded(name.to_owned());
+    }
+    t.read("sha256", &mut into.sha256, |item| digest(item).map(Some));
+    t.read("config", &mut into.config, Item::json);
+    t.read("on-fault", &mut into.on_fault, Item::word);
+    t.read("on-load-failure", &mut into.on_load_failure, Item::word);
+    t.read("cpu", &mut into.cpu, duration(TICK, HOUR));
+    t.read("wall", &mut into.wall, duration(TICK, HOUR));
+    t.read("memory", &mut into.memory, bytes(64 * KIB));
+    t.read("output", &mut into.output, bytes(KIB));
+    t.read("instances", &mut into.instances, |item| item.number(1, 10_000));
+    t.section("scope", |t| {
+        let scope = &mut into.scope;
+        t.read("backends", &mut scope.backends, |item| patterns(item).map(Some));
+        t.read("tools", &mut scope.tools, |item| patterns(item).map(Some));
+        t.section("agents", |t| {
+            let mut labels = BTreeMap::new();
+            t.texts(&mut labels);
+            let pattern = |(label, text): (String, String)| (label, WildMatch::new(&text));
+            scope.agents = labels.into_iter().map(pattern).collect();
+        });
+    });
+    t.section("grants", |t| grants(t, &mut into.grants));
+    t.read("reuse", &mut into.reuse, |item| item.number(1, u64::from(u32::MAX)));
+}
