@@ -12,6 +12,7 @@
 
 mod anatomy;
 mod bindings;
+mod borrows;
 mod breaker;
 mod cache;
 mod capability;
@@ -44,6 +45,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use anatomy::Anatomy;
+pub use borrows::drop_borrows_early;
 pub use capability::{Capability, Registry};
 pub use chain::{Absent, Builds, PipelineError};
 pub use compile::{COMPILE_COMMAND, COMPONENTISE_COMMAND, Compiler, compile_main, componentise_main};
