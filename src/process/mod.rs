@@ -28,7 +28,7 @@ mod windows;
 pub use detached::{DETACH_COMMAND, detach, detach_main};
 pub use error::SpawnError;
 pub use stderr::{MAX_LINE, StderrRing, pump};
-pub use tool::run_tool;
+pub use tool::Tool;
 
 /// What to start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

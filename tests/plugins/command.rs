@@ -213,7 +213,7 @@ fn a_new_project_builds_passes_its_fixture_and_is_accepted() {
     let (good, _, error) = plugin(home.path(), &["new", "no-drop"]);
     assert!(!good && error.contains("no-drop is there already"), "{error}");
     let (good, _, error) = plugin(home.path(), &["new", "No Drop"]);
-    assert!(!good && error.contains("is no name for a crate"), "{error}");
+    assert!(!good && error.contains("is no name for a policy"), "{error}");
 }
 
 #[test]

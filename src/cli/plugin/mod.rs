@@ -7,6 +7,7 @@ mod check;
 mod decision;
 mod fixture;
 mod inspect;
+mod lang;
 mod new;
 mod test;
 
@@ -66,12 +67,12 @@ included, as with `reuse = 1`. All hooks but `observe`, which no call waits for.
     #[command(after_help = "Examples:
   pointsman plugin new --lang rust mine && cd mine && pointsman plugin build")]
     New(new::New),
-    /// Build a component from a crate: needs cargo and the target wasm32-unknown-unknown, nothing else.
+    /// Build a component from a project, with the toolchain of its language.
     #[command(after_help = "Examples:
   pointsman plugin build
   pointsman plugin build mine --out plugins/mine.wasm
 
-The file is put into place in one step, so that a running router that has it swaps it in at once.")]
+What the toolchain lacks is named, with the line that installs it. The file is put into place in one step, so that a running router that has it swaps it in at once.")]
     Build(build::Build),
 }
 

@@ -1,26 +1,13 @@
-//! `pointsman plugin new`: a crate with a policy that builds, and a fixture that it passes.
+//! `pointsman plugin new`: a project with a policy that builds, and a fixture that it passes.
 
 use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::lang::{self, Language};
 use crate::cli::print;
 use crate::plugin::CONTRACT;
-
-/// The files of a project; `@name` and `@contract` stand for what they say.
-const FILES: [(&str, &str); 10] = [
-    ("Cargo.toml", include_str!("template/manifest.txt")),
-    ("src/lib.rs", include_str!("template/policy.txt")),
-    ("fixtures/route.toml", include_str!("template/fixture.toml")),
-    ("pointsman.toml", include_str!("template/config.toml")),
-    (".gitignore", "/target\n*.wasm\n"),
-    ("wit/types.wit", include_str!("../../../wit/types.wit")),
-    ("wit/hooks.wit", include_str!("../../../wit/hooks.wit")),
-    ("wit/capabilities.wit", include_str!("../../../wit/capabilities.wit")),
-    ("wit/worlds.wit", include_str!("../../../wit/worlds.wit")),
-    ("wit/README.md", include_str!("../../../wit/README.md")),
-];
 
 /// `pointsman plugin new`.
 #[derive(Args, Debug)]
@@ -32,16 +19,9 @@ pub(in crate::cli) struct New {
     lang: Language,
 }
 
-/// Languages that there is a project for.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Language {
-    /// Rust, with nothing but cargo.
-    Rust,
-}
-
 impl New {
     pub(super) fn run(&self) -> Result<(), String> {
-        let Language::Rust = self.lang;
+        let toolchain = self.lang.toolchain();
         let name = &self.name;
         let is_good = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name
@@ -49,7 +29,7 @@ impl New {
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !is_good {
             return Err(format!(
-                "{name:?} is no name for a crate: take small letters, digits and `-`, a letter first"
+                "{name:?} is no name for a policy: take small letters, digits and `-`, a letter first"
             ));
         }
         let folder = PathBuf::from(name);
@@ -59,7 +39,7 @@ impl New {
         };
         // Never into a folder that somebody has: nothing of theirs is overwritten.
         std::fs::create_dir(&folder).map_err(told)?;
-        for (file, text) in FILES {
+        for (file, text) in lang::files(toolchain) {
             let path = folder.join(file);
             if let Some(parent) = path.parent() {
                 std::fs::create_dir_all(parent).map_err(told)?;
@@ -67,8 +47,10 @@ impl New {
             let text = text.replace("@name", name).replace("@contract", CONTRACT);
             std::fs::write(&path, text).map_err(told)?;
         }
+        toolchain.finish(&folder)?;
+        let source = toolchain.source();
         print(&format!(
-            "{name} is made: a policy in {name}/src/lib.rs, what it is to decide in {name}/fixtures. Then:\n
+            "{name} is made: a policy in {name}/{source}, what it is to decide in {name}/fixtures. Then:\n
   cd {name}
   pointsman plugin build
   pointsman plugin test {name}.wasm fixtures

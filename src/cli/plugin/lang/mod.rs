@@ -1,0 +1,104 @@
+//! The languages that policies are written in: what a new project of each holds, and how it becomes a component.
+//!
+//! Each is a file of its own, which implements `Toolchain`, and a folder of templates. The templates of Rust end in `.txt`,
+//! so that no tool takes them for a part of this crate.
+
+mod rust;
+
+use std::path::Path;
+
+/// The contract, which every project has a copy of.
+const CONTRACT_FILES: [(&str, &str); 4] = [
+    ("types.wit", include_str!("../../../../wit/types.wit")),
+    ("hooks.wit", include_str!("../../../../wit/hooks.wit")),
+    ("capabilities.wit", include_str!("../../../../wit/capabilities.wit")),
+    ("worlds.wit", include_str!("../../../../wit/worlds.wit")),
+];
+
+/// What every project has in the same words; `@name` and `@contract` stand for what they say.
+const COMMON_FILES: [(&str, &str); 2] = [
+    ("fixtures/route.toml", include_str!("template/common/fixture.toml")),
+    ("wit/README.md", include_str!("../../../../wit/README.md")),
+];
+
+/// The configuration to try the policy with, for languages that need no other limits than the usual ones.
+const USUAL_CONFIG: (&str, &str) = ("pointsman.toml", include_str!("template/common/config.toml"));
+
+/// A language, as it is named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Language {
+    /// Rust, with nothing but cargo.
+    Rust,
+}
+
+/// What there is to know of a language.
+pub(super) trait Toolchain {
+    /// The file by which a folder is known to hold a project of this language.
+    fn sign(&self) -> &'static str;
+
+    /// The file with the policy in a new project.
+    fn source(&self) -> &'static str;
+
+    /// The files of a new project, beside those that all have.
+    fn files(&self) -> &'static [(&'static str, &'static str)];
+
+    /// Where the contract lies in a new project.
+    fn contract(&self) -> &'static str {
+        "wit/deps/pointsman-policy"
+    }
+
+    /// What is left to do in a new project once its files are there.
+    fn finish(&self, _folder: &Path) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What the project in a folder is called.
+    fn name(&self, folder: &Path) -> Result<String, String>;
+
+    /// Builds what is in a folder: a component, or a core module that says which component it is to become.
+    fn build(&self, folder: &Path) -> Result<Vec<u8>, String>;
+}
+
+impl Language {
+    const ALL: [Self; 1] = [Self::Rust];
+
+    pub(super) fn toolchain(self) -> &'static dyn Toolchain {
+        match self {
+            Self::Rust => &rust::Rust,
+        }
+    }
+
+    /// The language of the project in a folder.
+    pub(super) fn of(folder: &Path) -> Result<Self, String> {
+        let here = Self::ALL
+            .into_iter()
+            .filter(|l| folder.join(l.toolchain().sign()).exists());
+        match here.collect::<Vec<_>>().as_slice() {
+            [language] => Ok(*language),
+            [] => Err(format!(
+                "{}: there is no project here, which would have one of {}: name its folder, or make one: \
+                 pointsman plugin new NAME",
+                folder.display(),
+                signs(&Self::ALL)
+            )),
+            several => Err(format!(
+                "{}: this could be in several languages, for there are {}: say which with --lang",
+                folder.display(),
+                signs(several)
+            )),
+        }
+    }
+}
+
+fn signs(languages: &[Language]) -> String {
+    let signs = languages.iter().map(|language| language.toolchain().sign());
+    signs.collect::<Vec<_>>().join(", ")
+}
+
+/// Everything that a new project holds, by path.
+pub(super) fn files(toolchain: &dyn Toolchain) -> Vec<(String, &'static str)> {
+    let contract = |(file, text): &(&str, &'static str)| (format!("{}/{file}", toolchain.contract()), *text);
+    let own = |(file, text): &(&'static str, &'static str)| ((*file).to_owned(), *text);
+    let common = COMMON_FILES.iter().chain(toolchain.files()).map(own);
+    common.chain(CONTRACT_FILES.iter().map(contract)).collect()
+}
