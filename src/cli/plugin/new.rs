@@ -49,9 +49,12 @@ impl New {
         }
         toolchain.finish(&folder)?;
         let source = toolchain.source();
+        let preparation = toolchain
+            .preparation()
+            .map_or(String::new(), |words| format!("\n  {words}"));
         print(&format!(
             "{name} is made: a policy in {name}/{source}, what it is to decide in {name}/fixtures. Then:\n
-  cd {name}
+  cd {name}{preparation}
   pointsman plugin build
   pointsman plugin test {name}.wasm fixtures
   pointsman run --config pointsman.toml"

@@ -3,6 +3,8 @@
 //! Each is a file of its own, which implements `Toolchain`, and a folder of templates. The templates of Rust end in `.txt`,
 //! so that no tool takes them for a part of this crate.
 
+mod declarations;
+mod javascript;
 mod rust;
 
 use std::path::Path;
@@ -24,11 +26,18 @@ const COMMON_FILES: [(&str, &str); 2] = [
 /// The configuration to try the policy with, for languages that need no other limits than the usual ones.
 const USUAL_CONFIG: (&str, &str) = ("pointsman.toml", include_str!("template/common/config.toml"));
 
+/// What the policy imports and exports, for languages that take it from a file.
+const WORLD: (&str, &str) = ("wit/policy.wit", include_str!("template/common/world.wit"));
+
 /// A language, as it is named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Language {
     /// Rust, with nothing but cargo.
     Rust,
+    /// JavaScript, with Node.js and componentize-qjs.
+    Js,
+    /// TypeScript, with the same and its compiler.
+    Ts,
 }
 
 /// What there is to know of a language.
@@ -47,6 +56,11 @@ pub(super) trait Toolchain {
         "wit/deps/pointsman-policy"
     }
 
+    /// The command that brings what the project is built with, if there is one.
+    fn preparation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What is left to do in a new project once its files are there.
     fn finish(&self, _folder: &Path) -> Result<(), String> {
         Ok(())
@@ -60,11 +74,13 @@ pub(super) trait Toolchain {
 }
 
 impl Language {
-    const ALL: [Self; 1] = [Self::Rust];
+    const ALL: [Self; 3] = [Self::Rust, Self::Js, Self::Ts];
 
     pub(super) fn toolchain(self) -> &'static dyn Toolchain {
         match self {
             Self::Rust => &rust::Rust,
+            Self::Js => &javascript::JavaScript,
+            Self::Ts => &javascript::TypeScript,
         }
     }
 

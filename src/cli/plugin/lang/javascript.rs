@@ -1,0 +1,176 @@
+//! Policies in JavaScript and TypeScript: run by QuickJS, which componentize-qjs puts into the component.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use wit_parser::Resolve;
+
+use super::{Toolchain, USUAL_CONFIG, WORLD};
+use crate::plugin::drop_borrows_early;
+use crate::process::Tool;
+
+/// Where what is made on the way goes.
+const BUILD: &str = "build";
+
+/// Where the types of the contract are.
+const TYPES: &str = "types/pointsman.d.ts";
+
+/// JavaScript, as modules.
+pub(super) struct JavaScript;
+
+/// TypeScript, which its own compiler checks and makes JavaScript of.
+pub(super) struct TypeScript;
+
+impl Toolchain for JavaScript {
+    fn sign(&self) -> &'static str {
+        "src/policy.js"
+    }
+
+    fn source(&self) -> &'static str {
+        "src/policy.js"
+    }
+
+    fn files(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("src/policy.js", include_str!("template/js/policy.js")),
+            ("package.json", include_str!("template/js/package.json")),
+            ("jsconfig.json", include_str!("template/js/jsconfig.json")),
+            (".gitignore", "/build\n/node_modules\n/types\n*.wasm\n"),
+            USUAL_CONFIG,
+            WORLD,
+        ]
+    }
+
+    fn preparation(&self) -> Option<&'static str> {
+        Some("npm install")
+    }
+
+    fn finish(&self, folder: &Path) -> Result<(), String> {
+        types(folder)
+    }
+
+    fn name(&self, folder: &Path) -> Result<String, String> {
+        package(folder)
+    }
+
+    fn build(&self, folder: &Path) -> Result<Vec<u8>, String> {
+        types(folder)?;
+        component(folder, self.source())
+    }
+}
+
+impl Toolchain for TypeScript {
+    fn sign(&self) -> &'static str {
+        "src/policy.ts"
+    }
+
+    fn source(&self) -> &'static str {
+        "src/policy.ts"
+    }
+
+    fn files(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("src/policy.ts", include_str!("template/ts/policy.ts")),
+            ("package.json", include_str!("template/ts/package.json")),
+            ("tsconfig.json", include_str!("template/ts/tsconfig.json")),
+            (".gitignore", "/build\n/node_modules\n/types\n*.wasm\n"),
+            USUAL_CONFIG,
+            WORLD,
+        ]
+    }
+
+    fn preparation(&self) -> Option<&'static str> {
+        Some("npm install")
+    }
+
+    fn finish(&self, folder: &Path) -> Result<(), String> {
+        types(folder)
+    }
+
+    fn name(&self, folder: &Path) -> Result<String, String> {
+        package(folder)
+    }
+
+    fn build(&self, folder: &Path) -> Result<Vec<u8>, String> {
+        types(folder)?;
+        node(folder, "tsc", &["--project", "."], "typescript")?;
+        component(folder, "build/policy.js")
+    }
+}
+
+/// What the package in a folder is called.
+fn package(folder: &Path) -> Result<String, String> {
+    let path = folder.join("package.json");
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let package: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let name = package["name"].as_str();
+    name.map(str::to_owned)
+        .ok_or_else(|| format!("{}: the package has no name", path.display()))
+}
+
+/// Writes down the types of the contract.
+fn types(folder: &Path) -> Result<(), String> {
+    let mut resolve = Resolve::default();
+    let wit = folder.join("wit");
+    let told = |error| format!("{}: {error:#}", wit.display());
+    let (package, _) = resolve.push_dir(&wit).map_err(told)?;
+    let world = resolve.select_world(&[package], None).map_err(told)?;
+    let path = folder.join(TYPES);
+    let text = super::declarations::declarations(&resolve, world);
+    let made = ["types", BUILD]
+        .iter()
+        .try_for_each(|part| std::fs::create_dir_all(folder.join(part)));
+    made.and_then(|()| std::fs::write(&path, text))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Puts a module and what it imports into a component with the interpreter.
+fn component(folder: &Path, source: &str) -> Result<Vec<u8>, String> {
+    let made = folder.join(BUILD).join("raw.wasm");
+    let words = [
+        "--wit",
+        "wit",
+        "--js",
+        source,
+        "--stub-wasi",
+        "--sync",
+        "--output",
+        "build/raw.wasm",
+    ];
+    node(folder, "componentize-qjs", &words, "componentize-qjs")?;
+    let raw = std::fs::read(&made).map_err(|error| format!("{}: {error}", made.display()))?;
+    drop_borrows_early(&raw)
+}
+
+/// Runs a program of a package that the project depends on.
+fn node(folder: &Path, program: &str, words: &[&str], package: &str) -> Result<(), String> {
+    let path = installed(folder, program).ok_or_else(|| {
+        format!(
+            "{program} is not there: run `npm install` in {} (the package is {package}; npm comes with Node.js, \
+             https://nodejs.org)",
+            folder.display()
+        )
+    })?;
+    let (good, said) = Tool::new(&path, folder)
+        .args(words)
+        .run()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    if good {
+        return Ok(());
+    }
+    // tsc speaks of errors on its standard output.
+    Err(format!(
+        "{}{program} could not build it",
+        String::from_utf8_lossy(&said)
+    ))
+}
+
+/// A program of the packages of a project, which may be part of a larger one.
+fn installed(folder: &Path, program: &str) -> Option<PathBuf> {
+    let whole = folder.canonicalize().ok()?;
+    let suffix = if cfg!(windows) { ".cmd" } else { "" };
+    let mut places = whole
+        .ancestors()
+        .map(|place| place.join("node_modules/.bin").join(format!("{program}{suffix}")));
+    places.find(|path| path.exists())
+}

@@ -1,0 +1,69 @@
+//! JavaScript and TypeScript, with the packages that `make tools` brings.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::{decides, done, example, here, new_project, plugin};
+
+/// Instead of `npm install`, which needs the network.
+fn packages(folder: &Path) {
+    let installed = here().join("tests/clients/node_modules");
+    assert!(
+        installed.join(".bin/componentize-qjs").exists(),
+        "componentize-qjs is missing: run `make tools`"
+    );
+    symlink(installed, folder.join("node_modules")).unwrap();
+}
+
+#[tokio::test]
+async fn a_new_project_in_javascript_decides_calls() {
+    let home = tempfile::tempdir().unwrap();
+    let component = new_project(home.path(), "js", packages);
+    // What editors show is true.
+    let folder = home.path().join("no-drop");
+    let checked = std::process::Command::new(folder.join("node_modules/.bin/tsc"))
+        .args(["--project", "jsconfig.json"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    decides(&component).await;
+}
+
+#[tokio::test]
+async fn a_new_project_in_typescript_decides_calls() {
+    let home = tempfile::tempdir().unwrap();
+    let component = new_project(home.path(), "ts", packages);
+    decides(&component).await;
+}
+
+#[test]
+fn the_examples_pass_their_fixtures() {
+    example("budget-js", packages, 6);
+    example("mask-ts", packages, 5);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    done(home.path(), &["new", "--lang", "ts", "mine"]);
+    let folder = home.path().join("mine");
+    let (good, _, error) = plugin(&folder, &["build"]);
+    assert!(
+        !good && error.contains("tsc is not there: run `npm install`"),
+        "{error}"
+    );
+    packages(&folder);
+    let source = "export const route = { route: (call: number) => call.nothing() };\n";
+    std::fs::write(folder.join("src/policy.ts"), source).unwrap();
+    let (good, _, error) = plugin(&folder, &["build"]);
+    assert!(
+        !good && error.contains("src/policy.ts(1,") && error.contains("'nothing' does not exist"),
+        "{error}"
+    );
+    std::fs::write(folder.join("src/policy.ts"), "export const other = {};\n").unwrap();
+    let (good, text, error) = plugin(&folder, &["build"]);
+    assert!(good, "{text}{error}");
+    let (good, text, _) = plugin(&folder, &["test", "mine.wasm", "fixtures"]);
+    assert!(!good && text.contains("trap"), "{text}");
+}
