@@ -16,6 +16,7 @@ pub mod seal;
 
 // Floor 2, mechanisms: blind to each other.
 pub mod auth;
+pub mod fetch;
 pub mod plugin;
 pub mod process;
 pub mod remote;

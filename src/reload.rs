@@ -146,7 +146,7 @@ impl Reloader {
     fn watched(&self) -> BTreeSet<PathBuf> {
         let plugins = self.config.plugins.values().filter_map(|p| match &p.source {
             config::Source::File(path) => Some(path.clone()),
-            config::Source::Embedded(_) => None,
+            config::Source::Embedded(_) | config::Source::Pulled(_) => None,
         });
         self.files.iter().cloned().chain(plugins).collect()
     }
@@ -158,7 +158,7 @@ impl Reloader {
             .values()
             .filter_map(|p| match &p.source {
                 config::Source::File(path) => Some(path.clone()),
-                config::Source::Embedded(_) => None,
+                config::Source::Embedded(_) | config::Source::Pulled(_) => None,
             })
             .collect();
         if changed.iter().any(|path| !plugin_files.contains(path)) {

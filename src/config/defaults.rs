@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Hook;
 
 use super::{
-    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Exposure, Gate, Grants, Listen, Names,
+    Backend, Backoff, Config, CrashLoop, Endpoint, EraChoice, Errors, Exposure, Gate, Grants, Listen, Locked, Names,
     OnLoadFailure, OwnTools, Pipeline, Plugin, PluginScope, Policies, Router, Scope, ServerRequests, Sessions, Source,
     StateKind, Stop,
 };
@@ -189,6 +189,7 @@ impl Default for Plugin {
         Self {
             source: Source::Embedded(String::new()),
             sha256: None,
+            locked: Locked::No,
             config: serde_json::Value::Object(serde_json::Map::new()),
             on_fault: None,
             on_load_failure: OnLoadFailure::RefuseStart,
@@ -210,6 +211,7 @@ impl Default for Policies {
     fn default() -> Self {
         Self {
             cache: None,
+            store: None,
             generations: 4,
             compile_timeout: secs(60),
             max_component: 64 * MIB,

@@ -9,7 +9,7 @@ use super::doc::{Doc, Notes, Place};
 use super::problem::{Problem, Problems};
 use super::read::Table;
 use super::sections::{self, Gathered};
-use super::{Backend, Config, Source, check, defaults, mcp_servers};
+use super::{Backend, Config, Source, check, defaults, lock, mcp_servers};
 
 /// What a configuration is made of besides its own text.
 pub struct Outside<'a> {
@@ -68,6 +68,9 @@ pub fn parse(text: &str, path: &Path, outside: &Outside<'_>) -> Result<Loaded, P
         }
         files.push(file.clone());
         include(&file, place, outside, &notes, &mut gathered);
+    }
+    if let Some(lock) = lock::apply(&mut gathered.config, &folder(path), outside, &notes) {
+        notes.depends_on(&lock);
     }
     finish(gathered.config, files, notes)
 }

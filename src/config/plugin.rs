@@ -8,6 +8,7 @@ use wildmatch::WildMatch;
 
 use super::grants::grants;
 use super::item::Item;
+use super::lock::Locked;
 use super::read::Table;
 use super::sections::{HOUR, KIB, LONG, NONE, TICK, bytes, duration, patterns};
 use super::{Grants, Patterns};
@@ -39,6 +40,8 @@ pub enum Source {
     File(PathBuf),
     /// One that is embedded in the binary, by name.
     Embedded(String),
+    /// One that `pointsman plugin pull` fetched, by the reference that it was fetched with.
+    Pulled(String),
 }
 
 /// `[plugins.NAME]`: one policy component.
@@ -48,6 +51,8 @@ pub struct Plugin {
     pub source: Source,
     /// The SHA-256 that its bytes must have, in lower-case hexadecimal digits; `None` means any.
     pub sha256: Option<String>,
+    /// The same as `plugins.lock` has it.
+    pub locked: Locked,
     /// Given to its `init`, as JSON text.
     pub config: serde_json::Value,
     /// What a fault does; `None` means by hook: `select`, `settle` and `observe` open, all others closed.
@@ -72,6 +77,17 @@ pub struct Plugin {
     pub grants: Grants,
 }
 
+impl Plugin {
+    /// The SHA-256 sums that its component must have, all of them: the configured one, then that of the lock.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        let locked = match &self.locked {
+            Locked::To(digest) => Some(digest.as_str()),
+            Locked::No | Locked::Stale(_) => None,
+        };
+        self.sha256.as_deref().into_iter().chain(locked)
+    }
+}
+
 /// `[plugins.NAME.scope]`: what a component is asked about. All that is given must fit.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PluginScope {
@@ -88,6 +104,8 @@ pub struct PluginScope {
 pub struct Policies {
     /// Where compiled components are kept; `None` means the user's cache directory.
     pub cache: Option<PathBuf>,
+    /// Where pulled components are kept; `None` means the user's data directory.
+    pub store: Option<PathBuf>,
     /// Generations alive at most; the oldest one's calls then meet `on-fault`.
     pub generations: usize,
     /// Time for compiling one component.
@@ -103,6 +121,7 @@ pub struct Policies {
 /// The keys of `[policies]`.
 pub(super) fn policies(t: &mut Table<'_>, into: &mut Policies) {
     t.read("cache", &mut into.cache, |item| item.path().map(Some));
+    t.read("store", &mut into.store, |item| item.path().map(Some));
     t.read("generations", &mut into.generations, |item| item.number(1, 64));
     t.read("compile-timeout", &mut into.compile_timeout, duration(TICK, HOUR));
     t.read("max-component", &mut into.max_component, bytes(KIB));
@@ -120,20 +139,42 @@ fn digest(item: &Item<'_>) -> Option<String> {
     item.fault("is no SHA-256", Some(hint.to_owned()))
 }
 
+/// Where a component is pulled from.
+fn reference(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if ["oci://", "https://", "http://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+    {
+        return Some(text.to_owned());
+    }
+    let hint = "write oci://REGISTRY/NAME:TAG or https://HOST/FILE.wasm; a file is named by `file`";
+    item.fault("is no reference", Some(hint.to_owned()))
+}
+
 /// The keys of one plugin.
 pub(super) fn section(t: &mut Table<'_>, into: &mut Plugin) {
-    let file = t.take("file");
-    let embedded = t.take("embedded");
-    match (&file, &embedded) {
-        (Some(_), Some(item)) => item.fault("and `file` exclude each other", None).unwrap_or_default(),
-        (None, None) => t.require("file` or `embedded"),
+    let sources = ["file", "embedded", "from"].map(|key| t.take(key));
+    let mut given = ["file", "embedded", "from"]
+        .into_iter()
+        .zip(&sources)
+        .filter_map(|(key, item)| Some((key, item.as_ref()?)));
+    match (given.next(), given.next()) {
+        (None, _) => t.require("file`, `embedded` or `from"),
+        (Some((first, _)), Some((_, item))) => item
+            .fault(&format!("and `{first}` exclude each other"), None)
+            .unwrap_or_default(),
         _ => {}
     }
+    let [file, embedded, from] = sources;
     if let Some(path) = file.and_then(|item| item.path()) {
         into.source = Source::File(path);
     }
     if let Some(name) = embedded.and_then(|item| item.text()) {
         into.source = Source::Embedded(name.to_owned());
+    }
+    if let Some(reference) = from.and_then(|item| reference(&item)) {
+        into.source = Source::Pulled(reference);
     }
     t.read("sha256", &mut into.sha256, |item| digest(item).map(Some));
     t.read("config", &mut into.config, Item::json);

@@ -259,6 +259,7 @@ impl Printer {
     fn policies(&mut self, policies: &Policies) {
         let Policies {
             cache,
+            store,
             generations,
             compile_timeout,
             max_component,
@@ -267,6 +268,7 @@ impl Printer {
         } = policies;
         self.table("policies");
         self.path("cache", cache.as_deref());
+        self.path("store", store.as_deref());
         self.line("generations", generations);
         self.time("compile-timeout", *compile_timeout);
         self.size("max-component", *max_component);

@@ -9,6 +9,8 @@ impl Printer {
         let Plugin {
             source,
             sha256,
+            // A file of its own holds it.
+            locked: _,
             config,
             on_fault,
             on_load_failure,
@@ -25,6 +27,7 @@ impl Printer {
         match source {
             Source::File(file) => self.path("file", Some(file)),
             Source::Embedded(name) => self.line("embedded", quote(name)),
+            Source::Pulled(reference) => self.line("from", quote(reference)),
         }
         if let Some(digest) = sha256 {
             self.line("sha256", quote(digest));

@@ -80,12 +80,25 @@ pub enum Problem {
     #[error("the file is larger than {0} bytes (policies.max-component)")]
     TooLarge(usize),
     /// It is another one than the configuration pins.
-    #[error("its SHA-256 is {found}, and the configuration wants {wanted}")]
+    #[error(
+        "its SHA-256 is {found}, and the configuration wants {wanted}: if it is meant, change `sha256` or run `pointsman plugin lock`"
+    )]
     Digest {
         /// What the configuration says.
         wanted: String,
         /// That of the bytes.
         found: String,
+    },
+    /// `plugins.lock` does not say which component it is.
+    #[error("{0}: run `pointsman plugin lock`")]
+    NotLocked(String),
+    /// It is not in the store.
+    #[error("{from} is not here, as {}: run `pointsman plugin pull --config FILE`", .path.display())]
+    NotPulled {
+        /// Its reference.
+        from: String,
+        /// Where it would be.
+        path: PathBuf,
     },
     /// It is something else altogether.
     #[error("this is not a WebAssembly file; it must be a component, built as plugins/README.md says")]
@@ -171,7 +184,11 @@ impl Problem {
     /// The stage that finds it.
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Read(..) | Self::NotEmbedded(_) | Self::MemoryLimit { .. } => Stage::Discover,
+            Self::Read(..)
+            | Self::NotEmbedded(_)
+            | Self::NotLocked(_)
+            | Self::NotPulled { .. }
+            | Self::MemoryLimit { .. } => Stage::Discover,
             Self::TooLarge(_)
             | Self::NotWasm
             | Self::CoreModule

@@ -31,8 +31,9 @@ use super::lane::Lane;
 use super::loaded::{Loaded, within};
 use super::pool::Pool;
 use super::status::Counters;
+use super::store::Store;
 use super::ticker::Ticker;
-use crate::config::{self, Policies, Source};
+use crate::config::{self, Locked, Policies, Source};
 use crate::policy::{Directory, Hook};
 
 /// Wall-clock time for the first `init` of a build.
@@ -44,6 +45,7 @@ pub struct Host {
     ticker: Arc<Ticker>,
     lane: Lane,
     workshop: Workshop,
+    store: Store,
     max_component: usize,
     breaker: u32,
     known: Mutex<BTreeMap<String, Known>>,
@@ -88,6 +90,7 @@ impl Host {
             ticker: Arc::new(Ticker::start(engine.clone(), lane.clone()).map_err(SetupError::Clock)?),
             lane,
             workshop: Workshop::new(engine, compiler, cache, policies.compile_timeout),
+            store: Store::at(policies.store.as_deref()),
             max_component: policies.max_component,
             breaker: policies.breaker,
             known: Mutex::new(BTreeMap::new()),
@@ -128,14 +131,18 @@ impl Host {
                 most: MAX_MEMORY,
             });
         }
-        let bytes = self.read(&plugin.source).await?;
+        if let Locked::Stale(why) = &plugin.locked {
+            return Err(Problem::NotLocked(why.clone()));
+        }
+        let bytes = self.read(plugin).await?;
         // The digest is that of the file, whatever it is made into.
         let hash = move || (hex(&Sha256::digest(&bytes)), bytes);
         let (digest, bytes) = tokio::task::spawn_blocking(hash)
             .await
             .map_err(|e| Problem::Compile(e.to_string()))?;
         // Nobody looks into other bytes than those that are wanted.
-        if let Some(wanted) = plugin.sha256.clone().filter(|wanted| *wanted != digest) {
+        if let Some(wanted) = plugin.digests().find(|wanted| *wanted != digest) {
+            let wanted = wanted.to_owned();
             return Err(Problem::Digest { wanted, found: digest });
         }
         let (counters, latest) = self.known(name);
@@ -224,17 +231,35 @@ impl Host {
         known.entry(name.to_owned()).or_default().latest = Arc::downgrade(loaded);
     }
 
-    async fn read(&self, source: &Source) -> Result<Vec<u8>, Problem> {
-        let bytes = match source {
+    async fn read(&self, plugin: &config::Plugin) -> Result<Vec<u8>, Problem> {
+        let bytes = match &plugin.source {
             Source::Embedded(name) => super::embedded(name)
                 .ok_or_else(|| Problem::NotEmbedded(name.clone()))?
                 .to_vec(),
             Source::File(path) => read_at_most(path, self.max_component).await?,
+            Source::Pulled(from) => self.pulled(from, plugin).await?,
         };
         if bytes.len() > self.max_component {
             return Err(Problem::TooLarge(self.max_component));
         }
         Ok(bytes)
+    }
+
+    /// A component that was pulled. Which one the reference means is settled already: nothing is asked over the network.
+    async fn pulled(&self, from: &str, plugin: &config::Plugin) -> Result<Vec<u8>, Problem> {
+        let Some(digest) = plugin.digests().next() else {
+            return Err(Problem::NotLocked(format!("nothing says which component {from} is")));
+        };
+        let path = self.store.path(digest);
+        match read_at_most(&path, self.max_component).await {
+            Err(Problem::Read(path, error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Problem::NotPulled {
+                    from: from.to_owned(),
+                    path,
+                })
+            }
+            read => read,
+        }
     }
 
     /// Checks the component's types against the contract, hook by hook.

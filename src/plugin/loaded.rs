@@ -109,6 +109,7 @@ impl Loaded {
             source: match &self.settings.source {
                 Source::File(path) => path.display().to_string(),
                 Source::Embedded(name) => format!("embedded:{name}"),
+                Source::Pulled(from) => from.clone(),
             },
             digest: self.digest.clone(),
             hooks: self.hooks.iter().map(|h| h.as_str()).collect(),

@@ -37,6 +37,7 @@ mod scope;
 mod set;
 mod settling;
 mod status;
+mod store;
 mod ticker;
 mod trial;
 mod voice;
@@ -57,6 +58,7 @@ pub use load::Host;
 pub use loaded::Loaded;
 pub use set::Generation;
 pub use status::PluginStatus;
+pub use store::{Store, digest_of};
 pub use trial::{Asked, Decision, Failure, Trial};
 
 use crate::config::Pipelines;

@@ -119,6 +119,6 @@ impl Loads {
 fn look(settings: &Plugin) -> Option<Look> {
     match &settings.source {
         Source::File(path) => Some(Look::at(path)),
-        Source::Embedded(_) => None,
+        Source::Embedded(_) | Source::Pulled(_) => None,
     }
 }

@@ -27,7 +27,7 @@ impl Reloader {
         for (name, settings) in &self.config.plugins {
             let may_have_changed = match &settings.source {
                 config::Source::File(path) => changed.contains(path),
-                config::Source::Embedded(_) => false,
+                config::Source::Embedded(_) | config::Source::Pulled(_) => false,
             };
             let is_needed = match self.loads.is_of(name, settings) {
                 Some(same_settings) => !same_settings || (may_have_changed && !self.loads.looks_same(name, settings)),

@@ -9,7 +9,7 @@ use crate::source::{Code, Written};
 const FLOORS: [&[&str]; 5] = [
     &["wire"],
     &["error", "call", "policy", "config", "seal"],
-    &["transport", "auth", "process", "remote", "plugin", "watch"],
+    &["transport", "auth", "process", "remote", "plugin", "fetch", "watch"],
     &["backend", "catalog", "router", "session", "reload"],
     &[
         "telemetry",

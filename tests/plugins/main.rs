@@ -23,4 +23,5 @@ mod lists;
 mod principal;
 mod reload;
 mod scope;
+mod supply;
 mod support;

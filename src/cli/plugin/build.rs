@@ -49,7 +49,7 @@ impl Build {
 }
 
 /// Writes a file in one step: a router that watches it never sees half of it.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".tmp");
     std::fs::write(&aside, bytes)?;

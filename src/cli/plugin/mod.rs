@@ -8,7 +8,9 @@ mod decision;
 mod fixture;
 mod inspect;
 mod lang;
+mod lock;
 mod new;
+mod pull;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -74,6 +76,24 @@ included, as with `reuse = 1`. All hooks but `observe`, which no call waits for.
 
 What the toolchain lacks is named, with the line that installs it. The file is put into place in one step, so that a running router that has it swaps it in at once.")]
     Build(build::Build),
+    /// Write down which components a configuration means, in plugins.lock beside it.
+    #[command(after_help = "Examples:
+  pointsman plugin lock --config pointsman.toml
+  pointsman plugin lock --update guard        (what its reference means today)
+  pointsman plugin lock --check               (in CI: exit status 1 if the lock would change)
+
+With a lock the router loads no other component, whatever lies in a file or behind a tag, and the last good one goes on.
+References (`from`) that the lock has keep their component; new ones are pulled.")]
+    Lock(lock::Lock),
+    /// Fetch components from registries and web servers into the store, from which the router loads them.
+    #[command(after_help = "Examples:
+  pointsman plugin pull --config pointsman.toml              (what the configuration needs, as plugins.lock has it)
+  pointsman plugin pull oci://ghcr.io/acme/guard:1.2         (says what to write into a configuration)
+  pointsman plugin pull https://example.com/guard.wasm
+
+The router itself asks nobody: what is in the store is loaded without a network. Registries get the credentials that
+`docker login` left; the system's certificates say whom to trust.")]
+    Pull(pull::Pull),
 }
 
 impl Command {
@@ -85,6 +105,8 @@ impl Command {
             Self::Bench(bench) => bench.run(),
             Self::New(new) => new.run(),
             Self::Build(build) => build.run(),
+            Self::Lock(lock) => lock.run(),
+            Self::Pull(pull) => pull.run(),
         })
     }
 }
@@ -185,6 +207,7 @@ fn bytes_of(source: &config::Source) -> Result<Vec<u8>, String> {
             None => Err(Problem::NotEmbedded(name.clone()).to_string()),
         },
         config::Source::File(path) => std::fs::read(path).map_err(|error| format!("{}: {error}", path.display())),
+        config::Source::Pulled(from) => Err(format!("{from} is none of a file or `embedded:NAME`")),
     }
 }
 
@@ -193,6 +216,7 @@ fn usual_name(source: &config::Source) -> String {
     let name = match source {
         config::Source::Embedded(name) => name.clone(),
         config::Source::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        config::Source::Pulled(from) => from.clone(),
     };
     let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
     name.chars().map(allowed).collect()

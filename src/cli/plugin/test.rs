@@ -47,6 +47,7 @@ impl Test {
                     let file = match &settings.source {
                         Source::File(file) => file.display().to_string(),
                         Source::Embedded(name) => format!("embedded:{name}"),
+                        Source::Pulled(from) => from.clone(),
                     };
                     format!("{}: {file}: {error}", path.display())
                 })?;

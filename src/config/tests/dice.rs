@@ -229,11 +229,12 @@ impl Dice {
     fn plugin(&mut self) -> Plugin {
         let cpu = self.time();
         Plugin {
-            source: if self.flag() {
-                Source::File(self.path())
-            } else {
-                Source::Embedded(self.text())
+            source: match self.below(3) {
+                0 => Source::File(self.path()),
+                1 => Source::Pulled(format!("oci://{}", self.text())),
+                _ => Source::Embedded(self.text()),
             },
+            locked: Locked::No,
             sha256: self.flag().then(|| format!("{:064x}", self.below(u32::MAX))),
             config: self.json(3),
             on_fault: self.word(),
@@ -351,6 +352,7 @@ impl Dice {
             pipeline: Hook::CHAINS.map(|hook| (hook, self.some(&asked))).into(),
             policies: Policies {
                 cache: self.flag().then(|| self.path()),
+                store: self.flag().then(|| self.path()),
                 generations: self.count(),
                 compile_timeout: self.time(),
                 max_component: self.size(),

@@ -1,0 +1,128 @@
+//! `pointsman plugin lock`: which components a configuration means, written down.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::pull::{Puller, loaded};
+use crate::cli::print;
+use crate::config::{self, LOCK_FILE, LockEntry, Plugin, Source, locked_name};
+use crate::plugin::digest_of;
+
+/// `pointsman plugin lock`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Lock {
+    /// The configuration; the lock stands beside it.
+    #[arg(short, long, value_name = "FILE", default_value = "pointsman.toml")]
+    config: PathBuf,
+    /// Ask again what this plugin's reference means; without a name, all of them. May be repeated.
+    #[arg(long, value_name = "PLUGIN", num_args = 0..=1, default_missing_value = "")]
+    update: Vec<String>,
+    /// Write nothing, and fail if the lock is not as it would be written.
+    #[arg(long)]
+    check: bool,
+}
+
+impl Lock {
+    pub(super) fn run(&self) -> Result<(), String> {
+        let whole = std::path::absolute(&self.config).map_err(|error| format!("{}: {error}", self.config.display()))?;
+        let folder = whole.parent().unwrap_or(Path::new("."));
+        let path = folder.join(LOCK_FILE);
+        let config = loaded(&whole)?;
+        if let Some(name) = self
+            .update
+            .iter()
+            .find(|name| !name.is_empty() && !config.plugins.contains_key(*name))
+        {
+            return Err(format!("{} has no plugin {name}", self.config.display()));
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let old = config::Lock::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let puller = Puller::new(&config.policies)?;
+        let mut new = config::Lock::default();
+        let mut troubles = Vec::new();
+        for (name, plugin) in &config.plugins {
+            let Some(from) = locked_name(&plugin.source, folder) else {
+                continue;
+            };
+            let known = old.plugins.get(name).filter(|entry| entry.from == from);
+            match self.digest(name, plugin, known.map(|entry| entry.sha256.as_str()), &puller) {
+                Ok(sha256) => {
+                    new.plugins.insert(name.clone(), LockEntry { from, sha256 });
+                }
+                Err(error) => troubles.push(format!("plugin {name}: {error}")),
+            }
+        }
+        if !troubles.is_empty() {
+            return Err(troubles.join("\n"));
+        }
+        let changes = changes(&old, &new);
+        if self.check && !changes.is_empty() {
+            return Err(format!("{LOCK_FILE} does not fit:\n{}", changes.join("\n")));
+        }
+        if changes.is_empty() {
+            print(&format!(
+                "{LOCK_FILE} is as it should be: {} plugins",
+                new.plugins.len()
+            ));
+            return Ok(());
+        }
+        super::build::put(&path, new.render()?.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
+        print(&format!("{} written:\n{}", path.display(), changes.join("\n")));
+        Ok(())
+    }
+
+    /// The SHA-256 of the component that a plugin means.
+    fn digest(&self, name: &str, plugin: &Plugin, known: Option<&str>, puller: &Puller) -> Result<String, String> {
+        let found = match &plugin.source {
+            Source::File(path) => {
+                let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                digest_of(&bytes)
+            }
+            Source::Pulled(from) => {
+                let known = known.filter(|_| !self.update.iter().any(|update| update.is_empty() || update == name));
+                match known {
+                    Some(digest) if self.check => digest.to_owned(),
+                    Some(digest) => {
+                        puller.ensure(from, digest)?;
+                        digest.to_owned()
+                    }
+                    None if self.check => return Err(format!("{from} is not in {LOCK_FILE}")),
+                    None => puller.pull(from, None)?.0,
+                }
+            }
+            Source::Embedded(_) => return Err("it is embedded".to_owned()),
+        };
+        match &plugin.sha256 {
+            Some(wanted) if *wanted != found => Err(format!(
+                "its SHA-256 is {found}, and the configuration wants {wanted}: change `sha256` there if it is meant"
+            )),
+            _ => Ok(found),
+        }
+    }
+}
+
+/// What is different, a line each.
+fn changes(old: &config::Lock, new: &config::Lock) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, entry) in &new.plugins {
+        let LockEntry { from, sha256 } = entry;
+        match old.plugins.get(name) {
+            Some(before) if before == entry => {}
+            Some(before) => lines.push(format!(
+                "  changed  {name}  {from}  {} -> {}",
+                short(&before.sha256),
+                short(sha256)
+            )),
+            None => lines.push(format!("  new      {name}  {from}  {}", short(sha256))),
+        }
+    }
+    let gone = old.plugins.keys().filter(|name| !new.plugins.contains_key(*name));
+    lines.extend(gone.map(|name| format!("  gone     {name}")));
+    lines
+}
+
+/// Enough of a digest for people.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
