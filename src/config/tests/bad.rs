@@ -40,7 +40,7 @@ timeout = "5s"
     pointsman.toml:15:1: unknown key `transform` in [pipeline]; known: `route`, `select`, `transform-request`, `transform-response`, `transform-list`, `settle`, `observe`
     pointsman.toml:18:1: unknown key `timeout` in [backends.odd]; did you mean `call-timeout`?
     pointsman.toml:19:1: unknown key `colour` in [backends.odd]; known: `url`, `urls`, `unix-socket`, `command`, `args`, `env`, `labels`, `cwd`, `replicas`, `trusted`, `era`, `state`, `scope`, `session-targets`, `session-idle`, `server-requests`, `max-in-flight`, `call-timeout`, `start-timeout`, `stable-after`, `max-message`, `stderr-bytes`, `gate`, `backoff`, `crash-loop`, `stop`
-    pointsman.toml:21:1: unknown key `timeout` in [policies]; known: `cache`, `generations`, `compile-timeout`, `max-component`, `breaker`, `young`
+    pointsman.toml:21:1: unknown key `timeout` in [policies]; known: `cache`, `generations`, `compile-timeout`, `max-component`, `breaker`, `young`, `trace-calls`, `trace-bytes`
     ");
 }
 

@@ -356,6 +356,8 @@ impl Dice {
                 max_component: self.size(),
                 breaker: self.below(100) + 1,
                 young: self.time(),
+                trace_calls: self.count(),
+                trace_bytes: self.size(),
             },
         }
     }
