@@ -313,6 +313,6 @@ mod tests {
             code: "c".to_owned(),
             message: "m".to_owned(),
         };
-        insta::assert_snapshot!(step("p", deny).to_json(), @"");
+        insta::assert_snapshot!(step("p", deny).to_json(), @r#"{"code":"c","decided":true,"decision":"deny","generation":1,"hook":"select","message":"m","plugin":"p","took_us":3}"#);
     }
 }

@@ -62,7 +62,10 @@ pub(super) trait Noted: Question {
 /// What offers the thing that the call is about, and the states that were shown.
 fn offering(candidates: &[Candidate]) -> Vec<Seen> {
     let offering = candidates.iter().filter(|c| c.offers);
-    offering.map(|c| (Arc::clone(&c.backend), c.state)).take(MOST_SEEN).collect()
+    offering
+        .map(|c| (Arc::clone(&c.backend), c.state))
+        .take(MOST_SEEN)
+        .collect()
 }
 
 impl Noted for Route<'_> {

@@ -137,7 +137,9 @@ impl Shelf {
         Found {
             traces,
             number,
-            missed: query.after.is_some_and(|after| rows.clone().any(|row| row.gone > after)),
+            missed: query
+                .after
+                .is_some_and(|after| rows.clone().any(|row| row.gone > after)),
             kept: rows.map(|row| row.traces.len()).sum(),
         }
     }
@@ -210,10 +212,7 @@ mod tests {
             shelf.put(sample(call, word));
         }
         let found = |query: Query| calls(&shelf.find(&query, MUCH));
-        let any = || Query {
-            all: true,
-            ..last(10)
-        };
+        let any = || Query { all: true, ..last(10) };
         assert_eq!(found(any()), [1, 2, 3, 4, 5]);
         let call = Some(2);
         assert_eq!(found(Query { call, ..any() }), [2]);

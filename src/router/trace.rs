@@ -238,7 +238,11 @@ fn unasked(call: &Call, notes: &Notes, policy: &dyn Policy) -> Vec<(Hook, Arc<st
     let mut unasked = Vec::new();
     for hook in ON_THE_WAY {
         let plugins = policy.plugins(hook, call).into_iter();
-        unasked.extend(plugins.filter(|plugin| !asked(hook, plugin)).map(|plugin| (hook, plugin)));
+        unasked.extend(
+            plugins
+                .filter(|plugin| !asked(hook, plugin))
+                .map(|plugin| (hook, plugin)),
+        );
     }
     unasked
 }
@@ -339,6 +343,50 @@ mod tests {
         let mut trace = sample(7, "deny").to_json();
         assert!(trace["began_ms"].as_u64().unwrap() > 0);
         trace["began_ms"] = 0.into();
-        insta::assert_snapshot!(format!("{trace:#}"), @"");
+        insta::assert_snapshot!(format!("{trace:#}"), @r#"
+        {
+          "agent": "session-3",
+          "began_ms": 0,
+          "call": 7,
+          "endpoint": "/mcp",
+          "held_ms": 0,
+          "method": "tools/call",
+          "name": "db__drop_table",
+          "not_asked": [],
+          "outcome": {
+            "backend": null,
+            "code": null,
+            "delivery": null,
+            "incarnation": null,
+            "is": "cancelled",
+            "message": null,
+            "replica": null
+          },
+          "path_backend": null,
+          "pinned": false,
+          "steps": [
+            {
+              "decided": false,
+              "decision": "next",
+              "generation": 4,
+              "hook": "route",
+              "plugin": "first",
+              "took_us": 31
+            },
+            {
+              "code": "no-drop",
+              "decided": true,
+              "decision": "deny",
+              "generation": 4,
+              "hook": "route",
+              "message": "not here",
+              "plugin": "guard",
+              "took_us": 31
+            }
+          ],
+          "steps_left_out": 0,
+          "took_us": 90
+        }
+        "#);
     }
 }
