@@ -22,5 +22,10 @@ mod limits;
 mod lists;
 mod principal;
 mod reload;
+#[cfg(target_os = "linux")]
+#[path = "../support/mod.rs"]
+mod router;
 mod scope;
 mod support;
+#[cfg(target_os = "linux")]
+mod trace;
