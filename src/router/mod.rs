@@ -226,9 +226,7 @@ impl Router {
                 Selected::Hold(pause) => {
                     let held = permit.hold_again(false);
                     let held = held.map_err(|e| past.error(e.at(to.backend.name())))?;
-                    let noted = Waited::since(Instant::now(), &incoming.call);
-                    Box::pin(hold::pause(&held, pause, &to.backend, &self.policies)).await;
-                    drop(noted);
+                    Box::pin(hold::pause(&held, pause, &incoming.call, &to.backend, &self.policies)).await;
                     held.willing();
                     entry = Entry::Hold(held);
                     continue;
@@ -281,7 +279,7 @@ impl Router {
         trials: &mut Trials,
     ) -> Result<Passed, CallError> {
         let began = Instant::now();
-        let _noted = Waited::since(began, &incoming.call);
+        let _noted = hold::Waited::since(began, &incoming.call);
         let (ahead, _) = held.position();
         self.before_waiting(&**policy, incoming, to, ahead, trials).await?;
         let Some(until) = trials.until else {
@@ -347,21 +345,6 @@ impl Router {
                 }
             }
         }
-    }
-}
-
-/// Notes in the trail of a call how long it waited, also where it was taken back meanwhile.
-struct Waited<'a>(Instant, &'a Call);
-
-impl<'a> Waited<'a> {
-    fn since(began: Instant, call: &'a Call) -> Self {
-        Self(began, call)
-    }
-}
-
-impl Drop for Waited<'_> {
-    fn drop(&mut self) {
-        self.1.trail.waited(self.0.elapsed());
     }
 }
 

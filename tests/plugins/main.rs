@@ -29,3 +29,4 @@ mod scope;
 mod support;
 #[cfg(target_os = "linux")]
 mod trace;
+mod trails;
