@@ -27,6 +27,7 @@ fn told(traces: &Traces, query: &Query, found: &Found) -> Value {
         "calls": found.traces.iter().map(one).collect::<Vec<_>>(),
         "number": found.number,
         "missed": found.missed,
+        "fitting": found.fitting,
         "kept": found.kept,
         "most": traces.most(),
         "all_for_s": query.all.then_some(WATCH.as_secs()),

@@ -44,6 +44,8 @@ pub struct Found {
     pub number: u64,
     /// Traces after the wanted number had to go before they were asked for.
     pub missed: bool,
+    /// How many there would be without a limit.
+    pub fitting: usize,
     /// How many are kept.
     pub kept: usize,
 }
@@ -140,6 +142,7 @@ impl Shelf {
             missed: query
                 .after
                 .is_some_and(|after| rows.clone().any(|row| row.gone > after)),
+            fitting: all,
             kept: rows.map(|row| row.traces.len()).sum(),
         }
     }
@@ -171,7 +174,8 @@ mod tests {
         }
         let found = shelf.find(&last(10), MUCH);
         assert_eq!((calls(&found), found.kept, found.number), (vec![3, 4, 5], 3, 5));
-        assert_eq!(calls(&shelf.find(&last(2), MUCH)), [4, 5]);
+        let found = shelf.find(&last(2), MUCH);
+        assert_eq!((calls(&found), found.fitting), (vec![4, 5], 3));
     }
 
     #[test]

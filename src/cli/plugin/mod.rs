@@ -70,7 +70,7 @@ included, as with `reuse = 1`. All hooks but `observe`, which no call waits for.
   pointsman plugin trace                      the newest calls about which a plugin decided something
   pointsman plugin trace --denied --last 5
   pointsman plugin trace --tool 'db__*' --follow
-  pointsman plugin trace --call 42            all of one call; its number is in the log, too
+  pointsman plugin trace --call 42            all of one call, nothing shortened
   pointsman plugin trace --all --follow       also calls that every plugin let pass
   pointsman plugin trace --json | jq '.calls[] | .steps[] | select(.decided)'
 

@@ -39,12 +39,12 @@ pub(super) fn page(answer: &Value, view: View) -> String {
         }
         blocks.push(block);
     }
-    let (shown, kept) = (blocks.len(), answer["kept"].as_u64().unwrap_or_default());
+    let (shown, fitting) = (blocks.len(), answer["fitting"].as_u64().unwrap_or_default());
     blocks.reverse();
     let mut out: String = blocks.iter().map(|block| block.join("\n") + "\n\n").collect();
-    let more = u64::try_from(shown).is_ok_and(|shown| shown < kept);
+    let more = u64::try_from(shown).is_ok_and(|shown| shown < fitting);
     if shown > 0 && more && view == View::Screen {
-        out += &format!("{shown} of {kept} calls; --last N shows more of them, --call NUMBER all of one\n");
+        out += &format!("{shown} of {fitting} calls; --last N shows more of them, --call NUMBER all of one\n");
     }
     for note in notes {
         out += &(note + "\n");

@@ -74,7 +74,7 @@ fn redirected() -> Value {
 }
 
 fn answer(calls: &[Value], kept: u64) -> Value {
-    json!({ "calls": calls, "number": 9, "missed": false, "kept": kept, "most": 256, "all_for_s": null })
+    json!({ "calls": calls, "number": 9, "missed": false, "fitting": kept, "kept": kept, "most": 256, "all_for_s": null })
 }
 
 #[test]
