@@ -150,7 +150,7 @@ impl Shelf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::trace::sample;
+    use super::super::trace::tests::sample;
     use super::*;
 
     fn calls(found: &Found) -> Vec<u64> {
