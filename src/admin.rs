@@ -2,6 +2,7 @@
 //! and take no commands.
 
 mod metrics;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -127,7 +128,8 @@ impl Admin {
                     }
                 }
             }
-            _ => json!({ "error": "unknown command; there are: status, reload, restart" }),
+            Some("trace") => trace::answer(self.router.traces(), &command),
+            _ => json!({ "error": "unknown command; there are: status, reload, restart, trace" }),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::policy::{Directory, NoPolicy};
 use crate::process::{Native, Spawner};
 use crate::reload::{Parts, Reader, Reloader};
 use crate::remote::web;
-use crate::router::{Policies, Router};
+use crate::router::{Policies, Router, Traces};
 use crate::session::Agents;
 use crate::shutdown::{Phase, Shutdown};
 use crate::transport::{self, local};
@@ -113,7 +113,10 @@ impl App {
             );
         }
         let host = Host::new(&config.policies, Compiler::Child(program)).map_err(|e| Fatal::Policies(e.to_string()))?;
-        let router = Arc::new(Router::new(Policies::new(Arc::new(NoPolicy))));
+        let router = Arc::new(Router::new(
+            Policies::new(Arc::new(NoPolicy)),
+            Traces::new(&config.policies),
+        ));
         host.show(Arc::clone(&router) as Arc<dyn Directory>);
         let numbers = Arc::clone(host.registry());
         let spawner: Arc<dyn Spawner> = Arc::new(Native);

@@ -1,5 +1,7 @@
 //! One request inside the router, as policies and actors see it.
 
+mod trail;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -10,6 +12,8 @@ use http::HeaderMap;
 use crate::wire::json::quote;
 use crate::wire::method;
 use crate::wire::{Era, Index, Kind, Malformed, Object, RawJson, Version};
+
+pub use self::trail::{Notes, Said, Seen, Step, Trail};
 
 /// Who a call is from, for fairness, order and ownership.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +103,8 @@ pub struct Call {
     pub initialize: Option<Arc<Introduction>>,
     /// The params as they came; `{}` where there were none.
     pub params: Params,
+    /// What plugins said about it so far.
+    pub trail: Trail,
 }
 
 /// The thing that a call is about, as its agent knows it.
@@ -310,6 +316,7 @@ mod tests {
                 headers: HeaderMap::new(),
                 initialize: None,
                 params: RawJson::from(params.to_owned()).try_into().unwrap(),
+                trail: Trail::default(),
             };
             let found = call.meta("a/b").map_err(drop);
             assert_eq!(

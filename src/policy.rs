@@ -188,6 +188,21 @@ pub enum FaultKind {
     Retired,
 }
 
+impl FaultKind {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Wall => "wall",
+            Self::Trap => "trap",
+            Self::Output => "output",
+            Self::Error => "error",
+            Self::Params => "params",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// A fault of a policy component whose `on-fault` is `closed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFault {
@@ -219,6 +234,10 @@ pub trait Policy: Send + Sync {
     fn generation(&self) -> u64;
     /// Whether any plugin is asked this of a call. Where none is, the router does not ask.
     fn has(&self, hook: Hook, call: &Call) -> bool;
+    /// The plugins that are asked this of a call, by name and in their order.
+    fn plugins(&self, _: Hook, _: &Call) -> Vec<Arc<str>> {
+        Vec::new()
+    }
     /// Whether an endpoint, empty for `/mcp`, has policies of its own here.
     fn has_own(&self, endpoint: &str) -> bool;
     /// Which of `candidates` may take `call`.

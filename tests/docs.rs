@@ -110,7 +110,10 @@ fn links_lead_somewhere() {
 #[test]
 fn configurations_in_the_documents_load() {
     let outside = Outside {
-        read: &|_| Ok("{\"mcpServers\":{}}".to_owned()),
+        read: &|path| match path.ends_with("plugins.lock") {
+            true => Err(std::io::ErrorKind::NotFound.into()),
+            false => Ok("{\"mcpServers\":{}}".to_owned()),
+        },
         env: &|name| Some(format!("value of {name}")),
     };
     let mut seen = 0;

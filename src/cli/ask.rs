@@ -42,7 +42,8 @@ impl Whom {
         welcome::options(self.socket.as_deref(), self.port)
     }
 
-    fn ask(&self, command: &Value) -> Result<Value, String> {
+    /// The answer of that router.
+    pub(super) fn ask(&self, command: &Value) -> Result<Value, String> {
         let path = match &self.socket {
             Some(path) => path.clone(),
             None => local::default_path(self.port).map_err(|e| e.to_string())?,

@@ -217,6 +217,8 @@ impl Default for Policies {
             max_component: 64 * MIB,
             breaker: 10,
             young: secs(300),
+            trace_calls: 256,
+            trace_bytes: MIB,
         }
     }
 }

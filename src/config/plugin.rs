@@ -116,6 +116,10 @@ pub struct Policies {
     pub breaker: u32,
     /// A build that is switched off so soon after it replaced another one is taken back; zero: it never is.
     pub young: Duration,
+    /// Calls whose traces are kept at most; 0: no traces.
+    pub trace_calls: usize,
+    /// Bytes of traces at most.
+    pub trace_bytes: usize,
 }
 
 /// The keys of `[policies]`.
@@ -127,6 +131,8 @@ pub(super) fn policies(t: &mut Table<'_>, into: &mut Policies) {
     t.read("max-component", &mut into.max_component, bytes(KIB));
     t.read("breaker", &mut into.breaker, |item| item.number(1, u64::from(u32::MAX)));
     t.read("young", &mut into.young, duration(NONE, LONG));
+    t.read("trace-calls", &mut into.trace_calls, |item| item.number(0, 100_000));
+    t.read("trace-bytes", &mut into.trace_bytes, bytes(KIB));
 }
 
 /// A SHA-256, as `sha256sum` writes it.

@@ -265,6 +265,8 @@ impl Printer {
             max_component,
             breaker,
             young,
+            trace_calls,
+            trace_bytes,
         } = policies;
         self.table("policies");
         self.path("cache", cache.as_deref());
@@ -274,6 +276,8 @@ impl Printer {
         self.size("max-component", *max_component);
         self.line("breaker", breaker);
         self.time("young", *young);
+        self.line("trace-calls", trace_calls);
+        self.size("trace-bytes", *trace_bytes);
     }
 
     fn pipeline(&mut self, at: &str, pipeline: &Pipeline) {

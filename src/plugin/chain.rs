@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::fault::Fault;
 use super::loaded::Loaded;
+use super::noting::{Noted, Notes, failed};
 use super::question::Question;
 use super::scope;
-use crate::call::Call;
+use crate::call::{Call, Said};
 use crate::config::{self, OnFault, OnLoadFailure, Pipeline, PluginScope};
 use crate::policy::{Event, FaultKind, Hook, PolicyFault};
 
@@ -91,23 +95,78 @@ enum What {
 }
 
 impl Link {
-    /// The answer; or `None` where the plugin failed and is `open`; or the fault.
-    pub(super) async fn ask<Q: Question>(&self, question: &Q) -> Result<Option<Q::Answer>, PolicyFault> {
+    /// Its name in the configuration.
+    pub(super) fn name(&self) -> &Arc<str> {
         match &self.what {
-            What::Build(build) => match build.ask(question).await {
-                Ok(answer) => Ok(Some(answer)),
-                Err(fault) => settle(build, Q::HOOK, fault).map(|()| None),
-            },
-            What::Absent(absent) => Err(absent.fault(Q::HOOK)),
+            What::Build(build) => &build.name,
+            What::Absent(absent) => &absent.name,
         }
     }
 
-    /// What comes of a fault that is not its own; nothing where it is `open`.
-    pub(super) fn fail(&self, hook: Hook, fault: Fault) -> Result<(), PolicyFault> {
-        match &self.what {
-            What::Build(build) => settle(build, hook, fault),
-            What::Absent(absent) => Err(absent.fault(hook)),
+    /// The answer; or `None` where the plugin failed and is `open`; or the fault.
+    pub(super) async fn ask<Q: Question>(&self, question: &Q) -> Result<Option<Q::Answer>, PolicyFault> {
+        match self.put(question).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(fault) => self.fail(Q::HOOK, fault).map(|()| None),
         }
+    }
+
+    /// The same about a call, noted there.
+    pub(super) async fn ask_noted<Q: Noted>(
+        &self,
+        question: &Q,
+        notes: Notes<'_>,
+    ) -> Result<Option<Q::Answer>, PolicyFault> {
+        let began = Instant::now();
+        match self.put(question).await {
+            Ok(answer) => {
+                notes.add(Q::HOOK, self.name(), question.said(&answer), began.elapsed());
+                Ok(Some(answer))
+            }
+            Err(fault) => self.fail_noted(Q::HOOK, fault, began, notes).map(|()| None),
+        }
+    }
+
+    async fn put<Q: Question>(&self, question: &Q) -> Result<Q::Answer, Fault> {
+        match &self.what {
+            What::Build(build) => build.ask(question).await,
+            What::Absent(absent) => {
+                let message = format!("it could not be loaded: {}", absent.why);
+                Err(Fault::of_others(FaultKind::Error, message))
+            }
+        }
+    }
+
+    /// What comes of a fault: nothing where it is passed by, else the call fails.
+    fn fail(&self, hook: Hook, fault: Fault) -> Result<(), PolicyFault> {
+        let open = match &self.what {
+            // A document that can be read in two ways must not pass a policy, however forgiving that is.
+            What::Build(build) => fault.kind != FaultKind::Params && build.on_fault(hook) == OnFault::Open,
+            What::Absent(_) => false,
+        };
+        if open {
+            return Ok(());
+        }
+        Err(PolicyFault {
+            plugin: Arc::clone(self.name()),
+            hook,
+            kind: fault.kind,
+            message: fault.message,
+        })
+    }
+
+    /// The same, noted.
+    #[cold]
+    pub(super) fn fail_noted(
+        &self,
+        hook: Hook,
+        fault: Fault,
+        began: Instant,
+        notes: Notes<'_>,
+    ) -> Result<(), PolicyFault> {
+        let outcome = self.fail(hook, fault.clone());
+        notes.add(hook, self.name(), failed(&fault, outcome.is_ok()), began.elapsed());
+        outcome
     }
 
     /// The build, if there is one.
@@ -118,11 +177,22 @@ impl Link {
         }
     }
 
-    /// Whether it is asked about a call that has to do with these backends.
-    pub(super) fn is_asked<'a, I: Iterator<Item = &'a str>>(&self, call: &Call, backends: impl FnOnce() -> I) -> bool {
-        self.scope
-            .as_ref()
-            .is_none_or(|scope| scope::has_call(scope, call) && scope::has_backend(scope, backends()))
+    /// Whether it is asked about a call that has to do with these backends. That it is not is noted.
+    pub(super) fn is_asked<'a, I: Iterator<Item = &'a str>>(
+        &self,
+        hook: Hook,
+        call: &Call,
+        notes: Notes<'_>,
+        backends: impl FnOnce() -> I,
+    ) -> bool {
+        let Some(scope) = &self.scope else {
+            return true;
+        };
+        let asked = scope::has_call(scope, call) && scope::has_backend(scope, backends());
+        if !asked {
+            notes.add(hook, self.name(), Said::OutOfScope, Duration::ZERO);
+        }
+        asked
     }
 
     /// Whether it is asked about what has to do with these backends, and is of no call.
@@ -140,33 +210,8 @@ impl Link {
     }
 }
 
-impl Absent {
-    fn fault(&self, hook: Hook) -> PolicyFault {
-        PolicyFault {
-            plugin: Arc::clone(&self.name),
-            hook,
-            kind: FaultKind::Error,
-            message: format!("it could not be loaded: {}", self.why),
-        }
-    }
-}
-
 fn scope_of(settings: &config::Plugin) -> Option<PluginScope> {
     Some(settings.scope.clone()).filter(|scope| *scope != PluginScope::default())
-}
-
-/// Nothing where the plugin is `open`; else the fault.
-fn settle(plugin: &Loaded, hook: Hook, fault: Fault) -> Result<(), PolicyFault> {
-    // A document that can be read in two ways must not pass a policy, however forgiving that is.
-    if fault.kind != FaultKind::Params && plugin.on_fault(hook) == OnFault::Open {
-        return Ok(());
-    }
-    Err(PolicyFault {
-        plugin: Arc::clone(&plugin.name),
-        hook,
-        kind: fault.kind,
-        message: fault.message,
-    })
 }
 
 /// The plugins of one pipeline, by hook.

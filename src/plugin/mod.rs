@@ -30,6 +30,7 @@ mod limiter;
 mod listing;
 mod load;
 mod loaded;
+mod noting;
 mod observing;
 mod pool;
 mod question;

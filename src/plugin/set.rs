@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use tokio::time::Instant;
+
 use super::chain::{Builds, Chains, Link, PipelineError};
 use super::fault::Fault;
 use super::host::Body;
 use super::listing::TransformList;
 use super::loaded::Loaded;
+use super::noting::Notes;
 use super::question::{Opinion, Route, Select, TransformRequest, TransformResponse};
 use super::settling::Settle;
 use super::status::PluginStatus;
@@ -70,10 +73,16 @@ impl Generation {
         self.chain(hook, &call.endpoint, call.path_backend.as_ref())
     }
 
-    /// Those of a chain that are asked about a call to `backend`.
-    fn asked<'a>(&'a self, hook: Hook, call: &'a Call, backend: &'a str) -> impl Iterator<Item = &'a Link> {
-        let chain = self.chain_of(hook, call).iter();
-        chain.filter(move |link| link.is_asked(call, || std::iter::once(backend)))
+    /// Those of a chain that are asked about a call to `backend`, and where that is noted.
+    fn asked<'a>(
+        &'a self,
+        hook: Hook,
+        call: &'a Call,
+        backend: &'a str,
+    ) -> impl Iterator<Item = (&'a Link, Notes<'a>)> {
+        let notes = Notes::of(call, self.number);
+        let chain = self.chain_of(hook, call).iter().map(move |link| (link, notes));
+        chain.filter(move |(link, _)| link.is_asked(hook, call, notes, || std::iter::once(backend)))
     }
 
     /// Ends the generation although calls still hold it: those meet `on-fault` at `transform-response`.
@@ -100,9 +109,10 @@ impl Generation {
         let mut among: Option<Vec<usize>> = None;
         let all = candidates.len();
         let chain = self.chain_of(Hook::Route, call);
+        let notes = Notes::of(call, self.number);
         let mut asked = false;
         for (position, plugin) in chain.iter().enumerate() {
-            if !plugin.is_asked(call, || candidates.iter().map(|c| &*c.backend)) {
+            if !plugin.is_asked(Hook::Route, call, notes, || candidates.iter().map(|c| &*c.backend)) {
                 continue;
             }
             asked = true;
@@ -110,7 +120,7 @@ impl Generation {
                 call,
                 candidates: &candidates,
             };
-            match plugin.ask(&question).await? {
+            match plugin.ask_noted(&question, notes).await? {
                 None | Some(Opinion::Next) => {}
                 Some(Opinion::Final(choice)) => return Ok(choice),
                 Some(Opinion::Narrow(kept)) => {
@@ -134,8 +144,8 @@ impl Generation {
 
     async fn select_chain(&self, call: &Arc<Call>, targets: &Arc<[TargetView]>) -> Result<Selection, PolicyFault> {
         let backend = targets.first().map_or("", |target| &*target.backend);
-        for plugin in self.asked(Hook::Select, call, backend) {
-            match plugin.ask(&Select { call, targets }).await? {
+        for (plugin, notes) in self.asked(Hook::Select, call, backend) {
+            match plugin.ask_noted(&Select { call, targets }, notes).await? {
                 None | Some(Selection::Any) => {}
                 Some(decision) => return Ok(decision),
             }
@@ -146,8 +156,8 @@ impl Generation {
     async fn request_chain(&self, call: &Arc<Call>, backend: &str) -> Result<Option<RawJson>, PolicyFault> {
         let mut params = None;
         let mut current = Arc::clone(call);
-        for plugin in self.asked(Hook::TransformRequest, call, backend) {
-            let answer = plugin.ask(&TransformRequest { call: &current }).await;
+        for (plugin, notes) in self.asked(Hook::TransformRequest, call, backend) {
+            let answer = plugin.ask_noted(&TransformRequest { call: &current }, notes).await;
             if let Some(changed) = answer?.flatten() {
                 current = Arc::new(with_params(call, changed.clone()));
                 params = Some(changed);
@@ -165,13 +175,16 @@ impl Generation {
     ) -> Result<Option<RawJson>, PolicyFault> {
         let mut result = None;
         let mut current = Arc::new(Body::new(body, is_error));
-        for plugin in self.asked(Hook::TransformResponse, call, backend) {
+        for (plugin, notes) in self.asked(Hook::TransformResponse, call, backend) {
             let answer = if self.is_retired() {
                 let message = format!("generation {} was retired while the call was running", self.number);
                 let fault = Fault::of_others(FaultKind::Retired, message);
-                plugin.fail(Hook::TransformResponse, fault).map(|()| None)
+                let failed = plugin.fail_noted(Hook::TransformResponse, fault, Instant::now(), notes);
+                failed.map(|()| None)
             } else {
-                plugin.ask(&TransformResponse { call, body: &current }).await
+                plugin
+                    .ask_noted(&TransformResponse { call, body: &current }, notes)
+                    .await
             };
             if let Some(changed) = answer?.flatten() {
                 current = Arc::new(Body::new(changed.clone(), is_error));
@@ -182,8 +195,8 @@ impl Generation {
     }
 
     async fn settle_chain(&self, call: &Arc<Call>, trouble: &Arc<Trouble>) -> Result<Settlement, PolicyFault> {
-        for plugin in self.asked(Hook::Settle, call, &trouble.backend) {
-            match plugin.ask(&Settle { call, trouble }).await? {
+        for (plugin, notes) in self.asked(Hook::Settle, call, &trouble.backend) {
+            match plugin.ask_noted(&Settle { call, trouble }, notes).await? {
                 None | Some(Settlement::Next) => {}
                 Some(decision) => return Ok(decision),
             }
@@ -225,6 +238,11 @@ impl Policy for Generation {
 
     fn has(&self, hook: Hook, call: &Call) -> bool {
         !self.chain_of(hook, call).is_empty()
+    }
+
+    fn plugins(&self, hook: Hook, call: &Call) -> Vec<Arc<str>> {
+        let chain = self.chain_of(hook, call).iter();
+        chain.map(|link| Arc::clone(link.name())).collect()
     }
 
     fn has_own(&self, endpoint: &str) -> bool {

@@ -163,7 +163,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::call::{AgentKey, Subject};
+    use crate::call::{AgentKey, Subject, Trail};
     use crate::wire::{Kind, RawJson};
 
     fn encoded(era: Era, params: &str, shape: &Shape<'_>) -> String {
@@ -182,6 +182,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             initialize: None,
             params: RawJson::from(params.to_owned()).try_into().unwrap(),
+            trail: Trail::default(),
         };
         String::from_utf8(line(&call, params, shape).unwrap()).unwrap()
     }

@@ -6,10 +6,26 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::{Listener, Policies};
 use crate::backend::{Backend, Held};
+use crate::call::Call;
 use crate::error::{CallError, Reason};
 
 /// The first word to a waiting agent comes after at most so long.
 const FIRST_WORD: Duration = Duration::from_millis(500);
+
+/// Notes in the trail of a call how long it waited, also where it was taken back meanwhile.
+pub(super) struct Waited<'a>(Instant, &'a Call);
+
+impl<'a> Waited<'a> {
+    pub(super) fn since(began: Instant, call: &'a Call) -> Self {
+        Self(began, call)
+    }
+}
+
+impl Drop for Waited<'_> {
+    fn drop(&mut self) {
+        self.1.trail.waited(self.0.elapsed());
+    }
+}
 
 /// Why the wait ended.
 pub(super) enum Turn {
@@ -62,10 +78,11 @@ pub(super) async fn wait(
 }
 
 /// A policy said *hold*: asks again after `pause`, or sooner when a target came or went or the policies changed.
-pub(super) async fn pause(held: &Held, pause: Duration, backend: &Backend, policies: &Policies) {
+pub(super) async fn pause(held: &Held, pause: Duration, call: &Call, backend: &Backend, policies: &Policies) {
     if pause.is_zero() {
         return;
     }
+    let _noted = Waited::since(Instant::now(), call);
     let mut changes = policies.changes();
     let mut targets = backend.changes();
     let until = (Instant::now() + pause.clamp(Duration::from_millis(1), Duration::from_secs(1))).min(held.until());

@@ -9,6 +9,9 @@ mod past;
 mod policies;
 mod send;
 mod settle;
+mod shelf;
+mod trace;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +24,10 @@ use tokio::time::Instant;
 use self::past::{Later, Past};
 pub use self::policies::Policies;
 use self::settle::Trials;
+pub use self::shelf::{Found, Query};
+pub use self::trace::Trace;
+use self::traces::Traced;
+pub use self::traces::{Traces, WATCH};
 use crate::backend::{Backend, Entry, Held, Live, Permit, Sink, Subscription, Target, Watcher};
 use crate::call::Call;
 use crate::catalog::Endpoint;
@@ -106,6 +113,7 @@ pub struct Router {
     backends: ArcSwap<BTreeMap<String, Arc<Backend>>>,
     endpoints: ArcSwap<BTreeMap<String, Arc<Endpoint>>>,
     policies: Policies,
+    traces: Traces,
 }
 
 /// Where a call goes.
@@ -123,11 +131,12 @@ enum Routed {
 
 impl Router {
     /// A router without backends and endpoints.
-    pub fn new(policies: Policies) -> Self {
+    pub fn new(policies: Policies, traces: Traces) -> Self {
         Self {
             backends: ArcSwap::default(),
             endpoints: ArcSwap::default(),
             policies,
+            traces,
         }
     }
 
@@ -166,14 +175,22 @@ impl Router {
         &self.policies
     }
 
+    /// What is known of calls that ended.
+    pub fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
     /// Carries a call to its end.
     pub async fn call(&self, incoming: &Incoming) -> Result<Answer, CallError> {
+        let traced = Traced::begin(self, incoming);
         let policy = self.policies.current();
-        match policy.observes() {
+        let outcome = match policy.observes() {
             false => self.carry(incoming, policy).await,
             // Boxed: others need not carry what telling takes.
             true => Box::pin(self.carry_and_tell(incoming, policy)).await,
-        }
+        };
+        traced.end(&outcome);
+        outcome
     }
 
     async fn carry(&self, incoming: &Incoming, mut policy: Arc<dyn Policy>) -> Result<Answer, CallError> {
@@ -209,7 +226,7 @@ impl Router {
                 Selected::Hold(pause) => {
                     let held = permit.hold_again(false);
                     let held = held.map_err(|e| past.error(e.at(to.backend.name())))?;
-                    Box::pin(hold::pause(&held, pause, &to.backend, &self.policies)).await;
+                    Box::pin(hold::pause(&held, pause, &incoming.call, &to.backend, &self.policies)).await;
                     held.willing();
                     entry = Entry::Hold(held);
                     continue;
@@ -262,6 +279,7 @@ impl Router {
         trials: &mut Trials,
     ) -> Result<Passed, CallError> {
         let began = Instant::now();
+        let _noted = hold::Waited::since(began, &incoming.call);
         let (ahead, _) = held.position();
         self.before_waiting(&**policy, incoming, to, ahead, trials).await?;
         let Some(until) = trials.until else {

@@ -9,7 +9,6 @@ use super::{Answer, Incoming, Router};
 use crate::call::Call;
 use crate::error::CallError;
 use crate::policy::{Event, Policy};
-use crate::wire::Object;
 
 /// A call that is told of when it ends, also where nobody waits for it any more.
 struct Told<'a> {
@@ -53,14 +52,10 @@ impl Router {
 fn ending(outcome: &Result<Answer, CallError>) -> Map<String, Value> {
     let ending = match outcome {
         Ok(answer) => {
-            let code = answer.body.as_ref().err().map(|error| {
-                let object = Object::parse(error.as_str()).unwrap_or_default();
-                object.get("code").and_then(|code| code.parse::<i64>().ok())
-            });
             let from = answer.from.as_ref();
             json!({
                 "outcome": if answer.body.is_ok() { "result" } else { "error" },
-                "code": code.flatten(),
+                "code": answer.code(),
                 "backend": from.map(|from| from.backend.to_string()),
                 "replica": from.map(|from| from.replica),
                 "incarnation": from.and_then(|from| from.incarnation),

@@ -14,7 +14,7 @@ use super::listener::{Asks, CallListener, Voice};
 use super::store::Session;
 use super::{Agents, answer, method_name, own_tools, params_of, progress_token};
 use crate::backend::{Ask, Sink, Subscription, Thing};
-use crate::call::{Call, Principal, Subject};
+use crate::call::{Call, Principal, Subject, Trail};
 use crate::catalog::Endpoint;
 use crate::error::{CallError, Reason};
 use crate::router::{Answer, Incoming, Listener, Pinned, honest};
@@ -132,6 +132,7 @@ impl Agents {
             headers: sender.headers,
             initialize: Some(session.introduction()),
             params: params_of(body, message.params, params.get_borrowed("_meta")),
+            trail: Trail::default(),
         };
         let mut incoming = Incoming {
             call: Arc::new(call),

@@ -16,7 +16,7 @@ use super::{
     Agents, accepts_events, answer, asking, at_once, events, input, json_reply, method_name, notes, own_tools,
     params_of,
 };
-use crate::call::{AgentKey, Call};
+use crate::call::{AgentKey, Call, Trail};
 use crate::catalog::Endpoint;
 use crate::error::CallError;
 use crate::router::{Answer, Incoming, Listener};
@@ -111,6 +111,7 @@ impl Agents {
             headers: request.headers,
             initialize: None,
             params: params_of(body, message.params, Some(meta)),
+            trail: Trail::default(),
         };
         let mut incoming = Incoming {
             call: Arc::new(call),

@@ -169,6 +169,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::call::Trail;
     use crate::wire::{Era, RawJson};
 
     fn call(method: &'static str, params: &str) -> Call {
@@ -184,6 +185,7 @@ mod tests {
             principal: None,
             initialize: None,
             params: RawJson::from(params.to_owned()).try_into().unwrap(),
+            trail: Trail::default(),
         }
     }
 

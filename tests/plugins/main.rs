@@ -22,6 +22,12 @@ mod limits;
 mod lists;
 mod principal;
 mod reload;
+#[cfg(target_os = "linux")]
+#[path = "../support/mod.rs"]
+mod router;
 mod scope;
 mod supply;
 mod support;
+#[cfg(target_os = "linux")]
+mod trace;
+mod trails;

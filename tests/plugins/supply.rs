@@ -14,10 +14,13 @@ use serde_json::json;
 
 use super::support::*;
 
+/// Bodies with their media types, by path.
+type Pages = Arc<Mutex<BTreeMap<String, (String, Vec<u8>)>>>;
+
 /// A web server that is a registry too: answers what it was given by path, and asks for a token below /v2/.
 struct Server {
     address: String,
-    pages: Arc<Mutex<BTreeMap<String, (String, Vec<u8>)>>>,
+    pages: Pages,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -25,7 +28,7 @@ impl Server {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let pages: Arc<Mutex<BTreeMap<String, (String, Vec<u8>)>>> = Arc::default();
+        let pages: Pages = Arc::default();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let (served, log, own) = (Arc::clone(&pages), Arc::clone(&asked), address.clone());
         std::thread::spawn(move || {
@@ -144,7 +147,8 @@ async fn a_reference_is_locked_pulled_and_loaded_without_a_network() {
     let error = host_of(folder)
         .load("guard", &settings(folder, "guard"))
         .await
-        .err().unwrap();
+        .err()
+        .unwrap();
     assert!(
         error
             .to_string()
@@ -181,7 +185,8 @@ async fn a_reference_is_locked_pulled_and_loaded_without_a_network() {
     let error = host_of(folder)
         .load("guard", &settings(folder, "guard"))
         .await
-        .err().unwrap();
+        .err()
+        .unwrap();
     assert!(
         error.to_string().contains("run `pointsman plugin pull --config FILE`"),
         "{error}"
@@ -201,7 +206,8 @@ async fn a_reference_is_locked_pulled_and_loaded_without_a_network() {
     let error = host_of(folder)
         .load("guard", &settings(folder, "guard"))
         .await
-        .err().unwrap();
+        .err()
+        .unwrap();
     assert!(
         error
             .to_string()
@@ -235,7 +241,8 @@ async fn a_file_is_locked_to_its_bytes() {
     let error = host_of(folder)
         .load("guard", &settings(folder, "guard"))
         .await
-        .err().unwrap();
+        .err()
+        .unwrap();
     assert!(
         error.to_string().contains("rejected at verify: its SHA-256 is") && error.to_string().contains("plugin lock"),
         "{error}"
@@ -252,7 +259,8 @@ async fn a_file_is_locked_to_its_bytes() {
     let error = host_of(folder)
         .load("guard", &settings(folder, "guard"))
         .await
-        .err().unwrap();
+        .err()
+        .unwrap();
     assert!(
         error
             .to_string()

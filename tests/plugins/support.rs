@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pointsman::call::{AgentKey, Call, Introduction, Subject};
+use pointsman::call::{AgentKey, Call, Introduction, Subject, Trail};
 use pointsman::config::{OnFault, Pipeline, Plugin, Policies, Source};
 use pointsman::plugin::{Compiler, Generation, Host, LoadError, Loaded};
 use pointsman::policy::{Candidate, Listed, Listing, TargetView};
@@ -133,6 +133,7 @@ pub fn parts(params: &str) -> Call {
         headers: HeaderMap::new(),
         initialize: None,
         params: RawJson::from(params.to_owned()).try_into().unwrap(),
+        trail: Trail::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::fixture::{
     CallData, CandidateData, Case, IntroductionData, ItemData, ListingData, PrincipalData, ResponseData, TargetData,
     TroubleData,
 };
-use crate::call::{AgentKey, Call, Introduction, Params, Principal, Subject};
+use crate::call::{AgentKey, Call, Introduction, Params, Principal, Subject, Trail};
 use crate::plugin::Asked;
 use crate::policy::{Candidate, Facts, Hook, Listed, Listing, TargetView, Trouble, TroubleKind};
 use crate::wire::{Era, Kind, Object, RawJson};
@@ -90,6 +90,7 @@ fn call(data: &CallData) -> Result<Call, String> {
         headers: headers(&data.headers)?,
         initialize: introduced.map(|said| introduction(said).map(Arc::new)).transpose()?,
         params,
+        trail: Trail::default(),
     })
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::plugin::{Asked, Decision, Failure, Trial};
-use crate::policy::{FaultKind, Listing, RouteChoice, Selection, Settlement};
+use crate::policy::{Listing, RouteChoice, Selection, Settlement};
 use crate::wire::RawJson;
 
 /// Where members that are not expected may be: people's words change, and short fixtures are good ones.
@@ -13,7 +13,7 @@ const LENIENT: [&str; 4] = ["/deny", "/fail", "/redirect", "/shown"];
 pub(super) fn told(asked: &Asked, trial: &Trial) -> Value {
     match &trial.outcome {
         Ok(decision) => decided(asked, decision),
-        Err(Failure { kind, message }) => json!({ "fault": format!("{}: {message}", fault(*kind)) }),
+        Err(Failure { kind, message }) => json!({ "fault": format!("{}: {message}", kind.as_str()) }),
     }
 }
 
@@ -68,18 +68,6 @@ fn shown(listing: &Listing) -> Vec<Value> {
 
 fn value(text: &RawJson) -> Value {
     serde_json::from_str(text.as_str()).unwrap_or_else(|_| text.as_str().into())
-}
-
-fn fault(kind: FaultKind) -> &'static str {
-    match kind {
-        FaultKind::Cpu => "cpu",
-        FaultKind::Wall => "wall",
-        FaultKind::Trap => "trap",
-        FaultKind::Output => "output",
-        FaultKind::Error => "error",
-        FaultKind::Params => "params",
-        FaultKind::Retired => "retired",
-    }
 }
 
 /// Where `told` is not what was expected, a line each; empty where it is.

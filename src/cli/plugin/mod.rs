@@ -12,6 +12,9 @@ mod lock;
 mod new;
 mod pull;
 mod test;
+mod trace;
+mod traced;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,6 +68,20 @@ and its time on this one, where counting takes some. Exit status: 0 when all dec
 Warm: an instance that has answered before, as nearly all calls meet it. Fresh: one that is made for the call, `init`
 included, as with `reuse = 1`. All hooks but `observe`, which no call waits for.")]
     Bench(bench::Bench),
+    /// Ask a running router why calls went where they went: what every plugin decided, and how long it took.
+    #[command(after_help = "Examples:
+  pointsman plugin trace                      the newest calls about which a plugin decided something
+  pointsman plugin trace --denied --last 5
+  pointsman plugin trace --tool 'db__*' --follow
+  pointsman plugin trace --call 42            all of one call, nothing shortened
+  pointsman plugin trace --all --follow       also calls that every plugin let pass
+  pointsman plugin trace --json | jq '.calls[] | .steps[] | select(.decided)'
+
+The router keeps the newest calls (policies.trace-calls, 256) that a plugin denied, redirected, answered, held or edited, or
+failed on, and those for which it chose among several backends. Calls that every plugin let pass are kept only while
+somebody asks for them: from the first --all on, until a minute after the last one. Names, decisions, words of denials and
+times are kept, never arguments or results. Times are UTC, as in the log.")]
+    Trace(trace::Trace),
     /// Make a project for a new policy, which builds and passes its own fixture.
     #[command(after_help = "Examples:
   pointsman plugin new --lang rust mine && cd mine && pointsman plugin build")]
@@ -103,6 +120,7 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Test(test) => test.run(),
             Self::Bench(bench) => bench.run(),
+            Self::Trace(trace) => trace.run(),
             Self::New(new) => new.run(),
             Self::Build(build) => build.run(),
             Self::Lock(lock) => lock.run(),

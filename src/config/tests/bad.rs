@@ -40,7 +40,7 @@ timeout = "5s"
     pointsman.toml:15:1: unknown key `transform` in [pipeline]; known: `route`, `select`, `transform-request`, `transform-response`, `transform-list`, `settle`, `observe`
     pointsman.toml:18:1: unknown key `timeout` in [backends.odd]; did you mean `call-timeout`?
     pointsman.toml:19:1: unknown key `colour` in [backends.odd]; known: `url`, `urls`, `unix-socket`, `command`, `args`, `env`, `labels`, `cwd`, `replicas`, `trusted`, `era`, `state`, `scope`, `session-targets`, `session-idle`, `server-requests`, `max-in-flight`, `call-timeout`, `start-timeout`, `stable-after`, `max-message`, `stderr-bytes`, `gate`, `backoff`, `crash-loop`, `stop`
-    pointsman.toml:21:1: unknown key `timeout` in [policies]; known: `cache`, `generations`, `compile-timeout`, `max-component`, `breaker`, `young`
+    pointsman.toml:21:1: unknown key `timeout` in [policies]; known: `cache`, `store`, `generations`, `compile-timeout`, `max-component`, `breaker`, `young`, `trace-calls`, `trace-bytes`
     ");
 }
 
@@ -154,7 +154,7 @@ transform-request = ["redact"]
     pointsman.toml:21:16: `probe` (10m) is longer than `probe-max` (5m) in [backends.late.crash-loop]
     pointsman.toml:24:12: `embedded` and `file` exclude each other
     pointsman.toml:25:1: `cpu` (2s) is longer than `wall` (1s) in [plugins.mine]
-    pointsman.toml:26:10: `file` or `embedded` is missing in [plugins.neither]
+    pointsman.toml:26:10: `file`, `embedded` or `from` is missing in [plugins.neither]
     pointsman.toml:28:18: there is no plugin `defualt-route` for `route` in [pipeline]; did you mean `default-route`?
     pointsman.toml:30:22: there is no plugin `redact` for `transform-request` in [pipeline]; it is built in: add [plugins.redact] with embedded = "redact"
     "#);

@@ -228,14 +228,17 @@ impl Dice {
     }
     fn plugin(&mut self) -> Plugin {
         let cpu = self.time();
+        let source = match self.below(3) {
+            0 => Source::File(self.path()),
+            1 => Source::Pulled(format!("oci://{}", self.text())),
+            _ => Source::Embedded(self.text()),
+        };
+        // What is pulled is nothing without its digest.
+        let is_pinned = matches!(source, Source::Pulled(_)) || self.flag();
         Plugin {
-            source: match self.below(3) {
-                0 => Source::File(self.path()),
-                1 => Source::Pulled(format!("oci://{}", self.text())),
-                _ => Source::Embedded(self.text()),
-            },
+            source,
+            sha256: is_pinned.then(|| format!("{:064x}", self.below(u32::MAX))),
             locked: Locked::No,
-            sha256: self.flag().then(|| format!("{:064x}", self.below(u32::MAX))),
             config: self.json(3),
             on_fault: self.word(),
             on_load_failure: self.word(),
@@ -358,6 +361,8 @@ impl Dice {
                 max_component: self.size(),
                 breaker: self.below(100) + 1,
                 young: self.time(),
+                trace_calls: self.count(),
+                trace_bytes: self.size(),
             },
         }
     }

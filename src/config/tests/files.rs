@@ -48,7 +48,13 @@ fn included_backends_start_from_the_defaults_of_the_main_file() {
         backends["server"].command, "/etc/p/more/s",
         "relative to the file that names it"
     );
-    let watched = ["main.toml", "clients.json", "more/servers.toml", "more/p.wasm"];
+    let watched = [
+        "main.toml",
+        "clients.json",
+        "more/servers.toml",
+        "plugins.lock",
+        "more/p.wasm",
+    ];
     assert_eq!(loaded.files, watched.map(|name| PathBuf::from("/etc/p").join(name)));
     assert_eq!(loaded.warnings.len(), 1);
     assert_snapshot!(loaded.warnings[0], @"/etc/p/more/servers.toml:3:10: the plugin `p` is never asked; name it in a list of [pipeline]");
