@@ -15,6 +15,7 @@ mod batches;
 mod edits;
 mod endpoints;
 mod eras;
+mod every_hook;
 mod guests;
 mod liars;
 mod requests;
