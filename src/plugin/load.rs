@@ -1,6 +1,8 @@
 //! From a component file to a build that is proven to start: discovered, verified, inspected, compiled, probed.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
@@ -8,7 +10,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
@@ -128,12 +129,14 @@ impl Host {
                 most: MAX_MEMORY,
             });
         }
-        let bytes = self.read(&plugin.source).await?;
-        // The digest is that of the file, whatever it is made into.
-        let hash = move || (hex(&Sha256::digest(&bytes)), bytes);
-        let (digest, bytes) = tokio::task::spawn_blocking(hash)
-            .await
-            .map_err(|e| Problem::Compile(e.to_string()))?;
+        let hands = &self.workshop.hands;
+        let (source, most) = (plugin.source.clone(), self.max_component);
+        let hashed = move || {
+            let bytes = read(&source, most)?;
+            // The digest is that of the file, whatever it is made into.
+            Ok::<_, Problem>((hex(&Sha256::digest(&bytes)), bytes))
+        };
+        let (digest, bytes) = hands.run(hashed).await??;
         // Nobody looks into other bytes than those that are wanted.
         if let Some(wanted) = plugin.sha256.clone().filter(|wanted| *wanted != digest) {
             return Err(Problem::Digest { wanted, found: digest });
@@ -145,9 +148,7 @@ impl Host {
         let bytes = self.workshop.made_component(bytes).await?;
         let grants = plugin.grants.clone();
         let verify = move || (inspect(&bytes, &grants), bytes);
-        let (surface, bytes) = tokio::task::spawn_blocking(verify)
-            .await
-            .map_err(|e| Problem::Compile(e.to_string()))?;
+        let (surface, bytes) = hands.run(verify).await?;
         let surface = surface?;
         for export in &surface.strangers {
             tracing::info!(plugin = name, export, "the component exports something that is no hook");
@@ -224,19 +225,6 @@ impl Host {
         known.entry(name.to_owned()).or_default().latest = Arc::downgrade(loaded);
     }
 
-    async fn read(&self, source: &Source) -> Result<Vec<u8>, Problem> {
-        let bytes = match source {
-            Source::Embedded(name) => super::embedded(name)
-                .ok_or_else(|| Problem::NotEmbedded(name.clone()))?
-                .to_vec(),
-            Source::File(path) => read_at_most(path, self.max_component).await?,
-        };
-        if bytes.len() > self.max_component {
-            return Err(Problem::TooLarge(self.max_component));
-        }
-        Ok(bytes)
-    }
-
     /// Checks the component's types against the contract, hook by hook.
     fn link(&self, component: &Component, surface: &Surface) -> Result<(InstancePre<State>, Indices), Problem> {
         let shape = |e: wasmtime::Error| match &surface.later {
@@ -283,16 +271,31 @@ fn config_text(plugin: &config::Plugin, indices: &Indices) -> Result<String, Pro
     })
 }
 
+/// The bytes of a component, or an error where it has more than `most`.
+fn read(source: &Source, most: usize) -> Result<Vec<u8>, Problem> {
+    let bytes = match source {
+        Source::Embedded(name) => super::embedded(name)
+            .ok_or_else(|| Problem::NotEmbedded(name.clone()))?
+            .to_vec(),
+        Source::File(path) => read_at_most(path, most)?,
+    };
+    if bytes.len() > most {
+        return Err(Problem::TooLarge(most));
+    }
+    Ok(bytes)
+}
+
 /// The bytes of a file, or an error where it holds more than `most`.
-pub(super) async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
+pub(super) fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
     let unreadable = |error| Problem::Read(path.to_owned(), error);
-    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-    if !file.metadata().await.map_err(unreadable)?.is_file() {
+    // Before it is opened: that of a pipe would wait for somebody who writes.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(unreadable(std::io::Error::other("it is not a file")));
     }
+    let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).await.map_err(unreadable)?;
+    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > most {
         return Err(Problem::TooLarge(most));
     }

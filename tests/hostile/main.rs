@@ -18,6 +18,8 @@ mod eras;
 mod every_hook;
 mod guests;
 mod liars;
+mod neighbours;
+mod reloads;
 mod requests;
 mod rollback;
 mod servers;

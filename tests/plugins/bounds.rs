@@ -1,7 +1,6 @@
 //! Bounds of what a plugin holds, here and in the router: tables, stack, host memory, lines in the log. The configured
 //! ones are in `limits.rs`, those of the capabilities in `capabilities.rs` and `outside.rs`.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pointsman::config::{Grants, KvGrant, MetricsGrant, Plugin};
@@ -146,34 +145,10 @@ async fn host_memory() {
     ask(&generation, Value::Array(orders)).await.unwrap();
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn log_lines_in_a_second() {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = lines.catch();
     let generation = alone(Plugin {
         cpu: Duration::from_secs(4),
         ..guest(json!({}))
