@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -23,7 +24,7 @@ mod rest;
 #[cfg(test)]
 mod tests;
 
-use inbox::Inbox;
+use inbox::{Inbox, Told};
 pub use look::Look;
 use look::{Identity, Places, identify};
 use rest::{QUIET, Rest};
@@ -72,6 +73,34 @@ impl Watcher {
     }
 }
 
+/// What an event says about the files at its paths.
+fn told(kind: EventKind) -> Told {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Told::Whole,
+        // Both ends of a rename at once come after each of them.
+        EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both)) => Told::Touched,
+        _ => Told::Open,
+    }
+}
+
+/// Called on the thread of `notify`.
+fn put(inbox: &Inbox, event: notify::Result<Event>) {
+    let Ok(event) = event else {
+        return inbox.put_noise();
+    };
+    // That somebody reads a file, as we do after a hint, is no news.
+    if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
+        return;
+    }
+    inbox.put(
+        &event.paths,
+        told(event.kind),
+        event.kind.is_remove(),
+        event.need_rescan(),
+    );
+}
+
 /// Looks at files and keeps the system's watches where they belong. It blocks, so it runs on a blocking thread.
 struct Scanner {
     inbox: Arc<Inbox>,
@@ -84,7 +113,7 @@ struct Scanner {
 impl Scanner {
     fn new(inbox: Arc<Inbox>) -> Self {
         let events = inbox.clone();
-        let system = notify::recommended_watcher(move |event| events.put(event));
+        let system = notify::recommended_watcher(move |event| put(&events, event));
         let mut scanner = Self {
             inbox,
             system: None,

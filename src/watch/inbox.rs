@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind, RenameMode};
 use tokio::sync::Notify;
 
 /// What an event says about a file. The latest one that says more than `Touched` counts.
@@ -16,18 +15,6 @@ pub(super) enum Told {
     Open,
     /// Nobody writes to it any more: it was closed, or put in its place by a rename.
     Whole,
-}
-
-impl Told {
-    fn of(kind: EventKind) -> Self {
-        match kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write))
-            | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Self::Whole,
-            // Both ends of a rename at once come after each of them.
-            EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both)) => Self::Touched,
-            _ => Self::Open,
-        }
-    }
 }
 
 /// Files by what was told of them last.
@@ -57,39 +44,33 @@ impl Inbox {
         self.stir.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Called on the thread of `notify`: must not wait.
-    pub(super) fn put(&self, event: notify::Result<Event>) {
-        let Ok(event) = event else {
-            self.lock().noise = true;
-            return self.stirred.notify_one();
-        };
-        // That somebody reads a file, as we do after a hint, is no news.
-        if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
-            return;
-        }
+    /// This happened at some paths. `lost`: and something else, of which nobody knows where. Must not wait.
+    pub(super) fn put(&self, paths: &[PathBuf], told: Told, removed: bool, lost: bool) {
         let stir = &mut *self.lock();
-        if event.need_rescan() {
+        if lost {
             let all = stir.names.values().flatten();
             stir.named.extend(all.map(|file| (file.clone(), Told::Open)));
             stir.removed = true;
         }
-        let told = Told::of(event.kind);
-        for path in &event.paths {
-            match stir.names.get(path) {
-                Some(files) => {
-                    for file in files {
-                        let known = stir.named.entry(file.clone()).or_insert(told);
-                        if told != Told::Touched {
-                            *known = told;
-                        }
-                    }
-                }
-                None => {
-                    stir.noise = true;
-                    stir.removed |= event.kind.is_remove();
+        for path in paths {
+            let Some(files) = stir.names.get(path) else {
+                stir.noise = true;
+                stir.removed |= removed;
+                continue;
+            };
+            for file in files {
+                let known = stir.named.entry(file.clone()).or_insert(told);
+                if told != Told::Touched {
+                    *known = told;
                 }
             }
         }
+        self.stirred.notify_one();
+    }
+
+    /// Something went wrong: everything is to be looked at.
+    pub(super) fn put_noise(&self) {
+        self.lock().noise = true;
         self.stirred.notify_one();
     }
 
