@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn measure(builds: &[Build], setup: &Setup<'_>, tries: usize) -> Result<(), String> {
     println!("\na changed component file, until a call is decided by what is in it, ms: {tries} tries each");
     println!(
-        "  {:<20}{:>22}{:>26}",
+        "  {:<20}{:>28}{:>28}",
         "", "never compiled: p50, worst", "from the cache: p50, worst"
     );
     for build in builds {
@@ -55,7 +55,7 @@ pub async fn measure(builds: &[Build], setup: &Setup<'_>, tries: usize) -> Resul
             format!("{:.0}, {worst:.0}", median(times.to_vec()))
         };
         println!(
-            "  {:<20}{:>22}{:>26}",
+            "  {:<20}{:>28}{:>28}",
             format!("file{}", build.label),
             shown(&cold),
             shown(&cached)
