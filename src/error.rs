@@ -89,6 +89,8 @@ pub enum Reason {
     Ambiguous(Vec<String>),
     /// A policy component failed.
     PolicyFault(String),
+    /// One failed that was to say what becomes of a call whose target died.
+    Unsettled(String),
     /// The agent took it back.
     Cancelled {
         /// A target had it by then.
@@ -151,6 +153,7 @@ impl CallError {
         match self.reason {
             _ if self.answered => Delivery::Unknown,
             Reason::OutcomeUnknown(_)
+            | Reason::Unsettled(_)
             | Reason::InputLost(_)
             | Reason::InputRefused(_)
             | Reason::Cancelled { sent: true } => Delivery::Unknown,
@@ -177,7 +180,7 @@ impl CallError {
             Reason::InputRefused(_) => codes::INTERNAL_ERROR,
             Reason::Denied { .. } => codes::DENIED,
             Reason::Ambiguous(_) => codes::AMBIGUOUS,
-            Reason::PolicyFault(_) => codes::POLICY_FAULT,
+            Reason::PolicyFault(_) | Reason::Unsettled(_) => codes::POLICY_FAULT,
             Reason::Cancelled { .. } => codes::CANCELLED,
             Reason::Unknown(..) | Reason::InvalidParams(_) => codes::INVALID_PARAMS,
             Reason::Undeclared(_) => codes::MISSING_CAPABILITY,
@@ -225,6 +228,9 @@ impl CallError {
             Reason::PolicyFault(why) => {
                 format!("a policy failed: {why}. The call was not sent; look at `pointsman status`.")
             }
+            Reason::Unsettled(why) => format!(
+                "{backend} died while it had the call, and the policy that was to settle it failed: {why}. It may or may not have run: check before repeating it."
+            ),
             Reason::Cancelled { sent: false } => "the call was cancelled by the client. It was not sent.".to_owned(),
             Reason::Cancelled { sent: true } => {
                 format!("the call was cancelled by the client while {backend} had it. It may or may not have run.")

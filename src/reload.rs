@@ -115,7 +115,8 @@ impl Reloader {
             if let Some((watcher, _)) = &mut watcher {
                 let files = self.watched();
                 let new: Hint = files.difference(&known).cloned().collect();
-                watcher.set(files.clone());
+                // A component is one file; a configuration may be several, which are edited together.
+                watcher.set(files.clone(), self.plugin_files());
                 known = files;
                 if !new.is_empty() {
                     // They were read before they were watched: of a change in between nobody tells.
@@ -143,24 +144,20 @@ impl Reloader {
         }
     }
 
-    fn watched(&self) -> BTreeSet<PathBuf> {
-        let plugins = self.config.plugins.values().filter_map(|p| match &p.source {
+    fn plugin_files(&self) -> BTreeSet<PathBuf> {
+        let files = self.config.plugins.values().filter_map(|p| match &p.source {
             config::Source::File(path) => Some(path.clone()),
             config::Source::Embedded(_) | config::Source::Pulled(_) => None,
         });
-        self.files.iter().cloned().chain(plugins).collect()
+        files.collect()
+    }
+
+    fn watched(&self) -> BTreeSet<PathBuf> {
+        self.files.iter().cloned().chain(self.plugin_files()).collect()
     }
 
     async fn reload(&mut self, changed: &Hint) {
-        let plugin_files: BTreeSet<PathBuf> = self
-            .config
-            .plugins
-            .values()
-            .filter_map(|p| match &p.source {
-                config::Source::File(path) => Some(path.clone()),
-                config::Source::Embedded(_) | config::Source::Pulled(_) => None,
-            })
-            .collect();
+        let plugin_files = self.plugin_files();
         if changed.iter().any(|path| !plugin_files.contains(path)) {
             self.reload_config().await;
         }

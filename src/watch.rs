@@ -10,25 +10,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, Event, EventKind};
+use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+mod inbox;
 mod look;
+mod rest;
 #[cfg(test)]
 mod tests;
 
+use inbox::{Inbox, Told};
 pub use look::Look;
 use look::{Identity, Places, identify};
+use rest::{QUIET, Rest};
 
-/// A change is told when nothing happened to its file for so long...
-const QUIET: Duration = Duration::from_millis(150);
-/// ...and at the latest so long after the first event.
-const AT_MOST: Duration = Duration::from_secs(1);
 /// How often all files are looked at without any event.
 const POLL: Duration = Duration::from_secs(2);
 
@@ -36,10 +36,17 @@ const POLL: Duration = Duration::from_secs(2);
 pub type Hint = BTreeSet<PathBuf>;
 type Looks = BTreeMap<PathBuf, Look>;
 
+/// What is to be watched.
+#[derive(Debug, Default)]
+struct Wanted {
+    looks: Looks,
+    single: Hint,
+}
+
 /// Watches a set of files. Dropping it ends the watching and closes the channel of hints.
 #[derive(Debug)]
 pub struct Watcher {
-    files: watch::Sender<Arc<Looks>>,
+    files: watch::Sender<Arc<Wanted>>,
 }
 
 impl Watcher {
@@ -56,71 +63,42 @@ impl Watcher {
         Ok((Self { files }, receiver))
     }
 
-    /// Watches these files from now on, and no others. A file need not exist, nor its directory.
+    /// Watches these files from now on, and no others. A file need not exist, nor its directory. Those in `single` stand
+    /// for themselves: nothing else changes along with them, so they are told as soon as they are whole.
     ///
     /// Call it *before* reading the files: every change after this call is told, one before it is not.
-    pub fn set(&mut self, files: BTreeSet<PathBuf>) {
+    pub fn set(&mut self, files: BTreeSet<PathBuf>, single: Hint) {
         let looks = files.into_iter().map(|file| (file.clone(), Look::at(&file))).collect();
-        self.files.send_replace(Arc::new(looks));
+        self.files.send_replace(Arc::new(Wanted { looks, single }));
     }
 }
 
-/// What the system has told since the task last looked. Bounded by the number of files, however much happens.
-#[derive(Default)]
-struct Inbox {
-    stir: Mutex<Stir>,
-    stirred: Notify,
+/// What an event says about the files at its paths.
+fn told(kind: EventKind) -> Told {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Told::Whole,
+        // Both ends of a rename at once come after each of them.
+        EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both)) => Told::Touched,
+        _ => Told::Open,
+    }
 }
 
-#[derive(Default)]
-struct Stir {
-    /// Which files an event at a path is about.
-    names: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
-    /// Files that were named by an event.
-    named: BTreeSet<PathBuf>,
-    /// Something else happened in a watched directory.
-    noise: bool,
-    /// Something was removed there, maybe a watched directory, whose watch is gone with it.
-    removed: bool,
-}
-
-impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Stir> {
-        self.stir.lock().unwrap_or_else(PoisonError::into_inner)
+/// Called on the thread of `notify`.
+fn put(inbox: &Inbox, event: notify::Result<Event>) {
+    let Ok(event) = event else {
+        return inbox.put_noise();
+    };
+    // That somebody reads a file, as we do after a hint, is no news.
+    if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
+        return;
     }
-
-    /// Called on the thread of `notify`: must not wait.
-    fn put(&self, event: notify::Result<Event>) {
-        let Ok(event) = event else {
-            self.lock().noise = true;
-            return self.stirred.notify_one();
-        };
-        // That somebody reads a file, as we do after a hint, is no news.
-        if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
-            return;
-        }
-        let stir = &mut *self.lock();
-        if event.need_rescan() {
-            stir.named.extend(stir.names.values().flatten().cloned());
-            stir.removed = true;
-        }
-        for path in &event.paths {
-            match stir.names.get(path) {
-                Some(files) => stir.named.extend(files.iter().cloned()),
-                None => {
-                    stir.noise = true;
-                    stir.removed |= event.kind.is_remove();
-                }
-            }
-        }
-        self.stirred.notify_one();
-    }
-
-    /// The files named since the last call, and whether there was noise.
-    fn take(&self) -> (BTreeSet<PathBuf>, bool) {
-        let mut stir = self.lock();
-        (std::mem::take(&mut stir.named), std::mem::take(&mut stir.noise))
-    }
+    inbox.put(
+        &event.paths,
+        told(event.kind),
+        event.kind.is_remove(),
+        event.need_rescan(),
+    );
 }
 
 /// Looks at files and keeps the system's watches where they belong. It blocks, so it runs on a blocking thread.
@@ -135,7 +113,7 @@ struct Scanner {
 impl Scanner {
     fn new(inbox: Arc<Inbox>) -> Self {
         let events = inbox.clone();
-        let system = notify::recommended_watcher(move |event| events.put(event));
+        let system = notify::recommended_watcher(move |event| put(&events, event));
         let mut scanner = Self {
             inbox,
             system: None,
@@ -228,29 +206,24 @@ impl Scanner {
 struct Task {
     inbox: Arc<Inbox>,
     /// Changed, not at rest yet.
-    dirty: BTreeSet<PathBuf>,
+    rest: Rest,
     /// At rest, to be sent.
     ready: BTreeSet<PathBuf>,
-    quiet_at: Instant,
-    latest_at: Instant,
     scan_at: Instant,
 }
 
 impl Task {
     fn new(inbox: Arc<Inbox>) -> Self {
         let now = Instant::now();
-        let (dirty, ready) = (BTreeSet::new(), BTreeSet::new());
         Self {
             inbox,
-            dirty,
-            ready,
-            quiet_at: now,
-            latest_at: now,
+            rest: Rest::new(now),
+            ready: BTreeSet::new(),
             scan_at: now + POLL,
         }
     }
 
-    async fn run(mut self, mut wanted: watch::Receiver<Arc<Looks>>, hints: mpsc::Sender<Hint>, mut scanner: Scanner) {
+    async fn run(mut self, mut wanted: watch::Receiver<Arc<Wanted>>, hints: mpsc::Sender<Hint>, mut scanner: Scanner) {
         loop {
             tokio::select! {
                 // What was told before counts before the clock does.
@@ -260,10 +233,10 @@ impl Task {
                     if set.is_err() {
                         return;
                     }
-                    let looks = wanted.borrow_and_update().clone();
-                    scanner.set(&looks);
-                    self.dirty.retain(|file| looks.contains_key(file));
-                    self.ready.retain(|file| looks.contains_key(file));
+                    let wanted = wanted.borrow_and_update().clone();
+                    scanner.set(&wanted.looks);
+                    self.rest.set(wanted.single.clone(), |file| wanted.looks.contains_key(file));
+                    self.ready.retain(|file| wanted.looks.contains_key(file));
                     self.scan_at = Instant::now();
                 }
                 permit = hints.reserve(), if !self.ready.is_empty() => match permit {
@@ -272,45 +245,32 @@ impl Task {
                 },
                 () = self.inbox.stirred.notified() => {
                     let (named, noise) = self.inbox.take();
-                    self.mark(named);
+                    let now = Instant::now();
+                    self.rest.stir(named, now);
                     if noise {
-                        self.scan_at = self.scan_at.min(Instant::now() + QUIET);
+                        self.scan_at = self.scan_at.min(now + QUIET);
                     }
                 }
                 () = sleep_until(self.wake_at()) => {
-                    let due = self.due_at().is_some_and(|at| at <= Instant::now());
+                    let due = Instant::now();
                     let Ok((back, mut changed)) = tokio::task::spawn_blocking(|| scanner.scan()).await else { return };
                     scanner = back;
                     self.scan_at = Instant::now() + POLL;
-                    if due {
-                        self.ready.append(&mut self.dirty);
+                    let quiet = self.rest.are_quiet(due);
+                    self.ready.append(&mut self.rest.take(due));
+                    if quiet {
+                        // What no event told of is at rest like what they did.
                         self.ready.append(&mut changed);
                     } else {
-                        changed.retain(|file| !self.dirty.contains(file));
-                        self.mark(changed);
+                        changed.retain(|file| !self.ready.contains(file));
+                        self.rest.found(changed, Instant::now());
                     }
                 }
             }
         }
     }
 
-    fn mark(&mut self, mut files: BTreeSet<PathBuf>) {
-        if files.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        if self.dirty.is_empty() {
-            self.latest_at = now + AT_MOST;
-        }
-        self.quiet_at = now + QUIET;
-        self.dirty.append(&mut files);
-    }
-
-    fn due_at(&self) -> Option<Instant> {
-        (!self.dirty.is_empty()).then(|| self.quiet_at.min(self.latest_at))
-    }
-
     fn wake_at(&self) -> Instant {
-        self.due_at().map_or(self.scan_at, |due| due.min(self.scan_at))
+        self.rest.due_at().map_or(self.scan_at, |due| due.min(self.scan_at))
     }
 }

@@ -22,6 +22,7 @@ mod http;
 mod idle;
 mod round;
 mod servers;
+mod swap;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -88,6 +89,9 @@ struct Options {
     /// Cold starts of each router; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 15)]
     cold_starts: usize,
+    /// Changes of a component file, for how long they take to be in force; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    swaps: usize,
     /// The program, if it is not the one that was built beside this one.
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
@@ -174,6 +178,9 @@ impl Options {
             // Reading that much takes longer than a policy may compute: it would be measured how it is refused.
             ways.retain(|(way, _)| *way != Way::Redact);
             big::measure(&ways, &setup, rounds, self.big).await?;
+        }
+        if self.swaps > 0 && !routers.is_empty() {
+            swap::measure(&builds, &setup, self.swaps).await?;
         }
         println!("\nload average after: {}", load_average());
         Ok(())

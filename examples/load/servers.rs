@@ -129,6 +129,23 @@ impl Server {
     ) -> Result<Self, String> {
         let program = &build.program;
         let config = setup.config(way, &name, program, behind.as_ref())?;
+        Self::launch(way, name, program, &config, behind).await
+    }
+
+    /// A router in front of the echo server, with `more` in its configuration.
+    pub async fn with(setup: &Setup<'_>, build: &Build, what_for: &str, more: &str) -> Result<Self, String> {
+        let name = format!("{what_for}{}", build.label);
+        let config = setup.write(&name, more, &child(&build.program))?;
+        Self::launch(Way::Plain, name, &build.program, &config, None).await
+    }
+
+    async fn launch(
+        way: Way,
+        name: String,
+        program: &Path,
+        config: &Path,
+        behind: Option<Echo>,
+    ) -> Result<Self, String> {
         let mut command = command(program, &["run", "--log", "warn", "--config"]);
         let mut child = spawn(command.arg(config).stdout(Stdio::piped()), program)?;
         let address = listening(child.stdout.take()).await;
@@ -201,21 +218,24 @@ impl Setup<'_> {
     }
 
     fn config(&self, way: Way, name: &str, program: &Path, behind: Option<&Echo>) -> Result<PathBuf, String> {
-        let path = self.folder.join(format!("{name}.toml"));
-        let quoted = |path: &Path| format!("{:?}", path.display().to_string());
         let backend = match behind {
             Some(echo) => format!("url = \"http://{}/mcp\"\n", echo.address),
-            None => format!("command = {}\nargs = [\"demo-server\"]\n", quoted(program)),
+            None => child(program),
         };
+        self.write(name, way.pipeline(), &backend)
+    }
+
+    /// Writes a configuration: of policies `more`, and one backend.
+    fn write(&self, name: &str, more: &str, backend: &str) -> Result<PathBuf, String> {
+        let path = self.folder.join(format!("{name}.toml"));
         // A call that a busy machine keeps for a second must not change the form of its answer.
         let text = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\nstream-after = \"30s\"\n\
-             [router]\nworkers = {}\nadmin-socket = {}\n[policies]\ncache = {}\n{}\
+             [router]\nworkers = {}\nadmin-socket = {}\n[policies]\ncache = {}\n{more}\
              [backends.demo]\n{backend}",
             self.workers,
             quoted(&self.folder.join(format!("{name}.sock"))),
             quoted(&self.folder.join("cache")),
-            way.pipeline(),
         );
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(path)
@@ -236,6 +256,15 @@ impl Setup<'_> {
         }
         Ok(taken)
     }
+}
+
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.display().to_string())
+}
+
+/// The echo server as a child, in the words of a configuration.
+fn child(program: &Path) -> String {
+    format!("command = {}\nargs = [\"demo-server\"]\n", quoted(program))
 }
 
 fn command(program: &Path, arguments: &[&str]) -> Command {

@@ -17,6 +17,8 @@ use super::cache::{Cache, write_private};
 use super::componentise::{component_of, encode, is_to_become_one};
 use super::engine::compiling_engine;
 use super::error::Problem;
+use super::hands::Hands;
+use super::load::read_at_most;
 
 /// The hidden subcommand that compiles one component: `pointsman compile-component IN OUT`.
 pub const COMPILE_COMMAND: &str = "compile-component";
@@ -42,6 +44,7 @@ pub(super) struct Workshop {
     compatibility: u64,
     /// One that hangs leaves room for another.
     places: Semaphore,
+    pub(super) hands: Hands,
     /// Components that are compiled now, by digest: nobody compiles one twice.
     busy: Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -106,6 +109,7 @@ impl Workshop {
             cache,
             timeout,
             places: Semaphore::new(COMPILERS),
+            hands: Hands::new(),
             busy: Mutex::default(),
         }
     }
@@ -181,7 +185,8 @@ impl Workshop {
             Err(Problem::Compile(why)) => return Err(Problem::NotComponentised(why)),
             Err(other) => return Err(other),
         }
-        super::load::read_at_most(&output.path, most).await
+        let path = output.path.clone();
+        self.hands.run(move || read_at_most(&path, most)).await?
     }
 
     /// Has a subcommand of ours make `output`. The inner error says what is wrong with the plugin.
@@ -195,9 +200,7 @@ impl Workshop {
         // The child reads the very bytes that the digest is of, whatever happens to the plugin's file meanwhile.
         let input = self.cache.scratch("wasm");
         let path = input.path.clone();
-        tokio::task::spawn_blocking(move || write_private(&path, &bytes))
-            .await
-            .map_err(|e| Problem::Compile(e.to_string()))??;
+        self.hands.run(move || write_private(&path, &bytes)).await??;
         #[expect(
             clippy::disallowed_methods,
             reason = "the compiler is this program itself, not a backend"
@@ -245,8 +248,6 @@ impl Workshop {
             let component = unsafe { Component::deserialize_file(&engine, &path) };
             component.map_err(|e| Problem::Compile(format!("{e:#}")))
         };
-        tokio::task::spawn_blocking(map)
-            .await
-            .map_err(|e| Problem::Compile(e.to_string()))?
+        self.hands.run(map).await?
     }
 }

@@ -1,14 +1,15 @@
 //! From a component file to a build that is proven to start: discovered, verified, inspected, compiled, probed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
@@ -134,12 +135,14 @@ impl Host {
         if let Locked::Stale(why) = &plugin.locked {
             return Err(Problem::NotLocked(why.clone()));
         }
-        let bytes = self.read(plugin).await?;
-        // The digest is that of the file, whatever it is made into.
-        let hash = move || (hex(&Sha256::digest(&bytes)), bytes);
-        let (digest, bytes) = tokio::task::spawn_blocking(hash)
-            .await
-            .map_err(|e| Problem::Compile(e.to_string()))?;
+        let hands = &self.workshop.hands;
+        let (place, most) = (self.place(plugin)?, self.max_component);
+        let hashed = move || {
+            let bytes = read(&place, most)?;
+            // The digest is that of the file, whatever it is made into.
+            Ok::<_, Problem>((hex(&Sha256::digest(&bytes)), bytes))
+        };
+        let (digest, bytes) = hands.run(hashed).await??;
         // Nobody looks into other bytes than those that are wanted.
         if let Some(wanted) = plugin.digests().find(|wanted| *wanted != digest) {
             let wanted = wanted.to_owned();
@@ -152,9 +155,7 @@ impl Host {
         let bytes = self.workshop.made_component(bytes).await?;
         let grants = plugin.grants.clone();
         let verify = move || (inspect(&bytes, &grants), bytes);
-        let (surface, bytes) = tokio::task::spawn_blocking(verify)
-            .await
-            .map_err(|e| Problem::Compile(e.to_string()))?;
+        let (surface, bytes) = hands.run(verify).await?;
         let surface = surface?;
         for export in &surface.strangers {
             tracing::info!(plugin = name, export, "the component exports something that is no hook");
@@ -231,35 +232,16 @@ impl Host {
         known.entry(name.to_owned()).or_default().latest = Arc::downgrade(loaded);
     }
 
-    async fn read(&self, plugin: &config::Plugin) -> Result<Vec<u8>, Problem> {
-        let bytes = match &plugin.source {
-            Source::Embedded(name) => super::embedded(name)
-                .ok_or_else(|| Problem::NotEmbedded(name.clone()))?
-                .to_vec(),
-            Source::File(path) => read_at_most(path, self.max_component).await?,
-            Source::Pulled(from) => self.pulled(from, plugin).await?,
-        };
-        if bytes.len() > self.max_component {
-            return Err(Problem::TooLarge(self.max_component));
-        }
-        Ok(bytes)
-    }
-
-    /// A component that was pulled. Which one the reference means is settled already: nothing is asked over the network.
-    async fn pulled(&self, from: &str, plugin: &config::Plugin) -> Result<Vec<u8>, Problem> {
-        let Some(digest) = plugin.digests().next() else {
-            return Err(Problem::NotLocked(format!("nothing says which component {from} is")));
-        };
-        let path = self.store.path(digest);
-        match read_at_most(&path, self.max_component).await {
-            Err(Problem::Read(path, error)) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Problem::NotPulled {
-                    from: from.to_owned(),
-                    path,
-                })
-            }
-            read => read,
-        }
+    /// Where a component is. Which one a reference means is settled already: nothing is asked over the network.
+    fn place(&self, plugin: &config::Plugin) -> Result<Place, Problem> {
+        Ok(match &plugin.source {
+            Source::Embedded(name) => Place::Binary(name.clone()),
+            Source::File(path) => Place::File(path.clone()),
+            Source::Pulled(from) => match plugin.digests().next() {
+                Some(digest) => Place::Store(from.clone(), self.store.path(digest)),
+                None => return Err(Problem::NotLocked(format!("nothing says which component {from} is"))),
+            },
+        })
     }
 
     /// Checks the component's types against the contract, hook by hook.
@@ -308,16 +290,47 @@ fn config_text(plugin: &config::Plugin, indices: &Indices) -> Result<String, Pro
     })
 }
 
+/// Where the bytes of a component are.
+enum Place {
+    /// In this program, by name.
+    Binary(String),
+    File(PathBuf),
+    /// In the store, by the reference that it was pulled with.
+    Store(String, PathBuf),
+}
+
+/// The bytes of a component, or an error where it has more than `most`.
+fn read(place: &Place, most: usize) -> Result<Vec<u8>, Problem> {
+    let bytes = match place {
+        Place::Binary(name) => super::embedded(name)
+            .ok_or_else(|| Problem::NotEmbedded(name.clone()))?
+            .to_vec(),
+        Place::File(path) => read_at_most(path, most)?,
+        Place::Store(from, path) => match read_at_most(path, most) {
+            Err(Problem::Read(path, error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                let from = from.clone();
+                return Err(Problem::NotPulled { from, path });
+            }
+            read => read?,
+        },
+    };
+    if bytes.len() > most {
+        return Err(Problem::TooLarge(most));
+    }
+    Ok(bytes)
+}
+
 /// The bytes of a file, or an error where it holds more than `most`.
-pub(super) async fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
+pub(super) fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem> {
     let unreadable = |error| Problem::Read(path.to_owned(), error);
-    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-    if !file.metadata().await.map_err(unreadable)?.is_file() {
+    // Before it is opened: that of a pipe would wait for somebody who writes.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(unreadable(std::io::Error::other("it is not a file")));
     }
+    let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).await.map_err(unreadable)?;
+    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > most {
         return Err(Problem::TooLarge(most));
     }

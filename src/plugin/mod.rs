@@ -22,6 +22,7 @@ mod componentise;
 mod engine;
 mod error;
 mod fault;
+mod hands;
 mod host;
 mod inspect;
 mod instance;

@@ -69,8 +69,12 @@ async fn run(plugin: Weak<Loaded>, mut queue: mpsc::Receiver<Event>, missed: Arc
             events,
             missed: missed.swap(0, Ordering::Relaxed),
         });
-        // A fault is told and counted by whoever asks.
-        let _ = plugin.ask(&Observe { batch: &batch }).await;
+        // A fault is told and counted by whoever asks. What it swallowed, or what came while the plugin was switched
+        // off, was missed.
+        if plugin.ask(&Observe { batch: &batch }).await.is_err() {
+            let events = u64::try_from(batch.events.len()).unwrap_or(u64::MAX);
+            missed.fetch_add(batch.missed.saturating_add(events), Ordering::Relaxed);
+        }
     }
 }
 

@@ -72,7 +72,8 @@ impl Router {
             return Err(error);
         }
         let trouble = (TroubleKind::Died, error.message(), 0);
-        match self.settle(policy, incoming, to, trouble, trials).await? {
+        let settlement = self.settle(policy, incoming, to, trouble, trials).await;
+        match settlement.map_err(written)? {
             Settlement::Next => return Err(error),
             Settlement::Replay => {}
             Settlement::Hold(ms) => trials.wait(ms),
@@ -109,5 +110,16 @@ impl Router {
         });
         let settlement = policy.settle(&incoming.call, trouble).await;
         settlement.map_err(|f| fault(f).at(to.backend.name()))
+    }
+}
+
+/// A policy's failure over a call that was written: no other words may say that it was not.
+fn written(error: CallError) -> CallError {
+    match error.reason {
+        Reason::PolicyFault(why) | Reason::InvalidParams(why) => CallError {
+            reason: Reason::Unsettled(why),
+            ..error
+        },
+        _ => error,
     }
 }

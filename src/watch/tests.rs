@@ -25,7 +25,7 @@ impl Case {
         prepare(home.path());
         let (mut watcher, hints) = Watcher::new().unwrap();
         let files: Hint = names.iter().map(|name| home.path().join(name)).collect();
-        watcher.set(files.clone());
+        watcher.set(files.clone(), Hint::new());
         Self {
             home,
             _watcher: watcher,
@@ -150,7 +150,7 @@ async fn a_directory_that_is_made_later_and_made_anew() {
 async fn only_the_last_set_counts_and_dropping_ends_it() {
     let mut case = Case::new(&["a.toml"], plain);
     case.files = Hint::from([case.path("b.toml")]);
-    case._watcher.set(case.files.clone());
+    case._watcher.set(case.files.clone(), Hint::new());
     fs::write(case.path("a.toml"), "two").unwrap();
     case.silence().await;
     fs::write(case.path("b.toml"), "two").unwrap();

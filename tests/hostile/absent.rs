@@ -125,3 +125,44 @@ async fn open_passes_it_by_until_its_file_is_mended() {
     assert_eq!(call(&router).await.response["result"]["tag"], "a");
     router.is_sound().await;
 }
+
+#[tokio::test]
+async fn a_plugin_that_is_new_and_broken_holds_up_nothing_of_its_edit() {
+    let router = Router::start(&demo("one", &[], "")).await;
+    let pid = router.ready("one").await;
+    assert_eq!(call(&router).await.text(), "hello");
+    let edited = |word: &str, backend: &str| {
+        let plugin = format!("[plugins.q]\nfile = \"nowhere.wasm\"\non-load-failure = \"{word}\"\n");
+        let pipeline = "[pipeline]\nroute = [\"q\", \"default-route\"]\n";
+        format!("{}{}{plugin}{pipeline}", demo("one", &[], ""), demo(backend, &[], ""))
+    };
+    // The path of one backend: with two of them `/mcp` has other names.
+    let at_one = async || {
+        let mut agent = Agent::new(router.address, Era::Modern, "/mcp/one").await;
+        agent.call("1", "echo", r#"{"text":"hello"}"#).await
+    };
+    for (word, backend) in [("closed", "two"), ("open", "three"), ("closed", "four")] {
+        router.apply(&edited(word, backend)).await;
+        router.ready(backend).await;
+        let status = router.until("it is known", |s| s["absent"]["q"] == word).await;
+        let why = status["rejected"]["q"].as_str().unwrap();
+        assert!(why.contains("rejected at discover"), "{why}");
+        let called = at_one().await;
+        match word {
+            "open" => assert_eq!(called.text(), "hello", "{}", called.response),
+            _ => assert_eq!(called.code(), 7010, "{}", called.response),
+        }
+    }
+    // With `refuse-start` the policies stay as they are; all else of the edit is in force.
+    router.apply(&demo("one", &[], "")).await;
+    until("calls go on", || async {
+        (at_one().await.text() == "hello").then_some(())
+    })
+    .await;
+    router.apply(&edited("refuse-start", "five")).await;
+    router.ready("five").await;
+    router.until("it is refused", |s| s["rejected"]["q"].is_string()).await;
+    assert_eq!(at_one().await.text(), "hello");
+    assert_eq!(router.ready("one").await, pid, "no backend was touched");
+    router.is_sound().await;
+}

@@ -1,4 +1,16 @@
 //! What plugins reach: with a grant, without it, and at its bounds. The guest does what the call orders.
+//!
+//! Without its grant every capability is refused at load: `what_is_imported_and_not_granted_is_told_at_load`.
+//!
+//! | capability | with the grant | at its bounds |
+//! |---|---|---|
+//! | `log` | `bounds::log_lines_in_a_second` | the same, `limits::what_a_guest_writes_to_the_log_is_bounded` |
+//! | `clock`, `random` | `clocks_and_randomness_are_there_and_bounded` | the same |
+//! | `metrics` | `numbers_appear_with_the_plugins_name` | the same, and beside `src/plugin/capability/metrics.rs` |
+//! | `kv` | `a_store_outlives_instances_and_builds_and_is_bounded` | the same, and in `src/plugin/capability/kv.rs` |
+//! | `directory` | `the_directory_shows_what_the_router_has` | the same: what is not there |
+//! | `http` | `requests_go_where_the_grant_says_with_secrets_that_cannot_be_read` | `outside`, the tests beside `src/plugin/capability/http.rs`, `a_request_that_hangs_ends_with_the_hooks_time` |
+//! | `secrets` | as `http` | the same: other names; `redirects_are_looked_at_like_first_requests`: other origins |
 
 use std::sync::Arc;
 

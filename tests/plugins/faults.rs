@@ -263,3 +263,21 @@ async fn keys_that_stand_twice_matter_only_to_those_who_read() {
         "an agent's mistake is not the plugin's"
     );
 }
+
+#[tokio::test]
+async fn events_that_a_fault_swallowed_count_as_missed() {
+    let lines = Lines::default();
+    let _guard = lines.catch();
+    let generation = alone(guest(json!({ "do": "panic-at", "text": "\"bad\"" }))).await;
+    let happens = |state| generation.tell(pointsman::policy::Event::target("work", 0, 1, state), None);
+    happens("bad");
+    while generation.status()[0].faults == 0 {
+        tokio::task::yield_now().await;
+    }
+    happens("good");
+    while !lines.text().contains("heard") {
+        tokio::task::yield_now().await;
+    }
+    let text = lines.text();
+    assert!(text.contains("heard 1 target") && text.contains("good"), "{text}");
+}

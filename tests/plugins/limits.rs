@@ -353,7 +353,18 @@ async fn what_a_guest_writes_to_the_log_is_bounded() {
 
 #[tokio::test]
 async fn a_source_that_is_no_file_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    // Who opens a pipe waits for somebody who writes.
+    let pipe = home.path().join("pipe");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     for (source, stage) in [
+        (Source::File(pipe), Stage::Discover),
         (Source::File("/nonexistent.wasm".into()), Stage::Discover),
         (Source::File("/dev/zero".into()), Stage::Discover),
         (Source::File("/tmp".into()), Stage::Discover),

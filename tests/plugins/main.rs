@@ -10,6 +10,7 @@
     reason = "tests against the real clock, and of the program itself"
 )]
 
+mod bounds;
 mod broken;
 mod capabilities;
 mod chains;
@@ -18,8 +19,10 @@ mod defaults;
 mod examples;
 mod faults;
 mod golden;
+mod handmade;
 mod limits;
 mod lists;
+mod outside;
 mod principal;
 mod reload;
 #[cfg(target_os = "linux")]

@@ -122,42 +122,23 @@ async fn a_damaged_cache_entry_is_compiled_anew_and_the_child_agrees_with_the_ro
     assert_eq!(std::fs::metadata(entry).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn idle_instances_of_a_retired_build_say_good_bye() {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = lines.catch();
     let host = host();
     let generation = load(&host, 1, &guest(json!({ "do": "tag" }))).await;
     tag(&generation).await;
-    let text = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    assert!(!text().contains("was shut down"));
+    assert!(!lines.text().contains("was shut down"));
     drop(generation);
     for _ in 0..100 {
-        if text().contains("guest a was shut down") {
-            assert!(text().contains("plugin=\"p\""), "{}", text());
+        if lines.text().contains("guest a was shut down") {
+            assert!(lines.text().contains("plugin=\"p\""), "{}", lines.text());
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("no good-bye in: {}", text());
+    panic!("no good-bye in: {}", lines.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

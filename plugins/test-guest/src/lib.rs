@@ -383,6 +383,10 @@ impl observe::Guest for TestGuest {
     fn observe(events: &Events) -> Result<(), String> {
         if let Some(config) = CONFIG.get() {
             misbehave(config)?;
+            let heard = |word: &str| (0..events.len()).any(|n| events.json(n).contains(word));
+            if config.word == "panic-at" && heard(&config.text) {
+                panic!("at an event");
+            }
         }
         for n in 0..events.len() {
             log(

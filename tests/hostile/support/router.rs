@@ -51,7 +51,14 @@ impl Router {
     pub async fn start_in(folder: TempDir, toml: &str) -> Self {
         let main = folder.path().join("pointsman.toml");
         fs::write(&main, complete(toml)).unwrap();
-        Self::launch(folder, main, "--config", &[])
+        Self::launch(folder, main, "--config", &[], &[])
+    }
+
+    /// The same with more in its environment.
+    pub async fn start_with(folder: TempDir, toml: &str, environment: &[(&str, &str)]) -> Self {
+        let main = folder.path().join("pointsman.toml");
+        fs::write(&main, complete(toml)).unwrap();
+        Self::launch(folder, main, "--config", &[], environment)
     }
 
     /// A router that reads a file as a desktop client keeps it, and nothing else.
@@ -59,10 +66,10 @@ impl Router {
         let folder = tempfile::tempdir().unwrap();
         let main = folder.path().join("servers.json");
         fs::write(&main, json).unwrap();
-        Self::launch(folder, main, "--mcp-servers", &["--listen", "127.0.0.1:0"])
+        Self::launch(folder, main, "--mcp-servers", &["--listen", "127.0.0.1:0"], &[])
     }
 
-    fn launch(folder: TempDir, main: PathBuf, flag: &str, more: &[&str]) -> Self {
+    fn launch(folder: TempDir, main: PathBuf, flag: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = File::create(folder.path().join("router.log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_pointsman"))
             .args(["run", flag])
@@ -71,6 +78,7 @@ impl Router {
             .current_dir(folder.path())
             .env("XDG_RUNTIME_DIR", folder.path())
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
