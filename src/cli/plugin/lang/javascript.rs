@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use wit_parser::Resolve;
 
-use super::{Toolchain, USUAL_CONFIG, WORLD};
+use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD};
 use crate::plugin::drop_borrows_early;
 use crate::process::Tool;
-
-/// Where what is made on the way goes.
-const BUILD: &str = "build";
 
 /// Where the types of the contract are.
 const TYPES: &str = "types/pointsman.d.ts";

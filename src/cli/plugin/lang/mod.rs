@@ -3,11 +3,16 @@
 //! Each is a file of its own, which implements `Toolchain`, and a folder of templates. The templates of Rust end in `.txt`,
 //! so that no tool takes them for a part of this crate.
 
+mod bindings;
+mod c;
 mod declarations;
+mod go;
 mod javascript;
+mod preview1;
+mod python;
 mod rust;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The contract, which every project has a copy of.
 const CONTRACT_FILES: [(&str, &str); 4] = [
@@ -29,6 +34,9 @@ const USUAL_CONFIG: (&str, &str) = ("pointsman.toml", include_str!("template/com
 /// What the policy imports and exports, for languages that take it from a file.
 const WORLD: (&str, &str) = ("wit/policy.wit", include_str!("template/common/world.wit"));
 
+/// Where toolchains put what they make, below a project's folder.
+const BUILD: &str = "build";
+
 /// A language, as it is named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Language {
@@ -38,6 +46,12 @@ pub(super) enum Language {
     Js,
     /// TypeScript, with the same and its compiler.
     Ts,
+    /// Python, with componentize-py.
+    Python,
+    /// Go, with its own toolchain.
+    Go,
+    /// C, with clang and wasi-libc, the WASI SDK or zig.
+    C,
 }
 
 /// What there is to know of a language.
@@ -74,13 +88,16 @@ pub(super) trait Toolchain {
 }
 
 impl Language {
-    const ALL: [Self; 3] = [Self::Rust, Self::Js, Self::Ts];
+    const ALL: [Self; 6] = [Self::Rust, Self::Js, Self::Ts, Self::Python, Self::Go, Self::C];
 
     pub(super) fn toolchain(self) -> &'static dyn Toolchain {
         match self {
             Self::Rust => &rust::Rust,
             Self::Js => &javascript::JavaScript,
             Self::Ts => &javascript::TypeScript,
+            Self::Python => &python::Python,
+            Self::Go => &go::Go,
+            Self::C => &c::C,
         }
     }
 
@@ -117,4 +134,35 @@ pub(super) fn files(toolchain: &dyn Toolchain) -> Vec<(String, &'static str)> {
     let own = |(file, text): &(&'static str, &'static str)| ((*file).to_owned(), *text);
     let common = COMMON_FILES.iter().chain(toolchain.files()).map(own);
     common.chain(CONTRACT_FILES.iter().map(contract)).collect()
+}
+
+/// What a project is called that says nothing of it: as its folder.
+fn folder_name(folder: &Path) -> Result<String, String> {
+    let told = |error| format!("{}: {error}", folder.display());
+    let whole = folder.canonicalize().map_err(told)?;
+    let name = whole.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.ok_or_else(|| {
+        format!(
+            "{}: it has no name: say where the component goes with --out",
+            folder.display()
+        )
+    })
+}
+
+/// What a toolchain has made.
+fn built(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// A program of a toolchain: in the project's own `.venv` or on the PATH, as a path that is good in any folder.
+fn found(folder: &Path, name: &str) -> Option<PathBuf> {
+    let own = folder.join(".venv").join(if cfg!(windows) { "Scripts" } else { "bin" });
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let places = std::iter::once(own).chain(std::env::split_paths(&path));
+    let program = places
+        .map(|place| place.join(&file))
+        .find(|program| program.is_file())?;
+    // Not where links lead: what lies in a virtual environment has to be called by its name there.
+    std::path::absolute(program).ok()
 }
