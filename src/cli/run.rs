@@ -110,7 +110,20 @@ impl Run {
         ended(self.run())
     }
 
-    fn run(&self) -> Result<(), String> {
+    /// The router with this file, told on the command line of another command.
+    pub(super) fn of(config: PathBuf, listen: Option<SocketAddr>, log: &str) -> Self {
+        Self {
+            source: Source {
+                config: Some(config),
+                mcp_servers: None,
+            },
+            listen,
+            log: log.to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+
+    pub(super) fn run(&self) -> Result<(), String> {
         let format = match self.log_format {
             LogFormat::Text => Format::Text,
             LogFormat::Json => Format::Json,

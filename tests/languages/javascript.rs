@@ -39,8 +39,8 @@ async fn a_new_project_in_typescript_decides_calls() {
 
 #[test]
 fn the_examples_pass_their_fixtures() {
-    example("budget-js", packages, 6);
-    example("mask-ts", packages, 5);
+    example("examples-js/budget", packages, 6);
+    example("examples-ts/mask", packages, 5);
 }
 
 #[test]

@@ -9,6 +9,7 @@
     reason = "tests of the program itself, with real compilers"
 )]
 
+mod dev;
 mod javascript;
 #[path = "../support/mod.rs"]
 mod support;
@@ -67,14 +68,14 @@ fn new_project(home: &Path, lang: &str, prepare: impl Fn(&Path)) -> PathBuf {
     component
 }
 
-/// An example in `plugins/languages/`, copied, prepared, built, and asked what its fixtures say.
+/// An example below `plugins/`, copied, prepared, built, and asked what its fixtures say.
 fn example(name: &str, prepare: impl Fn(&Path), cases: usize) {
     let home = tempfile::tempdir().unwrap();
-    let folder = home.path().join(name);
+    let folder = home.path().join("policy");
     // The contract is a link to this repository's own: what is copied is what it leads to.
     let copied = Command::new("cp")
         .arg("-rL")
-        .arg(here().join("plugins/languages").join(name))
+        .arg(here().join("plugins").join(name))
         .arg(&folder)
         .status();
     assert!(copied.unwrap().success());

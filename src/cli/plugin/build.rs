@@ -24,7 +24,23 @@ pub(in crate::cli) struct Build {
 }
 
 impl Build {
+    /// Builds the project in a folder, as without any other word.
+    pub(super) fn of(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            out: None,
+            lang: None,
+        }
+    }
+
     pub(super) fn run(&self) -> Result<(), String> {
+        let (_, said) = self.make()?;
+        print(&said);
+        Ok(())
+    }
+
+    /// Where the component is now, and what there is to say of it.
+    pub(super) fn make(&self) -> Result<(PathBuf, String), String> {
         let folder = &self.folder;
         let language = self.lang.map_or_else(|| Language::of(folder), Ok)?;
         let toolchain = language.toolchain();
@@ -38,13 +54,13 @@ impl Build {
         let out = self.out.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
         put(&out, &component).map_err(|error| format!("{}: {error}", out.display()))?;
         let hooks: Vec<&str> = anatomy.hooks.iter().map(|hook| hook.as_str()).collect();
-        print(&format!(
+        let said = format!(
             "{}: {} bytes; hooks {}",
             out.display(),
             component.len(),
             hooks.join(", ")
-        ));
-        Ok(())
+        );
+        Ok((out, said))
     }
 }
 

@@ -5,6 +5,7 @@ mod build;
 mod case;
 mod check;
 mod decision;
+mod dev;
 mod fixture;
 mod inspect;
 mod lang;
@@ -93,6 +94,14 @@ times are kept, never arguments or results. Times are UTC, as in the log.")]
 
 What the toolchain lacks is named, with the line that installs it. The file is put into place in one step, so that a running router that has it swaps it in at once.")]
     Build(build::Build),
+    /// Build a policy whenever its project changes, ask its fixtures, and run a router that swaps it in.
+    #[command(after_help = "Examples:
+  pointsman plugin dev
+  pointsman plugin dev mine --listen 127.0.0.1:7456
+  pointsman plugin dev --no-run               (a router of yours has the file)
+
+The router is that of pointsman.toml in the project. What does not build is said, and the component before it goes on.")]
+    Dev(dev::Dev),
     /// Write down which components a configuration means, in plugins.lock beside it.
     #[command(after_help = "Examples:
   pointsman plugin lock --config pointsman.toml
@@ -123,6 +132,7 @@ impl Command {
             Self::Trace(trace) => trace.run(),
             Self::New(new) => new.run(),
             Self::Build(build) => build.run(),
+            Self::Dev(dev) => dev.run(),
             Self::Lock(lock) => lock.run(),
             Self::Pull(pull) => pull.run(),
         })

@@ -20,6 +20,12 @@ pub(in crate::cli) struct Test {
 }
 
 impl Test {
+    /// Asks a component what these fixtures say.
+    pub(super) fn of(component: &Path, fixtures: &Path) -> Self {
+        let words = [component, fixtures].map(|path| path.to_string_lossy().into_owned());
+        Self { files: words.into() }
+    }
+
     pub(super) fn run(&self) -> Result<(), String> {
         let is_plugin = |word: &&String| word.ends_with(".wasm") || word.starts_with("embedded:");
         let (over, words) = match self.files.split_first() {

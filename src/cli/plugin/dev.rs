@@ -1,0 +1,183 @@
+//! `pointsman plugin dev`: builds a policy whenever its project changes, asks its fixtures, and runs a router that swaps it in.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::build::Build;
+use super::test::Test;
+use crate::cli::run::Run;
+use crate::cli::{print, say};
+use crate::config;
+use crate::watch::Look;
+
+/// How often the project is looked at. It is small, files come and go in it, and editors write in steps.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Folders of a project that are made by tools: what changes there is no change of the policy.
+const MADE: [&str; 7] = [
+    "bindings",
+    "build",
+    "node_modules",
+    "target",
+    "types",
+    "venv",
+    "__pycache__",
+];
+
+/// `pointsman plugin dev`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Dev {
+    /// The project's folder.
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// The router's configuration; without it `pointsman.toml` in the project's folder.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the router listens, whatever the configuration says; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::address)]
+    listen: Option<SocketAddr>,
+    /// Start no router: one that runs and has the file swaps it in by itself.
+    #[arg(long, conflicts_with_all = ["config", "listen", "log"])]
+    no_run: bool,
+    /// What the router logs to stderr.
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "warn,pointsman::reload=info,pointsman::plugin=info"
+    )]
+    log: String,
+}
+
+/// What a project's own files look like.
+type Sources = BTreeMap<PathBuf, Look>;
+
+impl Dev {
+    pub(super) fn run(&self) -> Result<(), String> {
+        let mut seen = sources(&self.folder);
+        // What does not build now is said at once, and is no reason to go.
+        while !round(&self.folder) {
+            seen = changed(&self.folder, &seen);
+        }
+        if self.no_run {
+            follow(&self.folder, seen);
+        }
+        let config = self
+            .config
+            .clone()
+            .unwrap_or_else(|| self.folder.join("pointsman.toml"));
+        let router = Run::of(config, self.listen, &self.log);
+        let folder = self.folder.clone();
+        thread::Builder::new()
+            .name("build".to_owned())
+            .spawn(move || follow(&folder, seen))
+            .map_err(|error| error.to_string())?;
+        // The router has the signals; whatever is being built then ends with the process.
+        router.run()
+    }
+}
+
+/// Builds after every change, for ever.
+fn follow(folder: &Path, mut seen: Sources) -> ! {
+    loop {
+        seen = changed(folder, &seen);
+        round(folder);
+    }
+}
+
+/// Builds and asks the fixtures: whether there is a component now. A decision that is not as expected does not hold it up;
+/// the router swaps it in all the same.
+fn round(folder: &Path) -> bool {
+    let built = Build::of(folder).make();
+    let (component, said) = match built {
+        Ok(made) => made,
+        Err(error) => {
+            say(&format!("{error}\nwaiting for a change"));
+            return false;
+        }
+    };
+    print(&said);
+    let fixtures = folder.join("fixtures");
+    if fixtures.is_dir()
+        && let Err(error) = Test::of(&component, &fixtures).run()
+    {
+        say(&error);
+    }
+    true
+}
+
+/// Waits until the project is another than `seen`, and has come to rest.
+fn changed(folder: &Path, seen: &Sources) -> Sources {
+    let mut last = sources(folder);
+    loop {
+        thread::sleep(PAUSE);
+        let now = sources(folder);
+        if now != *seen && now == last {
+            return now;
+        }
+        last = now;
+    }
+}
+
+/// The files of a project but for what is made from them.
+fn sources(folder: &Path) -> Sources {
+    let mut found = Sources::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // What cannot be read is as good as not there, and may be later.
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || MADE.contains(&&*name) {
+                continue;
+            }
+            if path.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            } else if !name.ends_with(".wasm") && !name.ends_with(".tmp") {
+                let look = Look::at(&path);
+                found.insert(path, look);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_no_source() {
+        let home = tempfile::tempdir().unwrap();
+        let put = |name: &str| {
+            let path = home.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        };
+        for name in ["src/policy.js", "wit/policy.wit", "fixtures/route.toml", "package.json"] {
+            put(name);
+        }
+        let before = sources(home.path());
+        assert_eq!(before.len(), 4);
+        for name in [
+            "mine.wasm",
+            "mine.wasm.tmp",
+            "build/a.js",
+            "node_modules/x/y.js",
+            ".git/HEAD",
+            "types/a.d.ts",
+        ] {
+            put(name);
+        }
+        assert_eq!(sources(home.path()), before);
+        put("src/other.js");
+        assert_ne!(sources(home.path()), before);
+    }
+}
