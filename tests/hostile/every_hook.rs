@@ -113,13 +113,18 @@ async fn a_trap_over_every_call_in_trouble_ends_as_on_fault_says() {
         router.ready("one").await;
         let mut agent = Agent::new(router.address, Era::Modern, "/mcp").await;
         always(&router, &mut agent, async |agent| {
+            let before = router.ready("one").await;
             let call = agent.call("1", "crash", "{}").await;
             match word {
                 Some("closed") => fails(&call, "unknown"),
                 // As without any policy: nobody knows whether it ran.
                 _ => assert_eq!(call.code(), 7004, "{}", call.response),
             }
-            router.ready("one").await;
+            // A call before that would be held, which is trouble of another kind.
+            until("there is another process", || async {
+                (router.ready("one").await != before).then_some(())
+            })
+            .await;
         })
         .await;
         goes_through(&agent.call("2", "echo", THROUGH).await);
