@@ -72,9 +72,10 @@ programs:
 # rustup brings these; without it they must be there already.
 rust-parts: programs
 	@installed() { $(CARGO) fmt --version && $(CARGO) clippy --version && \
-		test -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown"; }; \
+		for target in wasm32-unknown-unknown wasm32-wasip2; do \
+			test -d "$$(rustc --print sysroot)/lib/rustlib/$$target" || return 1; done; }; \
 	installed >/dev/null 2>&1 && exit 0; \
 	command -v rustup >/dev/null 2>&1 || { \
-		echo "rustfmt, clippy or the target wasm32-unknown-unknown is missing, and there is no rustup to add it" >&2; \
+		echo "rustfmt, clippy or one of the targets wasm32-unknown-unknown and wasm32-wasip2 is missing, and there is no rustup to add it" >&2; \
 		exit 1; }; \
-	rustup --quiet component add rustfmt clippy && rustup --quiet target add wasm32-unknown-unknown
+	rustup --quiet component add rustfmt clippy && rustup --quiet target add wasm32-unknown-unknown wasm32-wasip2

@@ -19,6 +19,8 @@ pub struct Grants {
     pub random: bool,
     /// Which backends there are.
     pub directory: bool,
+    /// Stubs for what ordinary builds import of WASI.
+    pub wasi: bool,
     /// Numbers in `/metrics`.
     pub metrics: Option<MetricsGrant>,
     /// A store that outlives instances.
@@ -69,6 +71,7 @@ impl Default for Grants {
             clock: false,
             random: false,
             directory: false,
+            wasi: false,
             metrics: None,
             kv: None,
             http: None,
@@ -111,6 +114,7 @@ pub(super) fn grants(t: &mut Table<'_>, into: &mut Grants) {
     t.read("clock", &mut into.clock, Item::flag);
     t.read("random", &mut into.random, Item::flag);
     t.read("directory", &mut into.directory, Item::flag);
+    t.read("wasi", &mut into.wasi, Item::flag);
     into.metrics = t.grant("metrics", |t, one: &mut MetricsGrant| {
         t.read("series", &mut one.series, Item::capacity);
     });

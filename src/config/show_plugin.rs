@@ -77,6 +77,7 @@ impl Printer {
             clock,
             random,
             directory,
+            wasi,
             metrics,
             kv,
             http,
@@ -88,6 +89,7 @@ impl Printer {
             ("clock", clock),
             ("random", random),
             ("directory", directory),
+            ("wasi", wasi),
         ] {
             self.line(key, granted);
         }

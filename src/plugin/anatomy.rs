@@ -8,6 +8,7 @@ use super::componentise::component_of;
 use super::error::Problem;
 use super::inspect::{self, inspect};
 use super::load::hex;
+use super::wasi::has_stub;
 use crate::config::Grants;
 use crate::policy::Hook;
 
@@ -28,6 +29,8 @@ pub struct Anatomy {
     pub hooks: Vec<Hook>,
     /// What it imports beside the call, each of which must be granted.
     pub capabilities: Vec<Capability>,
+    /// Whether it imports WASI, so far as there are stubs for that.
+    pub wants_wasi: bool,
     /// Imports that are none of the contract's.
     pub foreign: Vec<String>,
     /// Exports that no hook is.
@@ -51,6 +54,7 @@ impl Anatomy {
         };
         let capabilities: Vec<Capability> = imports.iter().filter_map(capability).collect();
         let is_foreign = |name: &&String| capability(name).is_none() && inspect::interface(name) != Some("types");
+        let wants_wasi = imports.iter().any(|import| has_stub(import));
         let (contract, is_known) = inspect::contract(imports.iter().chain(&exports));
         Ok(Self {
             is_module: Parser::is_core_wasm(bytes),
@@ -61,19 +65,23 @@ impl Anatomy {
             hooks: exports.iter().filter_map(hook).collect(),
             foreign: imports.iter().filter(is_foreign).cloned().collect(),
             strangers: exports.iter().filter(|name| hook(name).is_none()).cloned().collect(),
-            refusal: inspect(&component, &all_of(&capabilities)).err(),
+            refusal: inspect(&component, &all_of(&capabilities, wants_wasi)).err(),
+            wants_wasi,
             capabilities,
         })
     }
 
     /// Grants for all that it asks for; requests may go nowhere, and the secrets are empty.
     pub fn grants(&self) -> Grants {
-        all_of(&self.capabilities)
+        all_of(&self.capabilities, self.wants_wasi)
     }
 }
 
-fn all_of(capabilities: &[Capability]) -> Grants {
-    let mut grants = Grants::default();
+fn all_of(capabilities: &[Capability], wasi: bool) -> Grants {
+    let mut grants = Grants {
+        wasi,
+        ..Grants::default()
+    };
     for capability in capabilities {
         capability.grant(&mut grants);
     }

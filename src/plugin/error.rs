@@ -126,6 +126,13 @@ pub enum Problem {
         Capability::ALL.map(Capability::as_str).join(", ")
     )]
     Imports(Vec<String>),
+    /// It wants WASI, of which there are only stubs, and not unasked.
+    #[error(
+        "it imports WASI, as ordinary builds for wasm32-wasip2 do ({}): build it with `pointsman plugin build`, or add \
+         `wasi = true` to its grants for stubs (no files, no environment; what it prints goes to the log)",
+        .0.join(", ")
+    )]
+    Wasi(Vec<String>),
     /// It was built for a later contract than this router's.
     #[error(
         "it imports {}, and this router knows pointsman:policy@{CONTRACT}: a later router is needed",
@@ -197,6 +204,7 @@ impl Problem {
             | Self::Truncated(_)
             | Self::Invalid(_) => Stage::Verify,
             Self::Imports(_)
+            | Self::Wasi(_)
             | Self::Newer(_)
             | Self::NewerShape { .. }
             | Self::NotGranted(_)

@@ -15,6 +15,7 @@ use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
 use super::listing::Catalogue;
 use super::observing::Batch;
+use super::wasi::Printed;
 use crate::call::Call;
 use crate::policy::{Candidate, TargetView, Trouble};
 use crate::wire::{Index, Object, RawJson, method};
@@ -76,6 +77,8 @@ pub(super) struct State {
     /// Why a document could not be read, where the guest tried: the call is refused, whatever the guest says.
     pub(super) unreadable: Option<String>,
     pub(super) powers: Arc<Powers>,
+    /// What it has printed of lines that are not at their end.
+    pub(super) printed: Printed,
 }
 
 impl State {

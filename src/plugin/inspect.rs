@@ -4,6 +4,7 @@ use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
 
 use super::capability::Capability;
 use super::error::Problem;
+use super::wasi::has_stub;
 use crate::config::Grants;
 use crate::policy::Hook;
 
@@ -30,6 +31,7 @@ pub(super) struct Surface {
 pub(super) fn inspect(bytes: &[u8], grants: &Grants) -> Result<Surface, Problem> {
     let (imports, exports) = names(bytes)?;
     let (mut foreign, mut newer, mut denied) = (Vec::new(), Vec::new(), Vec::new());
+    let mut wasi = Vec::new();
     for name in &imports {
         let known = |wanted: &str| Capability::ALL.into_iter().find(|c| c.as_str() == wanted);
         match interface(name) {
@@ -39,11 +41,16 @@ pub(super) fn inspect(bytes: &[u8], grants: &Grants) -> Result<Surface, Problem>
                 Some(capability) => denied.push(capability),
                 None => newer.push(name.clone()),
             },
+            None if has_stub(name) && grants.wasi => {}
+            None if has_stub(name) => wasi.push(name.clone()),
             None => foreign.push(name.clone()),
         }
     }
     if !foreign.is_empty() {
         return Err(Problem::Imports(foreign));
+    }
+    if !wasi.is_empty() {
+        return Err(Problem::Wasi(wasi));
     }
     if !newer.is_empty() {
         return Err(Problem::Newer(newer));

@@ -17,6 +17,7 @@ use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
 use super::question::{Question, unreadable};
 use super::ticker::TICK;
+use super::wasi::Printed;
 use crate::policy::{FaultKind, Hook};
 
 /// Where the exports of each hook stand in a component; `None` where it does not export the hook.
@@ -126,6 +127,7 @@ impl Instance {
             turn: Turn::default(),
             unreadable: None,
             powers: Arc::clone(&from.powers),
+            printed: Printed::default(),
         };
         let mut store = Store::new(from.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);

@@ -34,6 +34,7 @@ use super::pool::Pool;
 use super::status::Counters;
 use super::store::Store;
 use super::ticker::Ticker;
+use super::wasi::{has_stub, with_stubs};
 use crate::config::{self, Locked, Policies, Source};
 use crate::policy::{Directory, Hook};
 
@@ -253,7 +254,12 @@ impl Host {
             },
             None => Problem::Shape(format!("{e:#}")),
         };
-        let pre = self.linker.instantiate_pre(component).map_err(shape)?;
+        let stubbed = match surface.imports.iter().any(|import| has_stub(import)) {
+            true => Some(with_stubs(&self.linker, component, &surface.imports).map_err(shape)?),
+            false => None,
+        };
+        let linker = stubbed.as_ref().unwrap_or(&self.linker);
+        let pre = linker.instantiate_pre(component).map_err(shape)?;
         let mut indices = Indices::default();
         for hook in &surface.hooks {
             match hook {

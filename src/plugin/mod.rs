@@ -43,6 +43,7 @@ mod store;
 mod ticker;
 mod trial;
 mod voice;
+mod wasi;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ mod dev;
 mod javascript;
 #[path = "../support/mod.rs"]
 mod support;
+mod wasip2;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -41,7 +41,8 @@ fn kind(anatomy: &Anatomy) -> &'static str {
 fn grants(anatomy: &Anatomy, name: &str) -> Option<String> {
     // The log is granted unless it is taken away.
     let wanted = anatomy.capabilities.iter().filter(|c| **c != Capability::Log);
-    let lines: Vec<&str> = wanted.map(|capability| capability.example()).collect();
+    let stubs = anatomy.wants_wasi.then_some("wasi = true");
+    let lines: Vec<&str> = wanted.map(|capability| capability.example()).chain(stubs).collect();
     (!lines.is_empty()).then(|| format!("[plugins.{name}.grants]\n{}\n", lines.join("\n")))
 }
 

@@ -265,6 +265,7 @@ impl Dice {
             clock: self.flag(),
             random: self.flag(),
             directory: self.flag(),
+            wasi: self.flag(),
             metrics: self.flag().then(|| MetricsGrant { series: self.count() }),
             kv: self.flag().then(|| KvGrant {
                 namespace: self.flag().then(|| self.text()),

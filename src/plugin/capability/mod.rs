@@ -188,6 +188,19 @@ impl Powers {
     }
 }
 
+impl Powers {
+    /// A line in the router's log.
+    pub(super) fn say(&self, level: &str, line: &str) {
+        self.voice.say(level, line);
+    }
+
+    /// A time that only grows. Not from zero: who subtracts an hour from the first value is not to meet the end of the
+    /// numbers.
+    pub(super) fn uptime(&self) -> Duration {
+        self.common.began.elapsed() + Duration::from_hours(24)
+    }
+}
+
 /// What its import was checked for at load.
 fn lacking<T>(what: Capability) -> wasmtime::Result<T> {
     Err(wasmtime::format_err!("{what} is not granted"))
@@ -195,7 +208,7 @@ fn lacking<T>(what: Capability) -> wasmtime::Result<T> {
 
 impl log::Host for State {
     fn log(&mut self, level: String, message: String) -> wasmtime::Result<()> {
-        self.powers.voice.say(&level, &message);
+        self.powers.say(&level, &message);
         Ok(())
     }
 }
@@ -207,9 +220,7 @@ impl clock::Host for State {
     }
 
     fn monotonic(&mut self) -> wasmtime::Result<u64> {
-        // Not from zero: who subtracts an hour from the first value is not to meet the end of the numbers.
-        let since = self.powers.common.began.elapsed() + Duration::from_hours(24);
-        Ok(whole(since.as_nanos()))
+        Ok(whole(self.powers.uptime().as_nanos()))
     }
 }
 
