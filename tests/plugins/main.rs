@@ -18,9 +18,12 @@ mod defaults;
 mod examples;
 mod faults;
 mod golden;
+mod languages;
 mod limits;
 mod lists;
 mod principal;
 mod reload;
+#[path = "../support/mod.rs"]
+mod running;
 mod scope;
 mod support;
