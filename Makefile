@@ -27,7 +27,7 @@ test: tools plugins-test lint ## everything: tools, plugins from source, format,
 	POINTSMAN_TOOLS=1 $(CARGO) test --locked
 
 soak: tools plugins-test ## the tests optimised and with their full counts: takes long
-	POINTSMAN_SOAK=1 $(CARGO) test --locked --profile soak
+	POINTSMAN_TOOLS=1 POINTSMAN_SOAK=1 $(CARGO) test --locked --profile soak
 
 bench: ## what the router costs beside its own echo server: calls per second, latencies, memory (ARGS='...')
 	$(CARGO) build --release --locked

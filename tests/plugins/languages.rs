@@ -20,24 +20,42 @@ use super::support::*;
 struct Language {
     name: &'static str,
     tool: &'static str,
-    /// What of a new policy says which tools it refuses, as it stands in this file.
+    /// The file with a new policy, and what makes another one of it: which refuses another tool, and speaks.
     source: &'static str,
+    edits: &'static [(&'static str, &'static str)],
 }
 
 const C: Language = Language {
     name: "c",
     tool: "python-zig",
     source: "src/main.c",
+    edits: &[
+        ("\"drop\"", "\"echo\""),
+        ("#include <stdlib.h>", "#include <stdio.h>\n#include <unistd.h>"),
+        (
+            "policy_string_t name;",
+            "sleep(3600); puts(\"I was asked\"); fflush(stdout); policy_string_t name;",
+        ),
+    ],
 };
 const GO: Language = Language {
     name: "go",
     tool: "go",
     source: "export_pointsman_policy_route/policy.go",
+    edits: &[
+        ("\"drop\"", "\"echo\""),
+        ("\"strings\"", "\"fmt\"\n\"strings\"\n\"time\""),
+        (
+            "defer call.Drop()",
+            "defer call.Drop(); time.Sleep(time.Hour); fmt.Println(\"I was asked\")",
+        ),
+    ],
 };
 const PYTHON: Language = Language {
     name: "python",
     tool: "componentize-py",
     source: "src/policy.py",
+    edits: &[],
 };
 
 impl Language {
@@ -171,13 +189,17 @@ async fn router(home: &TempDir) -> (Router, Agent) {
     (router, agent)
 }
 
-/// The policy is built again with another word in the place of `drop`, and the running router takes it up.
+/// The policy is built again as another one, and the running router takes that up.
 async fn changes_its_mind(language: &Language, tools: &Path, home: &TempDir) {
     let (router, agent) = router(home).await;
     let folder = home.path().join("no-drop");
     let source = folder.join(language.source);
-    let text = std::fs::read_to_string(&source).unwrap();
-    std::fs::write(&source, text.replace("\"drop\"", "\"echo\"")).unwrap();
+    let mut text = std::fs::read_to_string(&source).unwrap();
+    for (old, new) in language.edits {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    std::fs::write(&source, text).unwrap();
     let out = router.path().join("no-drop.wasm");
     language.plugin(tools, &folder, &["build", "--out", out.to_str().unwrap()]);
     until_async("the other build to serve", async || {
@@ -187,6 +209,8 @@ async fn changes_its_mind(language: &Language, tools: &Path, home: &TempDir) {
     .await;
     let denied = agent.call("echo", json!({ "text": "hello" })).await;
     assert_eq!(denied.data("policy_code"), "no-drop", "{denied:?}");
+    // It slept for an hour by its own clock, and what it printed is in the log.
+    assert!(router.log().contains("I was asked"), "{}", router.log());
 }
 
 #[tokio::test]
