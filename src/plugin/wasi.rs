@@ -36,6 +36,15 @@ enum Output {}
 enum Input {}
 /// Marks handles that no stub gives out.
 enum Never {}
+/// Those resources.
+const NEVER: [&str; 6] = [
+    "descriptor",
+    "directory-entry-stream",
+    "error",
+    "pollable",
+    "terminal-input",
+    "terminal-output",
+];
 
 /// What a guest has printed of a line that goes on.
 #[derive(Debug, Default)]
@@ -73,7 +82,9 @@ pub(super) fn with_stubs(
     let mut linker = linker.clone();
     for import in imports.iter().filter(|import| has_stub(import)) {
         let path = import.split('@').next().unwrap_or_default();
-        define(&mut linker.instance(import)?, path)?;
+        let mut instance = linker.instance(import)?;
+        resources(&mut instance)?;
+        define(&mut instance, path)?;
     }
     // The rest ends the hook. All that is not of WASI was linked or refused before.
     linker.define_unknown_imports_as_traps(component)?;
@@ -81,6 +92,16 @@ pub(super) fn with_stubs(
 }
 
 type Caller<'a> = StoreContextMut<'a, State>;
+
+/// The resources of all interfaces in each of them: those that use another one's must have the very same.
+fn resources(to: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    to.resource("input-stream", ResourceType::host::<Input>(), |_, _| Ok(()))?;
+    to.resource("output-stream", ResourceType::host::<Output>(), |_, _| Ok(()))?;
+    for name in NEVER {
+        to.resource(name, ResourceType::host::<Never>(), |_, _| Ok(()))?;
+    }
+    Ok(())
+}
 
 fn define(to: &mut LinkerInstance<'_, State>, path: &str) -> wasmtime::Result<()> {
     match path {
@@ -106,8 +127,6 @@ fn define(to: &mut LinkerInstance<'_, State>, path: &str) -> wasmtime::Result<()
         "wasi:cli/stderr" => to.func_wrap("get-stderr", |_: Caller<'_>, (): ()| {
             Ok((Resource::<Output>::new_own(2),))
         }),
-        "wasi:cli/terminal-input" => never(to, "terminal-input"),
-        "wasi:cli/terminal-output" => never(to, "terminal-output"),
         "wasi:cli/terminal-stdin" => no_terminal(to, "get-terminal-stdin"),
         "wasi:cli/terminal-stdout" => no_terminal(to, "get-terminal-stdout"),
         "wasi:cli/terminal-stderr" => no_terminal(to, "get-terminal-stderr"),
@@ -145,20 +164,12 @@ fn define(to: &mut LinkerInstance<'_, State>, path: &str) -> wasmtime::Result<()
         "wasi:random/insecure-seed" => {
             to.func_wrap("insecure-seed", |_: Caller<'_>, (): ()| Ok(((random()?, random()?),)))
         }
-        "wasi:io/error" => never(to, "error"),
-        "wasi:io/poll" => never(to, "pollable"),
         "wasi:io/streams" => streams(to),
-        "wasi:filesystem/types" => never(to, "descriptor"),
         "wasi:filesystem/preopens" => to.func_wrap("get-directories", |_: Caller<'_>, (): ()| {
             Ok((Vec::<(Resource<Never>, String)>::new(),))
         }),
         _ => Ok(()),
     }
-}
-
-/// A resource of which there is none.
-fn never(to: &mut LinkerInstance<'_, State>, name: &str) -> wasmtime::Result<()> {
-    to.resource(name, ResourceType::host::<Never>(), |_, _| Ok(()))
 }
 
 fn no_terminal(to: &mut LinkerInstance<'_, State>, name: &str) -> wasmtime::Result<()> {
@@ -168,8 +179,6 @@ fn no_terminal(to: &mut LinkerInstance<'_, State>, name: &str) -> wasmtime::Resu
 fn streams(to: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     type Read = Result<Vec<u8>, StreamError>;
     type Done = Result<(), StreamError>;
-    to.resource("input-stream", ResourceType::host::<Input>(), |_, _| Ok(()))?;
-    to.resource("output-stream", ResourceType::host::<Output>(), |_, _| Ok(()))?;
     for name in ["[method]input-stream.read", "[method]input-stream.blocking-read"] {
         to.func_wrap(name, |_: Caller<'_>, _: (Resource<Input>, u64)| {
             Ok((Read::Err(StreamError::Closed),))

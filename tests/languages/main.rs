@@ -9,7 +9,11 @@
     reason = "tests of the program itself, with real compilers"
 )]
 
+mod compiled;
 mod dev;
+#[allow(dead_code, reason = "those of the plugins' tests, which use all of it")]
+#[path = "../plugins/support.rs"]
+mod hosts;
 mod javascript;
 #[path = "../support/mod.rs"]
 mod support;

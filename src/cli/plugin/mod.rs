@@ -85,7 +85,10 @@ times are kept, never arguments or results. Times are UTC, as in the log.")]
     Trace(trace::Trace),
     /// Make a project for a new policy, which builds and passes its own fixture.
     #[command(after_help = "Examples:
-  pointsman plugin new --lang rust mine && cd mine && pointsman plugin build")]
+  pointsman plugin new mine && cd mine && pointsman plugin build
+  pointsman plugin new --lang python mine
+
+docs/plugins.md says what each language needs to be built, and `pointsman plugin build` what of it is missing.")]
     New(new::New),
     /// Build a component from a project, with the toolchain of its language.
     #[command(after_help = "Examples:

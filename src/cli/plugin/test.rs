@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -44,7 +45,12 @@ impl Test {
             Ok((path, fixture))
         });
         let fixtures = fixtures.collect::<Result<Vec<_>, String>>()?;
-        let host = Host::metered(&Policies::default()).map_err(|error| error.to_string())?;
+        // Nobody waits but whoever called this, who can end it: an interpreter may take long on a busy machine.
+        let policies = Policies {
+            compile_timeout: Duration::from_secs(600),
+            ..Policies::default()
+        };
+        let host = Host::metered(&policies).map_err(|error| error.to_string())?;
         let (mut all, mut failed) = (0, 0);
         runtime()?.block_on(async {
             for (path, fixture) in &fixtures {

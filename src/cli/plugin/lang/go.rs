@@ -73,6 +73,8 @@ impl Toolchain for Go {
             "build",
             "-buildmode=c-shared",
             "-trimpath",
+            // The same source is the same component, and the router need not compile it again.
+            "-buildvcs=false",
             // The support package reaches into the runtime for memory before that has begun.
             "-ldflags=-checklinkname=0 -s -w",
             "-o",

@@ -22,7 +22,7 @@ const CONTRACT_FILES: [(&str, &str); 4] = [
     ("worlds.wit", include_str!("../../../../wit/worlds.wit")),
 ];
 
-/// What every project has in the same words; `@name` and `@contract` stand for what they say.
+/// What projects have in the same words, unless their language has others; `@name` and `@contract` stand for what they say.
 const COMMON_FILES: [(&str, &str); 2] = [
     ("fixtures/route.toml", include_str!("template/common/fixture.toml")),
     ("wit/README.md", include_str!("../../../../wit/README.md")),
@@ -128,7 +128,7 @@ fn signs(languages: &[Language]) -> String {
     signs.collect::<Vec<_>>().join(", ")
 }
 
-/// Everything that a new project holds, by path.
+/// Everything that a new project holds, by path: later ones go before those that all have.
 pub(super) fn files(toolchain: &dyn Toolchain) -> Vec<(String, &'static str)> {
     let contract = |(file, text): &(&str, &'static str)| (format!("{}/{file}", toolchain.contract()), *text);
     let own = |(file, text): &(&'static str, &'static str)| ((*file).to_owned(), *text);

@@ -219,13 +219,11 @@ fn write<'a, 'b>(code: &'a mut InstructionSink<'b>) -> &'a mut InstructionSink<'
     code.i32_const(0).i32_lt_s().br_if(1);
     code.local_get(position).i32_const(1).i32_add().local_tee(position);
     code.local_get(length).i32_lt_u().br_if(0).end();
-    // An empty level counts as `info`, and needs no place in memory.
-    code.i32_const(0)
-        .i32_const(0)
-        .local_get(part)
-        .local_get(length)
-        .call(LOG)
-        .end();
+    // An empty level counts as `info`, and needs no place in memory. The end of the last line is not said.
+    code.i32_const(0).i32_const(0).local_get(part).local_get(length);
+    code.local_get(part).local_get(length).i32_add().i32_const(1).i32_sub();
+    code.i32_load8_u(BYTE).i32_const(10).i32_eq().i32_sub();
+    code.call(LOG).end();
     code.local_get(1).i32_const(8).i32_add().local_set(1);
     code.local_get(2).i32_const(1).i32_sub().local_set(2);
     code.br(0).end().end();

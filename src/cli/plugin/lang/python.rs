@@ -29,6 +29,7 @@ impl Toolchain for Python {
         &[
             ("src/policy.py", include_str!("template/python/policy.py")),
             ("pyproject.toml", include_str!("template/python/pyproject.toml")),
+            ("fixtures/route.toml", include_str!("template/python/fixture.toml")),
             ("pointsman.toml", include_str!("template/python/config.toml")),
             (".gitignore", "/.venv\n/bindings\n/build\n__pycache__\n*.wasm\n"),
             WORLD,
