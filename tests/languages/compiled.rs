@@ -13,8 +13,8 @@ use pointsman::wire::Kind;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::support::{Agent, Router, until_async};
 use super::hosts::*;
+use super::support::{Agent, Router, until_async};
 
 /// A language, with the program that builds it.
 struct Language {
