@@ -192,7 +192,8 @@ impl Default for Plugin {
             locked: Locked::No,
             config: serde_json::Value::Object(serde_json::Map::new()),
             on_fault: None,
-            on_load_failure: OnLoadFailure::RefuseStart,
+            // Whoever names a plugin wants no call without it; and one broken file is no reason to be without a router.
+            on_load_failure: OnLoadFailure::Closed,
             cpu: Duration::from_millis(10),
             // What computes too long meets the CPU budget; this one is for what waits. A busy machine makes an
             // innocent component wait, so it is generous.

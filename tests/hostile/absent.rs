@@ -36,26 +36,36 @@ fn mend(router: &Router) {
 }
 
 #[test]
-fn without_a_word_about_it_the_router_does_not_start() {
-    for policy in ["", "refuse-start"] {
-        let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "{}\n[listen]\naddress = \"127.0.0.1:0\"\n[router]\nadmin-socket = \"admin.sock\"\n",
-            toml(policy, "route", "tag")
-        );
-        fs::write(folder.path().join("pointsman.toml"), text).unwrap();
-        fs::write(folder.path().join("p.wasm"), "junk").unwrap();
-        let ended = Command::new(env!("CARGO_BIN_EXE_pointsman"))
-            .args(["run", "--config", "pointsman.toml"])
-            .current_dir(folder.path())
-            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert!(!ended.status.success());
-        assert!(said.contains("plugin p: rejected at verify"), "{said}");
-    }
+fn with_refuse_start_the_router_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{}\n[listen]\naddress = \"127.0.0.1:0\"\n[router]\nadmin-socket = \"admin.sock\"\n",
+        toml("refuse-start", "route", "tag")
+    );
+    fs::write(folder.path().join("pointsman.toml"), text).unwrap();
+    fs::write(folder.path().join("p.wasm"), "junk").unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .args(["run", "--config", "pointsman.toml"])
+        .current_dir(folder.path())
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success());
+    assert!(said.contains("plugin p: rejected at verify"), "{said}");
+}
+
+#[tokio::test]
+async fn without_a_word_about_it_the_router_starts_and_fails_what_would_ask_it() {
+    let router = with_junk("", "route", "tag").await;
+    assert_eq!(router.status().await["absent"]["p"], "closed");
+    assert_eq!(call(&router).await.code(), 7010);
+    mend(&router);
+    until("it serves", || async {
+        (call(&router).await.response["result"]["tag"] == "a").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

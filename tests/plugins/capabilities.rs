@@ -28,6 +28,7 @@ fn all() -> Grants {
         log: true,
         clock: true,
         random: true,
+        wasi: false,
         directory: true,
         metrics: Some(MetricsGrant { series: 3 }),
         kv: Some(KvGrant {

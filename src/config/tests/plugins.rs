@@ -30,7 +30,7 @@ agents = { team = "a*", "the role" = "admin" }
     assert_eq!(scope.backends.as_ref().map(Vec::len), Some(2));
     assert!(scope.tools.as_ref().is_some_and(|tools| tools[0].matches("read_1")));
     assert!(scope.agents["team"].matches("abc") && !scope.agents["the role"].matches("user"));
-    assert_eq!(Plugin::default().on_load_failure, OnLoadFailure::RefuseStart);
+    assert_eq!(Plugin::default().on_load_failure, OnLoadFailure::Closed);
     assert_eq!(Plugin::default().scope, PluginScope::default());
 }
 
