@@ -159,7 +159,7 @@ impl Host {
         let (surface, bytes) = hands.run(verify).await?;
         let surface = surface?;
         for export in &surface.strangers {
-            tracing::info!(plugin = name, export, "the component exports something that is no hook");
+            tracing::debug!(plugin = name, export, "the component exports something that is no hook");
         }
         let component = self.workshop.component(&digest, bytes).await.map_err(|e| match e {
             Problem::Cache(e) => Problem::Cache(with_advice(e)),

@@ -83,6 +83,13 @@ async fn an_edit_is_built_tried_and_serves() {
     // Now it is adding that is refused; the fixtures say that this was not meant.
     std::fs::write(folder.join("src/lib.rs"), source.replace("\"drop\"", "\"add\"")).unwrap();
     line(&lines, "1 of 2 cases failed");
+    line(&lines, "not swapped in; waiting for a change");
+    assert_eq!(crash(&agent).await.0, 0);
+    let fixture = folder.join("fixtures/route.toml");
+    let meant = std::fs::read_to_string(&fixture)
+        .unwrap()
+        .replace("drop_table", "add_table");
+    std::fs::write(&fixture, meant).unwrap();
     let swapped = async {
         while crash(&agent).await != denied("no-drop") {
             tokio::task::yield_now().await;

@@ -39,7 +39,7 @@ async fn a_new_project_in_typescript_decides_calls() {
 
 #[test]
 fn the_examples_pass_their_fixtures() {
-    example("examples-js/budget", packages, 6);
+    example("examples-js/budget", packages, 7);
     example("examples-ts/mask", packages, 5);
 }
 
@@ -61,6 +61,24 @@ fn what_is_wrong_is_said() {
         !good && error.contains("src/policy.ts(1,") && error.contains("'nothing' does not exist"),
         "{error}"
     );
+    let source = "import { now } from 'pointsman:policy/clock@0.1.1';\nexport const other = now;\n";
+    let world = std::fs::read_to_string(folder.join("wit/policy.wit")).unwrap();
+    let both = world.replacen(
+        "world policy {",
+        "world policy {\n  import pointsman:policy/clock@0.1.1;",
+        1,
+    );
+    std::fs::write(folder.join("src/policy.ts"), source).unwrap();
+    std::fs::write(folder.join("wit/policy.wit"), both).unwrap();
+    done(&folder, &["build"]);
+    std::fs::write(folder.join("wit/policy.wit"), world).unwrap();
+    std::fs::write(folder.join("src/policy.js"), source).unwrap();
+    let (good, _, error) = plugin(&folder, &["build", "--lang", "js"]);
+    assert!(
+        !good && error.contains("add `import pointsman:policy/clock@0.1.1;` to its world"),
+        "{error}"
+    );
+    std::fs::remove_file(folder.join("src/policy.js")).unwrap();
     std::fs::write(folder.join("src/policy.ts"), "export const other = {};\n").unwrap();
     let (good, text, error) = plugin(&folder, &["build"]);
     assert!(good, "{text}{error}");

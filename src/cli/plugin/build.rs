@@ -24,11 +24,11 @@ pub(in crate::cli) struct Build {
 }
 
 impl Build {
-    /// Builds the project in a folder, as without any other word.
-    pub(super) fn of(folder: &Path) -> Self {
+    /// Builds the project in a folder into this file.
+    pub(super) fn of(folder: &Path, out: PathBuf) -> Self {
         Self {
             folder: folder.to_owned(),
-            out: None,
+            out: Some(out),
             lang: None,
         }
     }
@@ -37,6 +37,12 @@ impl Build {
         let (_, said) = self.make()?;
         print(&said);
         Ok(())
+    }
+
+    /// Where the component of the project in a folder usually goes.
+    pub(super) fn usual(folder: &Path) -> Result<PathBuf, String> {
+        let name = Language::of(folder)?.toolchain().name(folder)?;
+        Ok(folder.join(format!("{name}.wasm")))
     }
 
     /// Where the component is now, and what there is to say of it.

@@ -59,7 +59,7 @@ type Sources = BTreeMap<PathBuf, Look>;
 impl Dev {
     pub(super) fn run(&self) -> Result<(), String> {
         let mut seen = sources(&self.folder);
-        // What does not build now is said at once, and is no reason to go.
+        // What does not build yet is said, and is no reason to go.
         while !round(&self.folder) {
             seen = changed(&self.folder, &seen);
         }
@@ -89,25 +89,31 @@ fn follow(folder: &Path, mut seen: Sources) -> ! {
     }
 }
 
-/// Builds and asks the fixtures: whether there is a component now. A decision that is not as expected does not hold it up;
-/// the router swaps it in all the same.
+/// Builds, asks the fixtures, and puts the component into place, where a router takes it up: whether it is there now.
 fn round(folder: &Path) -> bool {
-    let built = Build::of(folder).make();
-    let (component, said) = match built {
-        Ok(made) => made,
-        Err(error) => {
-            say(&format!("{error}\nwaiting for a change"));
-            return false;
+    match swapped(folder) {
+        Ok(said) => {
+            print(&said);
+            true
         }
-    };
-    print(&said);
-    let fixtures = folder.join("fixtures");
-    if fixtures.is_dir()
-        && let Err(error) = Test::of(&component, &fixtures).run()
-    {
-        say(&error);
+        Err(error) => {
+            say(&format!("{error}\nnot swapped in; waiting for a change"));
+            false
+        }
     }
-    true
+}
+
+fn swapped(folder: &Path) -> Result<String, String> {
+    let place = Build::usual(folder)?;
+    // Aside first: nobody is to meet a policy that its own fixtures refuse.
+    let aside = folder.join(".dev.wasm");
+    Build::of(folder, aside.clone()).make()?;
+    let fixtures = folder.join("fixtures");
+    if fixtures.is_dir() {
+        Test::of(&aside, &fixtures).run()?;
+    }
+    std::fs::rename(&aside, &place).map_err(|error| format!("{}: {error}", place.display()))?;
+    Ok(format!("{} is in place", place.display()))
 }
 
 /// Waits until the project is another than `seen`, and has come to rest.

@@ -103,7 +103,7 @@ What the toolchain lacks is named, with the line that installs it. The file is p
   pointsman plugin dev mine --listen 127.0.0.1:7456
   pointsman plugin dev --no-run               (a router of yours has the file)
 
-The router is that of pointsman.toml in the project. What does not build is said, and the component before it goes on.")]
+The router is that of pointsman.toml in the project. What does not build, or is not what the fixtures expect, is said, and the component before it goes on.")]
     Dev(dev::Dev),
     /// Write down which components a configuration means, in plugins.lock beside it.
     #[command(after_help = "Examples:

@@ -42,9 +42,13 @@ export const route = {
     const time = now();
     const turn = Math.floor(time / stretch);
     const left = (turn + 1) * stretch - time;
-    const used = increment(`${call.agent()} ${turn}`, 1, left);
+    // A call that waits is asked about again when policies change. It counts once.
+    if (increment(`call ${call.id()}`, 1, 600_000) > 1) return { tag: 'next' };
+    // Whoever has no principal and no session is another agent with every connection: for such a budget have them log in.
+    const agent = call.principal() ?? call.agent();
+    const used = increment(`${agent} ${turn}`, 1, left);
     if (used <= limit) return { tag: 'next' };
-    log('info', `${call.agent()} has used up its ${limit} costly calls`);
+    log('info', `${agent} has used up its ${limit} costly calls`);
     const message = `${name} is costly, and your ${limit} calls are used up; there are new ones in ${Math.ceil(left / 1000)} s`;
     return { tag: 'deny', val: { code: 'budget', message } };
   },

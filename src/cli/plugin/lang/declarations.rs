@@ -109,16 +109,9 @@ fn signature(resolve: &Resolve, function: &Function) -> String {
     let is_method = matches!(function.kind, FunctionKind::Method(_));
     let name = function.name.rsplit('.').next().unwrap_or(&function.name);
     let params: Vec<_> = function.params.iter().skip(usize::from(is_method)).collect();
-    // An option may be left out where nothing but options follows.
-    let needed = params
-        .iter()
-        .rposition(|p| !is_option(resolve, p.ty))
-        .map_or(0, |last| last + 1);
-    let param = |(at, p): (usize, &&wit_parser::Param)| {
-        let mark = if at >= needed { "?" } else { "" };
-        format!("{}{mark}: {}", camel(&p.name), type_of(resolve, p.ty))
-    };
-    let params: Vec<String> = params.iter().enumerate().map(param).collect();
+    // The interpreter counts arguments: none may be left out, also where `null` would do.
+    let param = |p: &&wit_parser::Param| format!("{}: {}", camel(&p.name), type_of(resolve, p.ty));
+    let params: Vec<String> = params.iter().map(param).collect();
     let result = function
         .result
         .map_or_else(|| "void".to_owned(), |ty| returned(resolve, ty));
@@ -227,8 +220,8 @@ mod tests {
         let parts = [
             "declare module 'pointsman:policy/log@",
             "  export function log(level: string, message: string): void;",
-            "  export function set(key: string, value: Uint8Array, ttlMs?: number | null): void;",
-            "  export function compareAndSet(key: string, known: Uint8Array | null, value: Uint8Array, ttlMs?: number | null): boolean;",
+            "  export function set(key: string, value: Uint8Array, ttlMs: number | null): void;",
+            "  export function compareAndSet(key: string, known: Uint8Array | null, value: Uint8Array, ttlMs: number | null): boolean;",
             "    pathBackend(): string | null;",
             "    param(pointer: string): string | null;",
             "    offering(): Array<number>;",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use wit_parser::Resolve;
 
+use super::bindings::World;
 use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD};
 use crate::plugin::drop_borrows_early;
 use crate::process::Tool;
@@ -123,6 +124,7 @@ fn types(folder: &Path) -> Result<(), String> {
 
 /// Puts a module and what it imports into a component with the interpreter.
 fn component(folder: &Path, source: &str) -> Result<Vec<u8>, String> {
+    declared(folder)?;
     let made = folder.join(BUILD).join("raw.wasm");
     let words = [
         "--wit",
@@ -137,6 +139,38 @@ fn component(folder: &Path, source: &str) -> Result<Vec<u8>, String> {
     node(folder, "componentize-qjs", &words, "componentize-qjs")?;
     let raw = std::fs::read(&made).map_err(|error| format!("{}: {error}", made.display()))?;
     drop_borrows_early(&raw)
+}
+
+/// Whether what the sources import of the contract stands in the world too. The interpreter would look for a file.
+fn declared(folder: &Path) -> Result<(), String> {
+    let world: Vec<String> = World::of(folder)?
+        .interfaces()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let entries = std::fs::read_dir(folder.join("src")).map_err(|error| format!("src: {error}"))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        // What cannot be read is told by those who need it.
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            continue;
+        };
+        let values = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("import type"));
+        let imported = values.filter_map(|line| {
+            let (_, module) = line.split_once("from '").or_else(|| line.split_once("from \""))?;
+            module.split(['\'', '"']).next()
+        });
+        for module in imported.filter(|module| module.starts_with("pointsman:")) {
+            if !world.iter().any(|name| name == module) {
+                return Err(format!(
+                    "{} imports {module}, and wit/policy.wit does not: add `import {module};` to its world",
+                    path.display()
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Runs a program of a package that the project depends on.
