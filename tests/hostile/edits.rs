@@ -226,7 +226,8 @@ async fn a_broken_plugin_does_not_hold_up_the_backends_of_the_same_edit() {
         "the last good one serves"
     );
     // A new plugin that is broken from the beginning, asked in a changed pipeline.
-    let fresh = toml("good", "[plugins.q]\nfile = \"bad.wasm\"\n").replace("[\"p\"]", "[\"p\", \"q\"]");
+    let fresh = "[plugins.q]\nfile = \"bad.wasm\"\non-load-failure = \"refuse-start\"\n";
+    let fresh = toml("good", fresh).replace("[\"p\"]", "[\"p\", \"q\"]");
     router.apply(&format!("{fresh}{}", demo("three", &[], ""))).await;
     router.ready("three").await;
     let status = router

@@ -136,7 +136,7 @@ async fn damaged_files() {
 #[tokio::test]
 async fn foreign_imports_are_listed() {
     let (stage, problem, text) = refused(
-        &renamed("pointsman:policy/log@0.1.1", "wasi:cli/environment@0.2.6"),
+        &renamed("pointsman:policy/log@0.1.1", "wasi:sockets/network@0.2.6"),
         json!({}),
     )
     .await;
@@ -144,7 +144,19 @@ async fn foreign_imports_are_listed() {
     let Problem::Imports(list) = problem else {
         panic!("{text}")
     };
-    assert_eq!(list, ["wasi:cli/environment@0.2.6"]);
+    assert_eq!(list, ["wasi:sockets/network@0.2.6"]);
+}
+
+#[tokio::test]
+async fn imports_of_wasi_that_there_are_stubs_for_are_refused_with_a_way_out() {
+    let bytes = renamed("pointsman:policy/log@0.1.1", "wasi:cli/environment@0.2.6");
+    let (stage, problem, text) = refused(&bytes, json!({})).await;
+    assert_eq!(stage, Stage::Inspect, "{text}");
+    assert!(
+        matches!(&problem, Problem::Wasi(list) if list == &["wasi:cli/environment@0.2.6"]),
+        "{text}"
+    );
+    assert!(text.contains("or add `wasi = true` to its grants"), "{text}");
 }
 
 #[tokio::test]

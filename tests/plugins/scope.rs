@@ -186,5 +186,9 @@ async fn what_stands_in_for_a_plugin_has_its_scope() {
     let forgiving = generation("open");
     assert!(forgiving.transform_request(&call("{}"), "git").await.is_ok());
     assert!(!forgiving.has(Hook::Route, &call("{}")));
-    assert!(Absent::new("p", &Plugin::default(), "why").is_none());
+    let strictest = Plugin {
+        on_load_failure: pointsman::config::OnLoadFailure::RefuseStart,
+        ..Plugin::default()
+    };
+    assert!(Absent::new("p", &strictest, "why").is_none());
 }

@@ -46,6 +46,7 @@ pub fn embedded(name: &str, config: Value) -> Plugin {
     Plugin {
         source: Source::Embedded(name.to_owned()),
         config,
+        cpu: std::time::Duration::from_millis(300),
         wall: std::time::Duration::from_secs(5),
         ..Plugin::default()
     }
@@ -56,6 +57,7 @@ pub fn file(path: PathBuf, config: Value) -> Plugin {
     Plugin {
         source: Source::File(path),
         config,
+        cpu: std::time::Duration::from_millis(300),
         wall: std::time::Duration::from_secs(5),
         ..Plugin::default()
     }
