@@ -14,11 +14,11 @@ NODE_STAMP := tests/clients/node_modules/.pointsman-stamp
 PYTHON_STAMP := .tools/venv/.pointsman-stamp
 LANGUAGES_STAMP := .tools/languages/.pointsman-stamp
 
-.PHONY: help run test plugins plugins-test bench soak fmt lint tools programs rust-parts
+.PHONY: help run test plugins plugins-test bench bench-languages soak fmt lint tools programs rust-parts
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name text; do \
-		printf '  make %-13s %s\n' "$$name" "$$text"; done
+		printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 run: ## build the router and start it; needs cargo alone (ARGS='--config FILE')
 	$(CARGO) run --release -- run $(ARGS)
@@ -29,9 +29,15 @@ test: tools plugins-test lint ## everything: tools, plugins from source, format,
 soak: tools plugins-test ## the tests optimised and with their full counts: takes long
 	POINTSMAN_TOOLS=1 POINTSMAN_SOAK=1 $(CARGO) test --locked --profile soak
 
-bench: ## what the router costs beside its own echo server: calls per second, latencies, memory (ARGS='...')
+bench: ## what the router costs beside its own echo server: calls per second, latencies, memory; and policies (ARGS='...')
 	$(CARGO) build --release --locked
 	$(CARGO) run --release --locked --example load -- $(ARGS)
+	@# Who asks for something of the load generator's gets that alone.
+	$(if $(ARGS),,@$(MAKE) bench-languages)
+
+bench-languages: ## what a policy costs in each language: a part of `bench` (ARGS='...')
+	$(CARGO) build --release --locked
+	$(CARGO) run --release --locked --example languages -- $(ARGS)
 
 plugins: rust-parts ## build the policy components in plugins/dist from source
 	plugins/build.sh

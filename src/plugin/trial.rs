@@ -86,6 +86,31 @@ impl Asked {
             Self::Settle(..) => Hook::Settle,
         }
     }
+
+    /// The call that it is about; a list is about none.
+    pub fn call(&self) -> Option<&Arc<Call>> {
+        match self {
+            Self::Route(call, _)
+            | Self::Select(call, _)
+            | Self::TransformRequest(call)
+            | Self::TransformResponse(call, ..)
+            | Self::Settle(call, _) => Some(call),
+            Self::TransformList(_) => None,
+        }
+    }
+
+    /// The same question about another call.
+    pub fn about(mut self, other: &Arc<Call>) -> Self {
+        match &mut self {
+            Self::Route(call, _)
+            | Self::Select(call, _)
+            | Self::TransformRequest(call)
+            | Self::TransformResponse(call, ..)
+            | Self::Settle(call, _) => *call = Arc::clone(other),
+            Self::TransformList(_) => {}
+        }
+        self
+    }
 }
 
 impl Loaded {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::support::built;
 
@@ -185,6 +185,37 @@ fn bench_measures_every_hook() {
     assert!(!text.contains("select"), "{text}");
     let (good, _, error) = plugin(home.path(), &["bench", "embedded:redact"]);
     assert!(!good && error.contains("init refuses the config"), "{error}");
+}
+
+#[test]
+fn bench_tells_programs_what_a_call_costs_that_meets_several_hooks() {
+    let home = tempfile::tempdir().unwrap();
+    let config = "[plugins.redact]\nembedded = \"redact\"\nconfig = { keys = [\"password\"] }\n";
+    std::fs::write(home.path().join("c.toml"), config).unwrap();
+    let words = [
+        "bench",
+        "embedded:redact",
+        "--config",
+        "c.toml",
+        "--rounds",
+        "20",
+        "--json",
+    ];
+    let (good, text, error) = plugin(home.path(), &words);
+    assert!(good, "{error}");
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&told["plugin"], &told["rounds"]), (&json!("redact"), &json!(20)));
+    assert_eq!(
+        told["call"]["hooks"],
+        json!(["transform-request", "transform-response"])
+    );
+    for cost in [&told["hooks"]["transform-request"], &told["call"]] {
+        for figure in ["warm_us", "fresh_us"] {
+            let of = |what: &str| cost[figure][what].as_f64().unwrap();
+            assert!(of("p50") >= of("min"), "{told}");
+        }
+    }
+    assert!(told["no_plugin_us"].is_f64(), "{told}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod fixture;
 mod inspect;
 mod lang;
 mod lock;
+mod measure;
 mod new;
 mod pull;
 mod test;
@@ -65,9 +66,11 @@ and its time on this one, where counting takes some. Exit status: 0 when all dec
   pointsman plugin bench mine.wasm
   pointsman plugin bench embedded:redact --config pointsman.toml --name redact
   pointsman plugin bench mine.wasm --rounds 20000
+  pointsman plugin bench mine.wasm --json | jq .hooks.route.warm_us.p50
 
 Warm: an instance that has answered before, as nearly all calls meet it. Fresh: one that is made for the call, `init`
-included, as with `reuse = 1`. All hooks but `observe`, which no call waits for.")]
+included, as with `reuse = 1`. All hooks but `observe`, which no call waits for; those that each call meets also in a row,
+about one call. The last line is what a hook costs that no plugin has.")]
     Bench(bench::Bench),
     /// Ask a running router why calls went where they went: what every plugin decided, and how long it took.
     #[command(after_help = "Examples:
