@@ -12,6 +12,9 @@ use oci_client::{ParseError, Reference};
 /// How layers with a component are called: by the CNCF's wasm working group, and by tools before it.
 const LAYERS: [&str; 2] = ["application/wasm", "application/vnd.wasm.content.layer.v1+wasm"];
 
+/// Redirects in a row at most.
+const MOST_REDIRECTS: usize = 10;
+
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -112,8 +115,17 @@ async fn from_web(from: &str, most: usize) -> Result<Vec<u8>, FetchError> {
         return Err(FetchError::Open(from.to_owned()));
     }
     let client = reqwest::Client::builder()
-        // Redirects too.
         .https_only(!is_local)
+        // Whoever is asked may send on to others, but nobody into the open.
+        .redirect(reqwest::redirect::Policy::custom(|attempt| {
+            let url = attempt.url();
+            let is_closed = url.scheme() == "https" || url.host_str().is_some_and(is_this_machine);
+            match (is_closed, attempt.previous().len()) {
+                (false, _) => attempt.error("a redirect goes over the network in the open"),
+                (true, MOST_REDIRECTS..) => attempt.error("too many redirects"),
+                (true, _) => attempt.follow(),
+            }
+        }))
         .read_timeout(PATIENCE)
         .connect_timeout(PATIENCE)
         .user_agent(concat!("pointsman/", env!("CARGO_PKG_VERSION")))

@@ -255,7 +255,7 @@ impl Host {
             None => Problem::Shape(format!("{e:#}")),
         };
         let stubbed = match surface.imports.iter().any(|import| has_stub(import)) {
-            true => Some(with_stubs(&self.linker, component, &surface.imports).map_err(shape)?),
+            true => Some(with_stubs(&self.linker, component).map_err(shape)?),
             false => None,
         };
         let linker = stubbed.as_ref().unwrap_or(&self.linker);

@@ -7,6 +7,7 @@
 
 use std::time::SystemTime;
 
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentType, Linker, LinkerInstance, Lower, Resource, ResourceType};
 use wasmtime::{StoreContextMut, format_err};
 
@@ -74,22 +75,37 @@ pub(super) fn has_stub(import: &str) -> bool {
     PACKAGES.iter().any(|package| import.starts_with(package)) && version.is_some_and(|v| v.starts_with(TRACK))
 }
 
-/// A linker with stubs for what this component imports of WASI beside what `linker` has.
-pub(super) fn with_stubs(
-    linker: &Linker<State>,
-    component: &Component,
-    imports: &[String],
-) -> wasmtime::Result<Linker<State>> {
-    let mut linker = linker.clone();
-    for import in imports.iter().filter(|import| has_stub(import)) {
-        let path = import.split('@').next().unwrap_or_default();
+/// A linker with stubs for what this component imports of WASI, and with nothing else that `linker` has not.
+pub(super) fn with_stubs(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Linker<State>> {
+    let (mut linker, engine) = (linker.clone(), linker.engine().clone());
+    linker.allow_shadowing(true);
+    for (import, item) in component.component_type().imports(&engine) {
+        let ComponentItem::ComponentInstance(wanted) = item.ty else {
+            continue;
+        };
+        if !has_stub(import) {
+            continue;
+        }
         let mut instance = linker.instance(import)?;
+        // All of it ends the hook, but for what follows.
+        for (name, item) in wanted.exports(&engine) {
+            match item.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    let what = format!("{import} {name}");
+                    instance.func_new(name, move |_, _, _, _| Err(format_err!("{what} has no stub")))?;
+                }
+                ComponentItem::Resource(_) => never(&mut instance, name)?,
+                _ => {}
+            }
+        }
         resources(&mut instance)?;
-        define(&mut instance, path)?;
+        define(&mut instance, import.split('@').next().unwrap_or_default())?;
     }
-    // The rest ends the hook. All that is not of WASI was linked or refused before.
-    linker.define_unknown_imports_as_traps(component)?;
     Ok(linker)
+}
+
+fn never(to: &mut LinkerInstance<'_, State>, name: &str) -> wasmtime::Result<()> {
+    to.resource(name, ResourceType::host::<Never>(), |_, _| Ok(()))
 }
 
 type Caller<'a> = StoreContextMut<'a, State>;
@@ -100,7 +116,7 @@ fn resources(to: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     to.resource("output-stream", ResourceType::host::<Output>(), |_, _| Ok(()))?;
     to.resource("pollable", ResourceType::host::<Ready>(), |_, _| Ok(()))?;
     for name in NEVER {
-        to.resource(name, ResourceType::host::<Never>(), |_, _| Ok(()))?;
+        never(to, name)?;
     }
     Ok(())
 }
@@ -206,6 +222,9 @@ fn streams(to: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         to.func_wrap(
             name,
             |mut store: Caller<'_>, (to, bytes): (Resource<Output>, Vec<u8>)| {
+                if u64::try_from(bytes.len()).is_ok_and(|length| length > MOST_WRITTEN) {
+                    return Err(format_err!("it wrote more than {MOST_WRITTEN} bytes at once"));
+                }
                 print(store.data_mut(), to.rep(), &bytes);
                 Ok((Done::Ok(()),))
             },

@@ -216,14 +216,22 @@ fn shown(kind: Kind, key: &str) -> String {
     if kind.is_named() {
         return Said::words(key);
     }
-    let end = key.find(['?', '#']).unwrap_or(key.len());
-    let uri = &key[..end];
-    let Some((scheme, rest)) = uri.split_once("://") else {
-        return Said::words(uri);
+    let (scheme, rest) = match key.split_once(':') {
+        Some((scheme, rest)) => (scheme, rest.strip_prefix("//").unwrap_or(rest)),
+        None => ("", key),
     };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    Said::words(&format!("{scheme}://{host}{path}"))
+    // Before anything else is cut: a password that nobody escaped may hold any of the signs.
+    let bare = match rest.starts_with('/') {
+        // There is no host that a user could stand before.
+        true => rest,
+        false => rest.rsplit('@').next().unwrap_or(rest),
+    };
+    let end = bare.find(['?', '#']).unwrap_or(bare.len());
+    let slashes = if key.contains("://") { "//" } else { "" };
+    match scheme {
+        "" => Said::words(&bare[..end]),
+        _ => Said::words(&format!("{scheme}:{slashes}{}", &bare[..end])),
+    }
 }
 
 /// Who would have been asked as well, had the call got so far. Nobody knows that of a generation that is gone.

@@ -57,6 +57,17 @@ fn built(home: &Path) -> PathBuf {
     target.join("wasm32-wasip2/release/mine.wasm")
 }
 
+/// The same bytes with other words of the same length.
+fn renamed(bytes: &[u8], old: &str, new: &str) -> Vec<u8> {
+    let mut made = bytes.to_vec();
+    for at in 0..made.len() - old.len() {
+        if made[at..].starts_with(old.as_bytes()) {
+            made[at..at + new.len()].copy_from_slice(new.as_bytes());
+        }
+    }
+    made
+}
+
 #[tokio::test]
 async fn stubs_serve_an_ordinary_build_where_they_are_granted() {
     let home = tempfile::tempdir().unwrap();
@@ -71,6 +82,13 @@ async fn stubs_serve_an_ordinary_build_where_they_are_granted() {
 [backends.work]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n"
         )
     };
+    // What is granted beside it holds no less: components of the contract before run here, and of the one after.
+    for patch in ["@0.1.0", "@0.1.9"] {
+        let other = home.path().join("other.wasm");
+        std::fs::write(&other, renamed(&std::fs::read(&component).unwrap(), "@0.1.1", patch)).unwrap();
+        let text = done(home.path(), &["check", other.to_str().unwrap()]);
+        assert!(text.contains("the router takes it"), "{patch}: {text}");
+    }
     // Not unasked.
     let other = home.path().join("other.toml");
     std::fs::write(&other, config("log = true").replace("@program", "pointsman")).unwrap();
@@ -100,7 +118,7 @@ async fn stubs_serve_an_ordinary_build_where_they_are_granted() {
     // What there is no stub for ends the hook, and the next call finds another instance.
     for (tool, why) in [
         ("drop_out", "it ended its process, which it does not have"),
-        ("drop_asleep", "has not been defined"),
+        ("drop_asleep", "has no stub"),
     ] {
         assert_eq!(agent.call(tool, json!({})).await.code(), 7010);
         until("the fault in the log", || router.log().contains(why).then_some(())).await;

@@ -46,6 +46,8 @@ impl Server {
                     ("401 Unauthorized", ask, Vec::new())
                 } else if path.starts_with("/token") {
                     ("200 OK", String::new(), b"{\"token\":\"the-token\"}".to_vec())
+                } else if let Some(to) = path.strip_prefix("/to/") {
+                    ("302 Found", format!("location: {to}\r\n"), Vec::new())
                 } else if let Some((kind, body)) = served.lock().unwrap().get(&path) {
                     ("200 OK", format!("content-type: {kind}\r\n"), body.clone())
                 } else {
@@ -285,6 +287,11 @@ async fn a_file_is_locked_to_its_bytes() {
         problems.contains("`pointsman plugin lock` writes it anew"),
         "{problems}"
     );
+    std::fs::write(folder.join("pointsman.toml"), &config).unwrap();
+    let (good, text) = plugin(folder, &["lock", "--check"]);
+    assert!(!good && text.contains("plugins.lock"), "{text}");
+    let (good, text) = plugin(folder, &["lock"]);
+    assert!(good && text.contains("new      guard  guard.wasm"), "{text}");
 }
 
 #[test]
@@ -296,6 +303,9 @@ fn what_is_no_component_is_not_kept() {
     let at = |path: &str| format!("http://{}{path}", server.address);
     server.put("/guard.wasm", WASM, good_one);
     server.put("/page.wasm", "text/html", b"<html>please log in</html>");
+    let there = format!("/to/{}", at("/guard.wasm"));
+    let (good, text) = plugin(folder, &["pull", &at(&there)]);
+    assert!(good, "{text}");
     let (good, text) = plugin(folder, &["pull", &at("/guard.wasm")]);
     assert!(
         good && text.contains(&format!("sha256 = \"{}\"", digest_of(good_one))),
@@ -332,6 +342,10 @@ fn what_is_no_component_is_not_kept() {
         (
             vec!["http://example.com/guard.wasm".to_owned()],
             "goes over the network in the open",
+        ),
+        (
+            vec![at("/to/http://192.0.2.1/guard.wasm")],
+            "a redirect goes over the network in the open",
         ),
         (vec!["guard.wasm".to_owned()], "is no reference: write oci://"),
         (vec!["oci://UPPER CASE".to_owned()], "is no reference to a registry"),

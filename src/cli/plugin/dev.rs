@@ -18,16 +18,11 @@ use crate::watch::Look;
 /// How often the project is looked at. It is small, files come and go in it, and editors write in steps.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Folders of a project that are made by tools: what changes there is no change of the policy.
-const MADE: [&str; 7] = [
-    "bindings",
-    "build",
-    "node_modules",
-    "target",
-    "types",
-    "venv",
-    "__pycache__",
-];
+/// Folders beside the manifest that are made by tools: what changes there is no change of the policy.
+const MADE: [&str; 6] = ["bindings", "build", "node_modules", "target", "types", "venv"];
+
+/// The ends of the names of files beside the manifest that a policy is made of. Others lie there too: logs, databases.
+const KINDS: [&str; 10] = ["c", "go", "h", "js", "json", "mod", "py", "rs", "toml", "ts"];
 
 /// `pointsman plugin dev`.
 #[derive(Args, Debug)]
@@ -129,11 +124,12 @@ fn changed(folder: &Path, seen: &Sources) -> Sources {
     }
 }
 
-/// The files of a project but for what is made from them.
-fn sources(folder: &Path) -> Sources {
+/// The files that a policy is made of.
+fn sources(project: &Path) -> Sources {
     let mut found = Sources::new();
-    let mut folders = vec![folder.to_owned()];
+    let mut folders = vec![project.to_owned()];
     while let Some(folder) = folders.pop() {
+        let is_top = folder == project;
         // What cannot be read is as good as not there, and may be later.
         let Ok(entries) = std::fs::read_dir(&folder) else {
             continue;
@@ -141,12 +137,17 @@ fn sources(folder: &Path) -> Sources {
         for entry in entries.flatten() {
             let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
-            if name.starts_with('.') || MADE.contains(&&*name) {
+            let is_made = (is_top && MADE.contains(&&*name)) || name == "__pycache__";
+            if name.starts_with('.') || is_made {
                 continue;
             }
+            let is_kind = || {
+                path.extension()
+                    .is_some_and(|end| KINDS.iter().any(|kind| end == *kind))
+            };
             if path.is_dir() && !path.is_symlink() {
                 folders.push(path);
-            } else if !name.ends_with(".wasm") && !name.ends_with(".tmp") {
+            } else if !is_top || is_kind() {
                 let look = Look::at(&path);
                 found.insert(path, look);
             }
@@ -179,11 +180,13 @@ mod tests {
             "node_modules/x/y.js",
             ".git/HEAD",
             "types/a.d.ts",
+            "dev.log",
+            "state.sqlite",
         ] {
             put(name);
         }
         assert_eq!(sources(home.path()), before);
-        put("src/other.js");
+        put("src/types/other.ts");
         assert_ne!(sources(home.path()), before);
     }
 }

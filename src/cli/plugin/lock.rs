@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::pull::{Puller, loaded};
+use super::pull::Puller;
 use crate::cli::print;
 use crate::config::{self, LOCK_FILE, LockEntry, Plugin, Source, locked_name};
 use crate::plugin::digest_of;
@@ -28,7 +28,7 @@ impl Lock {
         let whole = std::path::absolute(&self.config).map_err(|error| format!("{}: {error}", self.config.display()))?;
         let folder = whole.parent().unwrap_or(Path::new("."));
         let path = folder.join(LOCK_FILE);
-        let config = loaded(&whole)?;
+        let config = unlocked(&whole)?;
         if let Some(name) = self
             .update
             .iter()
@@ -37,7 +37,12 @@ impl Lock {
             return Err(format!("{} has no plugin {name}", self.config.display()));
         }
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let old = config::Lock::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let old = match config::Lock::parse(&text) {
+            Ok(old) => old,
+            Err(error) if self.check => return Err(format!("{}: {error}", path.display())),
+            // What it said is lost; whoever reads the new one sees all of it as new.
+            Err(_) => config::Lock::default(),
+        };
         let puller = Puller::new(&config.policies)?;
         let mut new = config::Lock::default();
         let mut troubles = Vec::new();
@@ -100,6 +105,20 @@ impl Lock {
             _ => Ok(found),
         }
     }
+}
+
+/// A configuration without its lock, which is to be made or mended.
+fn unlocked(path: &Path) -> Result<config::Config, String> {
+    let real = config::Outside::real();
+    let read = |file: &Path| match file.ends_with(LOCK_FILE) {
+        true => Err(std::io::ErrorKind::NotFound.into()),
+        false => (real.read)(file),
+    };
+    let text = (real.read)(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let outside = config::Outside { read: &read, ..real };
+    let loaded = config::parse(&text, path, &outside);
+    let loaded = loaded.map_err(|problems| format!("the configuration is wrong:\n{problems}"))?;
+    Ok(loaded.config)
 }
 
 /// What is different, a line each.

@@ -64,6 +64,8 @@ fn of_a_uri_nothing_is_kept_that_can_be_a_secret() {
     for (uri, kept) in [
         ("https://ann:pw@host/a/b?token=x#y", "https://host/a/b"),
         ("https://host?token=x", "https://host"),
+        ("postgres://ann:a/b?c#d@db/t", "postgres://db/t"),
+        ("postgres:ann:pw@db/t", "postgres:db/t"),
         ("file:///a@b/c", "file:///a@b/c"),
         ("urn:x:y?z", "urn:x:y"),
     ] {
