@@ -4,7 +4,11 @@
 //! `pointsman plugin build`, and asked by `pointsman plugin bench`. A language whose toolchain is not here is a line that
 //! says so. All of it lies in `target/languages`, where compilers find what they made before.
 
-#![allow(clippy::print_stdout, reason = "it speaks to the person who measures")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it speaks to the person who measures"
+)]
 
 mod project;
 
@@ -48,7 +52,7 @@ fn main() -> ExitCode {
     match Options::parse().measure() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("languages: {error}");
+            eprintln!("languages: {error}");
             ExitCode::FAILURE
         }
     }

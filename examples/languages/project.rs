@@ -109,10 +109,17 @@ impl Place {
         if out.status.success() {
             return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
         }
-        // The last words are the program's own; before them stands what its toolchain says.
-        let said = String::from_utf8_lossy(&out.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty());
-        Err(last.unwrap_or("it did not say why").trim().to_owned())
+        Err(reason(&String::from_utf8_lossy(&out.stderr)))
+    }
+}
+
+/// One line of what a program said: its own last words, and where these point to its toolchain's, the first error there.
+fn reason(said: &str) -> String {
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let last = lines.clone().next_back().unwrap_or("it did not say why");
+    match lines.find(|line| line.contains("error") && last.ends_with("stands above")) {
+        Some(error) => format!("{last}: {error}"),
+        None => last.to_owned(),
     }
 }
 
