@@ -148,6 +148,11 @@ fn digest(item: &Item<'_>) -> Option<String> {
 /// Where a component is pulled from.
 fn reference(item: &Item<'_>) -> Option<String> {
     let text = item.text()?;
+    let host = text.split_once("://").and_then(|(_, rest)| rest.split('/').next());
+    if host.is_some_and(|host| host.contains('@')) {
+        let hint = "it would be in plugins.lock and in the log; registries get what `docker login` left";
+        return item.fault("names a user", Some(hint.to_owned()));
+    }
     if ["oci://", "https://", "http://"]
         .iter()
         .any(|scheme| text.starts_with(scheme))

@@ -93,7 +93,7 @@ pub enum Problem {
     #[error("{0}: run `pointsman plugin lock`")]
     NotLocked(String),
     /// It is not in the store.
-    #[error("{from} is not here, as {}: run `pointsman plugin pull --config FILE`", .path.display())]
+    #[error("{from} is not here, as {}: run `pointsman plugin pull --config FILE`, then `pointsman reload`", .path.display())]
     NotPulled {
         /// Its reference.
         from: String,

@@ -245,6 +245,14 @@ fn a_new_project_builds_passes_its_fixture_and_is_accepted() {
     assert!(!good && error.contains("no-drop is there already"), "{error}");
     let (good, _, error) = plugin(home.path(), &["new", "No Drop"]);
     assert!(!good && error.contains("is no name for a policy"), "{error}");
+    let (good, _, error) = plugin(home.path(), &["new", "redact"]);
+    assert!(
+        !good && error.contains("redact is a policy that comes with the router"),
+        "{error}"
+    );
+    // A component goes where it can go.
+    let (good, _, error) = plugin(&folder, &["build", "--out", "/dev/null"]);
+    assert!(!good && error.contains("it is there, and is no file"), "{error}");
 }
 
 #[test]

@@ -368,6 +368,7 @@ fn a_source_that_the_configuration_cannot_mean_is_told() {
             "from = \"oci://ghcr.io/acme/guard\"\nfile = \"x.wasm\"",
             "exclude each other",
         ),
+        ("from = \"https://ann:pw@example.com/guard.wasm\"", "names a user"),
         ("sha256 = \"00\"", "is no SHA-256"),
         ("config = {}", "`file`, `embedded` or `from`"),
     ] {

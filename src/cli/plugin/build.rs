@@ -41,8 +41,7 @@ impl Build {
 
     /// Where the component of the project in a folder usually goes.
     pub(super) fn usual(folder: &Path) -> Result<PathBuf, String> {
-        let name = Language::of(folder)?.toolchain().name(folder)?;
-        Ok(folder.join(format!("{name}.wasm")))
+        Ok(folder.join(file_name(&Language::of(folder)?.toolchain().name(folder)?)?))
     }
 
     /// Where the component is now, and what there is to say of it.
@@ -57,7 +56,10 @@ impl Build {
         if let Some(refusal) = anatomy.refusal {
             return Err(format!("it was built, but the router would refuse it: {refusal}"));
         }
-        let out = self.out.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None => folder.join(file_name(&name)?),
+        };
         put(&out, &component).map_err(|error| format!("{}: {error}", out.display()))?;
         let hooks: Vec<&str> = anatomy.hooks.iter().map(|hook| hook.as_str()).collect();
         let said = format!(
@@ -70,10 +72,28 @@ impl Build {
     }
 }
 
+/// What the component of a project is called: `@acme/guard` is `guard.wasm`.
+fn file_name(project: &str) -> Result<String, String> {
+    let name = project.rsplit('/').next().unwrap_or(project);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
+        return Err(format!(
+            "{project:?} makes no name for a file: say where the component goes with --out"
+        ));
+    }
+    Ok(format!("{name}.wasm"))
+}
+
 /// Writes a file in one step: a router that watches it never sees half of it.
 pub(super) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A link goes on to lead there; what is no file is not for a component.
+    let path = &match path.canonicalize() {
+        Ok(there) if there.is_file() => there,
+        Ok(_) => return Err(io::Error::other("it is there, and is no file")),
+        Err(_) => path.to_owned(),
+    };
     let mut aside = path.as_os_str().to_owned();
-    aside.push(".tmp");
+    aside.push(format!(".{}.tmp", std::process::id()));
     std::fs::write(&aside, bytes)?;
     std::fs::rename(&aside, path)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::pull::Puller;
 use crate::cli::print;
 use crate::config::{self, LOCK_FILE, LockEntry, Plugin, Source, locked_name};
-use crate::plugin::digest_of;
+use crate::plugin::{Anatomy, digest_of};
 
 /// `pointsman plugin lock`.
 #[derive(Args, Debug)]
@@ -81,7 +81,13 @@ impl Lock {
     fn digest(&self, name: &str, plugin: &Plugin, known: Option<&str>, puller: &Puller) -> Result<String, String> {
         let found = match &plugin.source {
             Source::File(path) => {
-                let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let told = |error: std::io::Error| format!("{}: {error}", path.display());
+                // That of a pipe would wait for somebody who writes.
+                if !std::fs::metadata(path).map_err(told)?.is_file() {
+                    return Err(format!("{}: it is not a file", path.display()));
+                }
+                let bytes = std::fs::read(path).map_err(told)?;
+                Anatomy::of(&bytes).map_err(|problem| format!("{}: {problem}", path.display()))?;
                 digest_of(&bytes)
             }
             Source::Pulled(from) => {

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::lang::{self, Language};
 use crate::cli::print;
-use crate::plugin::CONTRACT;
+use crate::plugin::{CONTRACT, embedded};
 
 /// `pointsman plugin new`.
 #[derive(Args, Debug)]
@@ -30,6 +30,11 @@ impl New {
         if !is_good {
             return Err(format!(
                 "{name:?} is no name for a policy: take small letters, digits and `-`, a letter first"
+            ));
+        }
+        if embedded(name).is_some() {
+            return Err(format!(
+                "{name} is a policy that comes with the router: take another name"
             ));
         }
         let folder = PathBuf::from(name);

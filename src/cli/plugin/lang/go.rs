@@ -56,7 +56,9 @@ impl Toolchain for Go {
 
     fn name(&self, folder: &Path) -> Result<String, String> {
         let module = module(folder)?;
-        Ok(module.rsplit('/').next().unwrap_or(&module).to_owned())
+        let is_version = |part: &str| part.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok());
+        let name = module.rsplit('/').find(|part| !is_version(part));
+        Ok(name.unwrap_or(&module).to_owned())
     }
 
     fn build(&self, folder: &Path) -> Result<Vec<u8>, String> {
@@ -104,7 +106,8 @@ fn module(folder: &Path) -> Result<String, String> {
     let path = folder.join("go.mod");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let name = text.lines().find_map(|line| line.trim().strip_prefix("module "));
-    name.map(|name| name.trim().trim_matches('"').to_owned())
+    let bare = name.map(|name| name.split("//").next().unwrap_or(name).trim().trim_matches('"'));
+    bare.map(str::to_owned)
         .ok_or_else(|| format!("{}: it names no module", path.display()))
 }
 
