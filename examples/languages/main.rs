@@ -76,7 +76,7 @@ impl Options {
             "  {:<12}{:>9}{:>18}{:>18}{:>20}{:>20}",
             "language", "size KB", "route, warm", "route, fresh", "3 hooks, warm", "3 hooks, fresh"
         );
-        let mut nobody = None;
+        let (mut nobody, mut is_missing) = (None, false);
         for language in &LANGUAGES {
             if !self.only.is_empty() && !self.only.iter().any(|one| one.name == language.name) {
                 continue;
@@ -86,12 +86,18 @@ impl Options {
                     println!("{}", line(language, size, &report));
                     nobody = nobody.or_else(|| report["no_plugin_us"].as_f64());
                 }
-                Err(why) => println!("  {:<12} not measured: {why}", language.title),
+                Err(why) => {
+                    println!("  {:<12} not measured: {why}", language.title);
+                    is_missing = true;
+                }
             }
         }
         println!("  {:<12} as JavaScript: the same interpreter", "TypeScript");
         if let Some(nobody) = nobody {
             println!("  a hook that no plugin has: {nobody:.3} µs for each call");
+        }
+        if is_missing {
+            println!("  what is missing of compilers, but for that of Rust, `make tools` installs here");
         }
         println!("load average after: {}", load());
         Ok(())

@@ -117,6 +117,7 @@ impl Place {
 fn reason(said: &str) -> String {
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let last = lines.clone().next_back().unwrap_or("it did not say why");
+    let last = last.strip_prefix("pointsman: ").unwrap_or(last);
     match lines.find(|line| line.contains("error") && last.ends_with("stands above")) {
         Some(error) => format!("{last}: {error}"),
         None => last.to_owned(),
