@@ -93,6 +93,7 @@ const OWN_POLICIES: &str = "
 [plugins.mask]
 file = \"@dir/mask.wasm\"
 config = { prefixes = [\"sk-\"] }
+on-load-failure = \"refuse-start\"
 [endpoints.masked]
 backends = [\"one\"]
 [endpoints.masked.pipeline]
