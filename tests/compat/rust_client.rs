@@ -132,6 +132,8 @@ pub async fn run(url: &str, mode: &str) -> Vec<(&'static str, Cell)> {
         changed: Notify::new(),
     }));
     let heard = handler.0.clone();
+    // The router's own use of the same HTTP client leaves the choice of TLS to the program. The first one who chose was right.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let transport = StreamableHttpClientTransport::from_uri(url.to_owned());
     let connected = in_time(async {
         let service = handler.serve_with_lifecycle(transport, mode).await;
