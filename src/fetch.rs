@@ -12,6 +12,12 @@ use oci_client::{ParseError, Reference};
 /// How layers with a component are called: by the CNCF's wasm working group, and by tools before it.
 const LAYERS: [&str; 2] = ["application/wasm", "application/vnd.wasm.content.layer.v1+wasm"];
 
+/// How long one component may take.
+const ALL: Duration = Duration::from_secs(300);
+
+/// Characters of what a server says at most.
+const WORDS: usize = 400;
+
 /// Redirects in a row at most.
 const MOST_REDIRECTS: usize = 10;
 
@@ -49,6 +55,12 @@ pub enum FetchError {
         /// The media types of all.
         layers: Vec<String>,
     },
+    /// It would be asked for a token in the open, with the user's password.
+    #[error("{0} sends for its tokens to {1}, over the network in the open")]
+    Realm(String, String),
+    /// It took too long.
+    #[error("{0} took longer than {1} s")]
+    Late(String, u64),
     /// It is too large.
     #[error("{0} is larger than {1} bytes (policies.max-component)")]
     TooLarge(String, usize),
@@ -60,11 +72,15 @@ pub enum FetchError {
 pub async fn fetch(from: &str, most: usize) -> Result<Vec<u8>, FetchError> {
     // Once for the process; whoever was first wanted the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match from.split_once("://") {
-        Some(("oci", rest)) => from_registry(from, rest, most).await,
-        Some(("https" | "http", _)) => from_web(from, most).await,
-        _ => Err(FetchError::Scheme(from.to_owned())),
-    }
+    let fetched = async {
+        match from.split_once("://") {
+            Some(("oci", rest)) => from_registry(from, rest, most).await,
+            Some(("https" | "http", _)) => from_web(from, most).await,
+            _ => Err(FetchError::Scheme(from.to_owned())),
+        }
+    };
+    let late = |_| FetchError::Late(from.to_owned(), ALL.as_secs());
+    tokio::time::timeout(ALL, fetched).await.map_err(late)?
 }
 
 async fn from_registry(from: &str, rest: &str, most: usize) -> Result<Vec<u8>, FetchError> {
@@ -75,7 +91,9 @@ async fn from_registry(from: &str, rest: &str, most: usize) -> Result<Vec<u8>, F
         true => ClientProtocol::Http,
         false => ClientProtocol::Https,
     };
-    let told = |error: &dyn std::fmt::Display| FetchError::Registry(from.to_owned(), error.to_string());
+    let told = |error: &dyn std::fmt::Display| FetchError::Registry(from.to_owned(), clean(&error.to_string()));
+    let scheme = if is_this_machine(host) { "http" } else { "https" };
+    closed_realm(from, &format!("{scheme}://{registry}/v2/")).await?;
     let config = ClientConfig {
         protocol,
         read_timeout: Some(PATIENCE),
@@ -95,7 +113,7 @@ async fn from_registry(from: &str, rest: &str, most: usize) -> Result<Vec<u8>, F
         return Err(FetchError::Layers {
             reference: from.to_owned(),
             found: layers.len(),
-            layers: manifest.layers.iter().map(|layer| layer.media_type.clone()).collect(),
+            layers: manifest.layers.iter().map(|layer| clean(&layer.media_type)).collect(),
         });
     };
     // The stream checks the digest that the manifest names.
@@ -114,7 +132,39 @@ async fn from_web(from: &str, most: usize) -> Result<Vec<u8>, FetchError> {
     if url.scheme() == "http" && !is_local {
         return Err(FetchError::Open(from.to_owned()));
     }
-    let client = reqwest::Client::builder()
+    let client = client(is_local).map_err(told)?;
+    let response = client
+        .get(url)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status);
+    let chunks = response.map_err(told)?.bytes_stream();
+    collected(from, most, chunks.map(|chunk| chunk.map_err(told))).await
+}
+
+/// Asks a registry where it has tokens asked for: that is no place where everybody on the way can read a password.
+async fn closed_realm(from: &str, base: &str) -> Result<(), FetchError> {
+    let told = |error: reqwest::Error| FetchError::Web(said(&error));
+    let is_local = base.starts_with("http://");
+    let answer = client(is_local).map_err(told)?.get(base).send().await.map_err(told)?;
+    let challenges = answer.headers().get_all("www-authenticate").iter();
+    for challenge in challenges.filter_map(|value| value.to_str().ok()) {
+        let Some((_, rest)) = challenge.split_once("realm=\"") else {
+            continue;
+        };
+        let realm = rest.split('"').next().unwrap_or_default();
+        // A realm that is no URL is a name, as Basic has it.
+        let Ok(url) = reqwest::Url::parse(realm) else { continue };
+        if url.scheme() != "https" && !url.host_str().is_some_and(is_this_machine) {
+            return Err(FetchError::Realm(from.to_owned(), clean(realm)));
+        }
+    }
+    Ok(())
+}
+
+/// A client that nobody leads into the open. `is_local` is for servers of this machine, to which plain HTTP is as good.
+fn client(is_local: bool) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
         .https_only(!is_local)
         // Whoever is asked may send on to others, but nobody into the open.
         .redirect(reqwest::redirect::Policy::custom(|attempt| {
@@ -130,14 +180,12 @@ async fn from_web(from: &str, most: usize) -> Result<Vec<u8>, FetchError> {
         .connect_timeout(PATIENCE)
         .user_agent(concat!("pointsman/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(told)?;
-    let response = client
-        .get(url)
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status);
-    let chunks = response.map_err(told)?.bytes_stream();
-    collected(from, most, chunks.map(|chunk| chunk.map_err(told))).await
+}
+
+/// What a server says, for a terminal: without what would steer that, and not for ever.
+fn clean(words: &str) -> String {
+    let plain = words.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(WORDS).collect()
 }
 
 /// An error with what is behind it: the first words alone are "error sending request".
@@ -187,7 +235,11 @@ fn credentials(registry: &str) -> Result<RegistryAuth, FetchError> {
         Err(
             CredentialRetrievalError::NoCredentialConfigured
             | CredentialRetrievalError::ConfigNotFound
-            | CredentialRetrievalError::ConfigReadError,
+            | CredentialRetrievalError::ConfigReadError
+            // No helper, or one that has nothing for this registry: most of what is pulled is for everybody, and a registry
+            // that wants to know who asks says so.
+            | CredentialRetrievalError::HelperCommunicationError
+            | CredentialRetrievalError::HelperFailure { .. },
         ) => Ok(RegistryAuth::Anonymous),
         Err(error) => Err(FetchError::Credentials(registry.to_owned(), error.to_string())),
     }

@@ -22,6 +22,8 @@ struct Server {
     address: String,
     pages: Pages,
     asked: Arc<Mutex<Vec<String>>>,
+    /// Whether it sends for its tokens to another machine, in the open.
+    leads_away: Arc<Mutex<bool>>,
 }
 
 impl Server {
@@ -30,6 +32,8 @@ impl Server {
         let address = listener.local_addr().unwrap().to_string();
         let pages: Pages = Arc::default();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let leads_away = Arc::new(Mutex::new(false));
+        let leads = Arc::clone(&leads_away);
         let (served, log, own) = (Arc::clone(&pages), Arc::clone(&asked), address.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -41,7 +45,10 @@ impl Server {
                 let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
                 let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
                 let known = |line: &String| line.eq_ignore_ascii_case("authorization: bearer the-token");
-                let (status, more, body) = if path.starts_with("/v2/") && !headers.iter().any(known) {
+                let elsewhere = "www-authenticate: Bearer realm=\"http://192.0.2.1/token\"\r\n".to_owned();
+                let (status, more, body) = if *leads.lock().unwrap() {
+                    ("401 Unauthorized", elsewhere, Vec::new())
+                } else if path.starts_with("/v2/") && !headers.iter().any(known) {
                     let ask = format!("www-authenticate: Bearer realm=\"http://{own}/token\",service=\"test\"\r\n");
                     ("401 Unauthorized", ask, Vec::new())
                 } else if path.starts_with("/token") {
@@ -62,7 +69,12 @@ impl Server {
                 let _ = stream.write_all(&[head.as_bytes(), &body].concat());
             }
         });
-        Self { address, pages, asked }
+        Self {
+            address,
+            pages,
+            asked,
+            leads_away,
+        }
     }
 
     fn put(&self, path: &str, kind: &str, body: &[u8]) {
@@ -354,6 +366,14 @@ fn what_is_no_component_is_not_kept() {
         let (good, text) = plugin(folder, &words);
         assert!(!good && text.contains(expected), "{words:?}: {text}");
     }
+    *server.leads_away.lock().unwrap() = true;
+    // A helper that is not there is no reason to ask nobody.
+    std::fs::write(folder.join("config.json"), "{\"credsStore\": \"nowhere\"}").unwrap();
+    let (good, text) = plugin(folder, &["pull", &format!("oci://{}/acme/one:1", server.address)]);
+    assert!(
+        !good && text.contains("sends for its tokens to http://192.0.2.1/token, over the network in the open"),
+        "{text}"
+    );
     let kept = std::fs::read_dir(folder.join("data/pointsman/pulled")).unwrap().count();
     assert_eq!(kept, 1);
 }
