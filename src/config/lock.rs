@@ -49,7 +49,13 @@ pub struct LockEntry {
 impl Lock {
     /// Reads its text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+        let lock: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(is_digit);
+        match lock.plugins.iter().find(|(_, entry)| !is_digest(&entry.sha256)) {
+            Some((name, entry)) => Err(format!("`{}` of plugin {name} is no SHA-256", entry.sha256)),
+            None => Ok(lock),
+        }
     }
 
     /// Its text.

@@ -16,7 +16,7 @@ use super::inbox::{Named, Told};
 pub(super) const QUIET: Duration = Duration::from_millis(150);
 /// ...and at the latest so long after the first event...
 pub(super) const AT_MOST: Duration = Duration::from_secs(1);
-/// ...or for so long, where the file stands for itself and is whole.
+/// ...or for so long, where the file stands for itself and is whole; and then as late as the others at most.
 const WHOLE: Duration = Duration::from_millis(10);
 
 /// What changed and is not at rest yet.
@@ -28,6 +28,7 @@ pub(super) struct Rest {
     latest_at: Instant,
     whole: BTreeSet<PathBuf>,
     whole_at: Instant,
+    whole_latest_at: Instant,
 }
 
 impl Rest {
@@ -39,6 +40,7 @@ impl Rest {
             latest_at: now,
             whole: BTreeSet::new(),
             whole_at: now,
+            whole_latest_at: now,
         }
     }
 
@@ -55,8 +57,12 @@ impl Rest {
             let stays = told == Told::Touched && self.whole.contains(&file);
             if stays || (told == Told::Whole && self.single.contains(&file)) {
                 self.dirty.remove(&file);
+                // Whoever touches one again and again holds up none.
+                if self.whole.is_empty() {
+                    self.whole_latest_at = now + QUIET;
+                }
                 self.whole.insert(file);
-                self.whole_at = now + WHOLE;
+                self.whole_at = (now + WHOLE).min(self.whole_latest_at);
                 continue;
             }
             self.whole.remove(&file);
@@ -150,6 +156,11 @@ mod tests {
         assert_eq!(rest.due_at(), Some(now + 2 * MS + WHOLE));
         assert_eq!(rest.take(now + 2 * MS + WHOLE), hint(&["single"]));
         assert_eq!(rest.take(now + QUIET), hint(&["a"]));
+        for n in 0..100 {
+            rest.stir(named(&[("single", Told::Whole)]), now + n * 5 * MS);
+        }
+        assert_eq!(rest.due_at(), Some(now + QUIET));
+        assert_eq!(rest.take(now + QUIET), hint(&["single"]));
         // Opened again before that, it is not.
         rest.stir(named(&[("single", Told::Whole)]), now);
         rest.stir(named(&[("single", Told::Open)]), now + MS);

@@ -293,6 +293,10 @@ async fn a_file_is_locked_to_its_bytes() {
         loaded.warnings
     );
     assert!(loaded.files.iter().any(|file| file.ends_with("plugins.lock")));
+    let mistyped = "[plugins.guard]\nfrom = \"guard.wasm\"\nsha256 = \"Z15b\"\n";
+    std::fs::write(folder.join("plugins.lock"), mistyped).unwrap();
+    let problems = config::load(&folder.join("pointsman.toml")).unwrap_err().to_string();
+    assert!(problems.contains("`Z15b` of plugin guard is no SHA-256"), "{problems}");
     std::fs::write(folder.join("plugins.lock"), "plugins = 5").unwrap();
     let problems = config::load(&folder.join("pointsman.toml")).unwrap_err().to_string();
     assert!(
