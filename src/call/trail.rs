@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+/// The hook whose answers a new routing replaces.
+const ROUTE: &str = "route";
+
 /// Steps of one call that are kept; the ones in the middle go first. A call that is held asks again and again.
 const MOST_STEPS: usize = 32;
 /// Those at the beginning that stay.
@@ -167,9 +170,21 @@ pub struct Step {
     pub said: Said,
     /// How long that took.
     pub took: Duration,
+    /// The call was routed anew after this: it counts no more.
+    pub superseded: bool,
 }
 
 impl Step {
+    /// Whether it had a part in what became of the call.
+    pub fn is_decisive(&self) -> bool {
+        !self.superseded && self.said.is_decisive()
+    }
+
+    /// Whether the call failed by it.
+    pub fn is_refusal(&self) -> bool {
+        !self.superseded && self.said.is_refusal()
+    }
+
     /// For programs, as one object.
     pub fn to_json(&self) -> Value {
         let mut step = Map::from_iter([
@@ -180,8 +195,11 @@ impl Step {
                 "took_us".to_owned(),
                 json!(u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX)),
             ),
-            ("decided".to_owned(), json!(self.said.is_decisive())),
+            ("decided".to_owned(), json!(self.is_decisive())),
         ]);
+        if self.superseded {
+            step.insert("superseded".to_owned(), true.into());
+        }
         if let Value::Object(members) = self.said.members() {
             step.extend(members);
         }
@@ -203,7 +221,7 @@ pub struct Notes {
 impl Notes {
     /// Whether any plugin decided anything.
     pub fn are_decisive(&self) -> bool {
-        self.steps.iter().any(|step| step.said.is_decisive())
+        self.steps.iter().any(Step::is_decisive)
     }
 
     /// Bytes on the heap, about.
@@ -239,6 +257,14 @@ impl Trail {
         notes.steps.push(step);
     }
 
+    /// It is routed anew, for the policies changed while it waited: what was said of its route before counts no more.
+    pub fn routed_anew(&self) {
+        let mut notes = self.notes();
+        for step in notes.steps.iter_mut().filter(|step| step.hook == ROUTE) {
+            step.superseded = true;
+        }
+    }
+
     /// It waited for so long.
     pub fn waited(&self, time: Duration) {
         self.notes().held += time;
@@ -261,7 +287,32 @@ mod tests {
             plugin: plugin.into(),
             said,
             took: Duration::from_micros(3),
+            superseded: false,
         }
+    }
+
+    #[test]
+    fn what_was_said_of_a_route_counts_until_the_call_is_routed_anew() {
+        let trail = Trail::default();
+        let deny = || Said::Deny {
+            code: "c".to_owned(),
+            message: "m".to_owned(),
+        };
+        let of = |hook, said| Step {
+            hook,
+            ..step("p", said)
+        };
+        trail.add(of(ROUTE, deny()));
+        trail.add(of("settle", Said::Replay));
+        trail.routed_anew();
+        trail.add(of(ROUTE, deny()));
+        let counts: Vec<bool> = trail.take().steps.iter().map(Step::is_decisive).collect();
+        assert_eq!(counts, [false, true, true]);
+        let old = Step {
+            superseded: true,
+            ..of(ROUTE, deny())
+        };
+        assert!(!old.is_refusal() && old.to_json()["decided"] == false && old.to_json()["superseded"] == true);
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl<'a> Notes<'a> {
             plugin: Arc::clone(plugin),
             said,
             took,
+            superseded: false,
         });
     }
 }

@@ -322,6 +322,7 @@ impl Router {
                 }
                 Ok(turn) => {
                     *policy = self.policies.current();
+                    incoming.call.trail.routed_anew();
                     let view = incoming.endpoint.view_of(policy.generation()).await;
                     match self.route(&**policy, incoming, &view).await? {
                         Routed::Answered(body) => return Ok(Passed::Answered(body)),

@@ -148,13 +148,13 @@ impl Trace {
 
     /// Whether it came to nothing by a policy.
     pub(super) fn is_denied(&self) -> bool {
-        self.notes.steps.iter().any(|step| step.said.is_refusal())
+        self.notes.steps.iter().any(crate::call::Step::is_refusal)
     }
 
     /// Whether this plugin decided anything; where `asked` is enough, whether it was asked.
     pub(super) fn is_of(&self, plugin: &str, asked: bool) -> bool {
         let mut own = self.notes.steps.iter().filter(|step| *step.plugin == *plugin);
-        own.any(|step| step.said.is_decisive() || (asked && step.said != Said::OutOfScope))
+        own.any(|step| step.is_decisive() || (asked && step.said != Said::OutOfScope))
     }
 
     /// Bytes, about.

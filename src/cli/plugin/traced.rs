@@ -172,7 +172,10 @@ fn rows(call: &Value) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         let same = |key: &str| at > 0 && steps[at - 1][key] == step[key];
-        let words = verdict::step(step);
+        let mut words = verdict::step(step);
+        if step["superseded"] == true {
+            words += ", superseded";
+        }
         if let Some(row) = rows
             .last_mut()
             .filter(|row| same("hook") && same("plugin") && row.words == words)

@@ -83,13 +83,9 @@ fn weight(step: &Value) -> u8 {
 
 /// Which plugin decided a call, and why.
 pub(super) fn verdict(call: &Value) -> String {
-    // A call that waited is routed anew when the policies change: what was said of its route before counts no more.
     let steps = items(&call["steps"]);
-    let last = steps.iter().filter_map(|step| step["generation"].as_u64()).max();
-    let counts = |step: &&Value| step["hook"] != "route" || step["generation"].as_u64() == last;
     // Of those that weigh the same the last one: it was asked last.
-    let decisive = steps.iter().filter(counts).max_by_key(|step| weight(step));
-    let Some(step) = decisive.filter(|s| weight(s) > 0) else {
+    let Some(step) = steps.iter().max_by_key(|step| weight(step)).filter(|s| weight(s) > 0) else {
         return match (items(&call["steps"]).is_empty(), call["outcome"]["message"].as_str()) {
             (_, Some(message)) => format!("no plugin decided anything; {}", clean(message)),
             (true, None) => "no plugin was asked".to_owned(),

@@ -32,6 +32,7 @@ pub(in crate::router) fn sample(call: u64, word: &str) -> Trace {
         plugin: plugin.into(),
         said,
         took: Duration::from_micros(31),
+        superseded: false,
     };
     let trail = Trail::default();
     trail.add(step("first", Said::Next));
