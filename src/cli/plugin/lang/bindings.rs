@@ -6,6 +6,8 @@ use wit_bindgen_core::wit_parser::{Resolve, WorldId};
 use wit_bindgen_core::{Files, WorldGenerator};
 use wit_component::StringEncoding;
 
+use super::declarations::declarations;
+
 /// The world that a project's `wit/` describes.
 pub(super) struct World {
     resolve: Resolve,
@@ -37,6 +39,11 @@ impl World {
             Some((name, short))
         };
         names.filter_map(|key| pair(self.resolve.name_world_key(key))).collect()
+    }
+
+    /// What it has, in TypeScript.
+    pub(super) fn declarations(&self) -> String {
+        declarations(&self.resolve, self.id)
     }
 
     /// Notes in a module of a compiler that knows nothing of worlds that this one is meant.

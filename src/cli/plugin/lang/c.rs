@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::bindings::World;
-use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD, built, found, preview1};
+use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD, build_folder, built, compile, found, preview1};
 use crate::process::Tool;
 
 /// Where the bindings are.
@@ -52,24 +52,13 @@ impl Toolchain for C {
         let compiler = compiler(folder)?;
         let mut sources = c_files(&folder.join("src"))?;
         sources.sort();
-        std::fs::create_dir_all(folder.join(BUILD)).map_err(|error| format!("{}: {error}", folder.display()))?;
+        build_folder(folder)?;
         let out = format!("{BUILD}/module.wasm");
         let own = ["bindings/policy.c", "bindings/policy_component_type.o", "-o", &out];
         let tool = Tool::new(&compiler.program, folder).args(compiler.words).args(FLAGS);
         let words = std::env::var("CFLAGS").unwrap_or_default();
-        let (good, said) = tool
-            .args(words.split_whitespace())
-            .args(sources)
-            .args(own)
-            .run()
-            .map_err(|error| format!("{}: {error}", compiler.program.display()))?;
-        if !good {
-            let said = String::from_utf8_lossy(&said);
-            return Err(format!(
-                "the compiler could not build it; what it says stands above\n{}",
-                said.trim()
-            ));
-        }
+        let tool = tool.args(words.split_whitespace()).args(sources).args(own);
+        compile(tool, &compiler.program, "the compiler")?;
         preview1::component(&built(&folder.join(out))?)
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::bindings::{World, write};
-use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD, built, found, preview1};
+use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD, build_folder, built, compile, found, preview1};
 use crate::process::Tool;
 
 /// The first version that the bindings are for.
@@ -69,7 +69,7 @@ impl Toolchain for Go {
                 folder.display()
             ));
         };
-        std::fs::create_dir_all(folder.join(BUILD)).map_err(|error| format!("{}: {error}", folder.display()))?;
+        build_folder(folder)?;
         let out = format!("{BUILD}/module.wasm");
         let flags = [
             "build",
@@ -83,18 +83,10 @@ impl Toolchain for Go {
             &out,
             ".",
         ];
-        let (good, said) = Tool::new(&go, folder)
+        let tool = Tool::new(&go, folder)
             .args(flags)
-            .with(&[("GOOS", "wasip1"), ("GOARCH", "wasm")])
-            .run()
-            .map_err(|error| format!("{}: {error}", go.display()))?;
-        if !good {
-            let said = String::from_utf8_lossy(&said);
-            return Err(format!(
-                "go could not build it; what it says stands above\n{}",
-                said.trim()
-            ));
-        }
+            .with(&[("GOOS", "wasip1"), ("GOARCH", "wasm")]);
+        compile(tool, &go, "go")?;
         let mut module = built(&folder.join(out))?;
         World::of(folder)?.embed(&mut module)?;
         preview1::component(&module)

@@ -3,78 +3,64 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use wit_parser::Resolve;
 
-use super::bindings::World;
-use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD};
+use super::bindings::{World, write};
+use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD, build_folder, built, compile};
 use crate::plugin::drop_borrows_early;
 use crate::process::Tool;
 
 /// Where the types of the contract are.
 const TYPES: &str = "types/pointsman.d.ts";
 
-/// JavaScript, as modules.
-pub(super) struct JavaScript;
-
-/// TypeScript, which its own compiler checks and makes JavaScript of.
-pub(super) struct TypeScript;
-
-impl Toolchain for JavaScript {
-    fn sign(&self) -> &'static str {
-        "src/policy.js"
-    }
-
-    fn source(&self) -> &'static str {
-        "src/policy.js"
-    }
-
-    fn files(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("src/policy.js", include_str!("template/js/policy.js")),
-            ("package.json", include_str!("template/js/package.json")),
-            ("jsconfig.json", include_str!("template/js/jsconfig.json")),
-            (".gitignore", "/build\n/node_modules\n/types\n*.wasm\n"),
-            USUAL_CONFIG,
-            WORLD,
-        ]
-    }
-
-    fn preparation(&self) -> Option<&'static str> {
-        Some("npm install")
-    }
-
-    fn finish(&self, folder: &Path) -> Result<(), String> {
-        types(folder)
-    }
-
-    fn name(&self, folder: &Path) -> Result<String, String> {
-        package(folder)
-    }
-
-    fn build(&self, folder: &Path) -> Result<Vec<u8>, String> {
-        types(folder)?;
-        component(folder, self.source())
-    }
+/// A language of QuickJS.
+pub(super) struct Npm {
+    source: &'static str,
+    files: &'static [(&'static str, &'static str)],
+    /// The module that the component is made of, which is the source where nothing is compiled.
+    module: &'static str,
 }
 
-impl Toolchain for TypeScript {
+/// JavaScript, as modules.
+pub(super) const JAVASCRIPT: Npm = Npm {
+    source: "src/policy.js",
+    files: &[
+        ("src/policy.js", include_str!("template/js/policy.js")),
+        ("package.json", include_str!("template/js/package.json")),
+        ("jsconfig.json", include_str!("template/js/jsconfig.json")),
+        IGNORED,
+        USUAL_CONFIG,
+        WORLD,
+    ],
+    module: "src/policy.js",
+};
+
+/// TypeScript, which its own compiler checks and makes JavaScript of.
+pub(super) const TYPESCRIPT: Npm = Npm {
+    source: "src/policy.ts",
+    files: &[
+        ("src/policy.ts", include_str!("template/ts/policy.ts")),
+        ("package.json", include_str!("template/ts/package.json")),
+        ("tsconfig.json", include_str!("template/ts/tsconfig.json")),
+        IGNORED,
+        USUAL_CONFIG,
+        WORLD,
+    ],
+    module: "build/policy.js",
+};
+
+const IGNORED: (&str, &str) = (".gitignore", "/build\n/node_modules\n/types\n*.wasm\n");
+
+impl Toolchain for Npm {
     fn sign(&self) -> &'static str {
-        "src/policy.ts"
+        self.source
     }
 
     fn source(&self) -> &'static str {
-        "src/policy.ts"
+        self.source
     }
 
     fn files(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("src/policy.ts", include_str!("template/ts/policy.ts")),
-            ("package.json", include_str!("template/ts/package.json")),
-            ("tsconfig.json", include_str!("template/ts/tsconfig.json")),
-            (".gitignore", "/build\n/node_modules\n/types\n*.wasm\n"),
-            USUAL_CONFIG,
-            WORLD,
-        ]
+        self.files
     }
 
     fn preparation(&self) -> Option<&'static str> {
@@ -91,8 +77,11 @@ impl Toolchain for TypeScript {
 
     fn build(&self, folder: &Path) -> Result<Vec<u8>, String> {
         types(folder)?;
-        node(folder, "tsc", &["--project", "."], "typescript")?;
-        component(folder, "build/policy.js")
+        build_folder(folder)?;
+        if self.module != self.source {
+            node(folder, "tsc", &["--project", "."], "typescript")?;
+        }
+        component(folder, self.module)
     }
 }
 
@@ -108,23 +97,13 @@ fn package(folder: &Path) -> Result<String, String> {
 
 /// Writes down the types of the contract.
 fn types(folder: &Path) -> Result<(), String> {
-    let mut resolve = Resolve::default();
-    let wit = folder.join("wit");
-    let told = |error| format!("{}: {error:#}", wit.display());
-    let (package, _) = resolve.push_dir(&wit).map_err(told)?;
-    let world = resolve.select_world(&[package], None).map_err(told)?;
     let path = folder.join(TYPES);
-    let text = super::declarations::declarations(&resolve, world);
-    let made = ["types", BUILD]
-        .iter()
-        .try_for_each(|part| std::fs::create_dir_all(folder.join(part)));
-    made.and_then(|()| std::fs::write(&path, text))
-        .map_err(|error| format!("{}: {error}", path.display()))
+    write(&path, World::of(folder)?.declarations().as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Puts a module and what it imports into a component with the interpreter.
 fn component(folder: &Path, source: &str) -> Result<Vec<u8>, String> {
-    let made = folder.join(BUILD).join("raw.wasm");
+    let made = format!("{BUILD}/raw.wasm");
     let words = [
         "--wit",
         "wit",
@@ -133,13 +112,12 @@ fn component(folder: &Path, source: &str) -> Result<Vec<u8>, String> {
         "--stub-wasi",
         "--sync",
         "--output",
-        "build/raw.wasm",
+        &made,
     ];
-    let built = node(folder, "componentize-qjs", &words, "componentize-qjs");
+    let done = node(folder, "componentize-qjs", &words, "componentize-qjs");
     // The interpreter looks for a file by the name of what the world lacks, and says that.
-    built.map_err(|error| declared(folder).err().unwrap_or(error))?;
-    let raw = std::fs::read(&made).map_err(|error| format!("{}: {error}", made.display()))?;
-    drop_borrows_early(&raw)
+    done.map_err(|error| declared(folder).err().unwrap_or(error))?;
+    drop_borrows_early(&built(&folder.join(made))?)
 }
 
 /// Whether what the sources import of the contract stands in the world too.
@@ -183,18 +161,7 @@ fn node(folder: &Path, program: &str, words: &[&str], package: &str) -> Result<(
             folder.display()
         )
     })?;
-    let (good, said) = Tool::new(&path, folder)
-        .args(words)
-        .run()
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    if good {
-        return Ok(());
-    }
-    // tsc speaks of errors on its standard output.
-    Err(format!(
-        "{}{program} could not build it",
-        String::from_utf8_lossy(&said)
-    ))
+    compile(Tool::new(&path, folder).args(words), &path, program)
 }
 
 /// A program of the packages of a project, which may be part of a larger one.

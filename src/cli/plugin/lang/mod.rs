@@ -14,6 +14,8 @@ mod rust;
 
 use std::path::{Path, PathBuf};
 
+use crate::process::Tool;
+
 /// The contract, which every project has a copy of.
 const CONTRACT_FILES: [(&str, &str); 4] = [
     ("types.wit", include_str!("../../../../wit/types.wit")),
@@ -93,8 +95,8 @@ impl Language {
     pub(super) fn toolchain(self) -> &'static dyn Toolchain {
         match self {
             Self::Rust => &rust::Rust,
-            Self::Js => &javascript::JavaScript,
-            Self::Ts => &javascript::TypeScript,
+            Self::Js => &javascript::JAVASCRIPT,
+            Self::Ts => &javascript::TYPESCRIPT,
             Self::Python => &python::Python,
             Self::Go => &go::Go,
             Self::C => &c::C,
@@ -147,6 +149,24 @@ fn folder_name(folder: &Path) -> Result<String, String> {
             folder.display()
         )
     })
+}
+
+/// Makes the folder for what toolchains make.
+fn build_folder(project: &Path) -> Result<(), String> {
+    let path = project.join(BUILD);
+    std::fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Runs a compiler to its end; `name` is what it is called where that is no good one.
+fn compile(tool: Tool, program: &Path, name: &str) -> Result<(), String> {
+    let (good, said) = tool.run().map_err(|error| format!("{}: {error}", program.display()))?;
+    if good {
+        return Ok(());
+    }
+    // Some speak of errors on their standard output, which is not shown while they run.
+    let said = String::from_utf8_lossy(&said);
+    let words = format!("{name} could not build it; what it says stands above\n{}", said.trim());
+    Err(words.trim_end().to_owned())
 }
 
 /// What a toolchain has made.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::bindings::World;
-use super::{BUILD, Toolchain, WORLD, built, found};
+use super::{BUILD, Toolchain, WORLD, build_folder, built, compile, found};
 use crate::process::Tool;
 
 /// The program, and the one version that this was tried with.
@@ -54,24 +54,13 @@ impl Toolchain for Python {
             ));
         };
         let common = ["-d", "wit", "-w", world.name()];
-        let run = |words: &[&str]| {
-            let tool = Tool::new(&program, folder).args(common).args(words);
-            let (good, said) = tool.run().map_err(|error| format!("{}: {error}", program.display()))?;
-            if good {
-                return Ok(());
-            }
-            let said = String::from_utf8_lossy(&said);
-            Err(format!(
-                "{PROGRAM} could not build it; what it says stands above\n{}",
-                said.trim()
-            ))
-        };
+        let run = |words: &[&str]| compile(Tool::new(&program, folder).args(common).args(words), &program, PROGRAM);
         // Nothing of the build needs them, but editors and type checkers do. What is there it would not write over.
         if folder.join("bindings/wit_world").is_dir() {
             std::fs::remove_dir_all(folder.join("bindings")).map_err(|error| format!("bindings: {error}"))?;
         }
         run(&["bindings", "bindings"])?;
-        std::fs::create_dir_all(folder.join(BUILD)).map_err(|error| format!("{}: {error}", folder.display()))?;
+        build_folder(folder)?;
         let out = format!("{BUILD}/component.wasm");
         // Without stubs it would import the whole of WASI, which the router does not have.
         run(&["componentize", "--stub-wasi", "-p", "src", MODULE, "-o", &out])?;
