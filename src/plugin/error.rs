@@ -65,6 +65,11 @@ pub enum Problem {
     /// The file cannot be read.
     #[error("{} cannot be read: {}", .0.display(), .1)]
     Read(PathBuf, #[source] std::io::Error),
+    /// Whoever has the file does not answer.
+    #[error(
+        "its file, or the cache's, has not come for {0} s: does the file system answer? then `pointsman reload` tries again"
+    )]
+    Stalled(u64),
     /// There is no embedded component of this name.
     #[error("there is no embedded component {:?}; there are: {}", .0, super::EMBEDDED.map(|(name, _)| name).join(", "))]
     NotEmbedded(String),
@@ -192,6 +197,7 @@ impl Problem {
     pub fn stage(&self) -> Stage {
         match self {
             Self::Read(..)
+            | Self::Stalled(_)
             | Self::NotEmbedded(_)
             | Self::NotLocked(_)
             | Self::NotPulled { .. }
