@@ -1,5 +1,6 @@
 //! One request inside the router, as policies and actors see it.
 
+mod roots;
 mod trail;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use crate::wire::json::quote;
 use crate::wire::method;
 use crate::wire::{Era, Index, Kind, Malformed, Object, RawJson, Version};
 
+pub use self::roots::{Roots, RootsFuture};
 pub use self::trail::{Notes, Said, Seen, Step, Trail};
 
 /// Who a call is from, for fairness, order and ownership.
@@ -101,6 +103,8 @@ pub struct Call {
     /// What the agent said in `initialize` about where its calls belong (legacy sessions): the `_meta` of its
     /// params, and the headers that came with it.
     pub initialize: Option<Arc<Introduction>>,
+    /// The folders that its agent works in, where that can be asked for them.
+    pub roots: Option<Arc<dyn Roots>>,
     /// The params as they came; `{}` where there were none.
     pub params: Params,
     /// What plugins said about it so far.
@@ -315,6 +319,7 @@ mod tests {
                 era: Era::Legacy,
                 headers: HeaderMap::new(),
                 initialize: None,
+                roots: None,
                 params: RawJson::from(params.to_owned()).try_into().unwrap(),
                 trail: Trail::default(),
             };

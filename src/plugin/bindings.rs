@@ -10,6 +10,7 @@ wasmtime::component::bindgen!({
     world: "every-hook",
     imports: {
         "pointsman:policy/http.send": async | trappable,
+        "pointsman:policy/types.[method]call.roots": async | trappable,
         default: trappable,
     },
     exports: { default: async },

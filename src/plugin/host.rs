@@ -5,6 +5,7 @@
 //! time, so every accessor looks at the store's own `Subject`.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use wasmtime::component::Resource;
 use wasmtime::error::{Context, format_err};
@@ -77,6 +78,8 @@ pub(super) struct State {
     /// Why a document could not be read, where the guest tried: the call is refused, whatever the guest says.
     pub(super) unreadable: Option<String>,
     pub(super) powers: Arc<Powers>,
+    /// How long it may wait for an agent.
+    pub(super) patience: Duration,
     /// What it has printed of lines that are not at their end.
     pub(super) printed: Printed,
 }
@@ -223,6 +226,13 @@ impl types::HostCall for State {
             Some(said) => Ok(said.capabilities.as_ref().map(|said| said.as_str().to_owned())),
             None => types::HostCall::meta(self, handle, method::META_CAPABILITIES.to_owned()),
         }
+    }
+    async fn roots(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<Option<String>> {
+        let Some(roots) = self.call()?.roots.clone() else {
+            return Ok(None);
+        };
+        let known = roots.roots(self.patience).await;
+        Ok(known.map(|known| known.as_str().to_owned()))
     }
     fn drop(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<()> {
         Ok(())

@@ -60,6 +60,8 @@ pub(super) struct Blueprint {
     pub(super) output: usize,
     /// CPU time of one hook call, in ticks.
     pub(super) ticks: u64,
+    /// How long a hook call may wait for the agent.
+    pub(super) patience: Duration,
     pub(super) lane: Lane,
     /// Whether its engine counts fuel.
     pub(super) is_metered: bool,
@@ -127,6 +129,7 @@ impl Instance {
             turn: Turn::default(),
             unreadable: None,
             powers: Arc::clone(&from.powers),
+            patience: from.patience,
             printed: Printed::default(),
         };
         let mut store = Store::new(from.pre.engine(), state);

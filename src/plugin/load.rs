@@ -180,6 +180,8 @@ impl Host {
                 memory: plugin.memory,
                 output: plugin.output,
                 ticks: ticks(plugin.cpu),
+                // The other half is for what the policy makes of the answer.
+                patience: plugin.wall / 2,
                 lane: self.lane.clone(),
                 is_metered: self.is_metered,
                 powers: Arc::new(Powers::new(&label, &plugin.grants, &self.common)?),

@@ -181,6 +181,7 @@ mod tests {
             era,
             headers: http::HeaderMap::new(),
             initialize: None,
+            roots: None,
             params: RawJson::from(params.to_owned()).try_into().unwrap(),
             trail: Trail::default(),
         };

@@ -122,12 +122,14 @@ impl Asking {
 
 /// Whether a client with these capabilities can be asked anything at all.
 pub(super) fn declares_any(capabilities: Option<&str>) -> bool {
+    let ways = ["sampling", "elicitation", "roots"];
+    ways.iter().any(|way| declares(capabilities, way))
+}
+
+/// Whether this is one of them.
+pub(super) fn declares(capabilities: Option<&str>, way: &str) -> bool {
     let capabilities = capabilities.and_then(|c| Object::parse(c).ok());
-    capabilities.is_some_and(|c| {
-        ["sampling", "elicitation", "roots"]
-            .iter()
-            .any(|key| c.get(key).is_some())
-    })
+    capabilities.is_some_and(|c| c.get(way).is_some())
 }
 
 /// Whether a client with these capabilities can be asked this; an error says what it lacks.

@@ -295,6 +295,11 @@ fn is_for_servers(method: &str) -> bool {
 }
 
 fn legacy_notification(session: &Session, body: &ByteString, notification: &Notification<'_>) {
+    if notification.method == method::ROOTS_CHANGED
+        && let Some(roots) = &session.roots
+    {
+        roots.changed();
+    }
     let Some(params) = notification.params else { return };
     match notification.method.as_ref() {
         method::CANCELLED => {

@@ -11,6 +11,7 @@ use super::events::Response;
 use super::first_word::{FirstWord, Told};
 use super::input::{self, Required};
 use super::listener::{Asks, CallListener, Voice};
+use super::roots::CallRoots;
 use super::store::Session;
 use super::{Agents, answer, method_name, own_tools, params_of, progress_token};
 use crate::backend::{Ask, Sink, Subscription, Thing};
@@ -131,6 +132,7 @@ impl Agents {
             era: Era::Legacy,
             headers: sender.headers,
             initialize: Some(session.introduction()),
+            roots: CallRoots::of(session, &listener),
             params: params_of(body, message.params, params.get_borrowed("_meta")),
             trail: Trail::default(),
         };

@@ -22,6 +22,7 @@ mod parking;
 mod private;
 mod ring;
 mod room;
+mod roots;
 mod seen;
 mod states;
 mod store;

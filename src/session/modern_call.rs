@@ -110,6 +110,7 @@ impl Agents {
             era: Era::Modern,
             headers: request.headers,
             initialize: None,
+            roots: None,
             params: params_of(body, message.params, Some(meta)),
             trail: Trail::default(),
         };

@@ -17,6 +17,7 @@ use super::own_tools;
 use super::private::Own;
 use super::ring::Rank;
 use super::room;
+use super::roots::Roots;
 use super::stream::Stream;
 use super::streams::Streams;
 use crate::backend::{Ask, Subscription, refusal};
@@ -63,6 +64,8 @@ pub struct Session {
     answer_wait: Duration,
     /// Whether the agent declared anything that a server could ask it.
     pub(super) can_be_asked: bool,
+    /// The folders that the agent works in; `None` where it has none to tell of.
+    pub(super) roots: Option<Roots>,
     running: Mutex<HashMap<RequestId, oneshot::Sender<()>>>,
     /// Its event streams.
     pub(super) streams: Arc<Streams>,
@@ -275,13 +278,17 @@ impl Store {
         let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
         let known_lists = versions(endpoint).map(AtomicU64::new);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let capabilities = introduction.capabilities.as_ref().map(RawJson::as_str);
+        let can_be_asked = asking::declares_any(capabilities);
+        let roots = asking::declares(capabilities, "roots").then(Roots::default);
         let session = Arc::new_cyclic(|me| Session {
             me: Weak::clone(me),
             number,
             version,
             endpoint: Arc::clone(&endpoint.name),
             size: room::size(&introduction),
-            can_be_asked: asking::declares_any(introduction.capabilities.as_ref().map(RawJson::as_str)),
+            can_be_asked,
+            roots,
             introduction: ArcSwap::from_pointee(introduction),
             principal,
             level: AtomicU8::new(DEFAULT_LEVEL),

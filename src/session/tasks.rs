@@ -184,6 +184,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             principal: None,
             initialize: None,
+            roots: None,
             params: RawJson::from(params.to_owned()).try_into().unwrap(),
             trail: Trail::default(),
         }

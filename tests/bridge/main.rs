@@ -20,6 +20,7 @@ mod hostile;
 mod later;
 mod many;
 mod refusals;
+mod roots;
 #[path = "../support/mod.rs"]
 mod support;
 mod talk;

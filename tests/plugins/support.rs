@@ -134,6 +134,7 @@ pub fn parts(params: &str) -> Call {
         era: Era::Modern,
         headers: HeaderMap::new(),
         initialize: None,
+        roots: None,
         params: RawJson::from(params.to_owned()).try_into().unwrap(),
         trail: Trail::default(),
     }

@@ -147,6 +147,7 @@ impl Order<'_> {
                 ]
                 .join("|")
             }
+            "roots" => format!("{:?}", call.roots()),
             "candidate" => {
                 let at = self.number("at").unwrap_or(0) as u32;
                 format!(

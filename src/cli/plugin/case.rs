@@ -12,7 +12,7 @@ use super::fixture::{
     CallData, CandidateData, Case, IntroductionData, ItemData, ListingData, PrincipalData, ResponseData, TargetData,
     TroubleData,
 };
-use crate::call::{AgentKey, Call, Introduction, Params, Principal, Subject, Trail};
+use crate::call::{AgentKey, Call, Introduction, Params, Principal, Roots, RootsFuture, Subject, Trail};
 use crate::plugin::Asked;
 use crate::policy::{Candidate, Facts, Hook, Listed, Listing, TargetView, Trouble, TroubleKind};
 use crate::wire::{Era, Kind, Object, RawJson};
@@ -89,6 +89,10 @@ fn call(data: &CallData) -> Result<Call, String> {
         era,
         headers: headers(&data.headers)?,
         initialize: introduced.map(|said| introduction(said).map(Arc::new)).transpose()?,
+        roots: data
+            .roots
+            .as_ref()
+            .map(|roots| Arc::new(Told(raw(roots))) as Arc<dyn Roots>),
         params,
         trail: Trail::default(),
     })
@@ -138,6 +142,16 @@ fn introduction(said: &IntroductionData) -> Result<Introduction, String> {
 
 fn raw(value: &Value) -> RawJson {
     RawJson::from(value.to_string())
+}
+
+/// What an agent says at once.
+#[derive(Debug)]
+struct Told(RawJson);
+
+impl Roots for Told {
+    fn roots(&self, _: Duration) -> RootsFuture<'_> {
+        Box::pin(std::future::ready(Some(self.0.clone())))
+    }
 }
 
 /// One of these words, which the router knows.

@@ -56,6 +56,7 @@ pub(super) struct CallData {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
     pub(super) introduction: Option<IntroductionData>,
+    pub(super) roots: Option<Value>,
 }
 
 /// Who an agent proved to be.

@@ -53,6 +53,7 @@ pub(in crate::router) fn sample(call: u64, word: &str) -> Trace {
         era: Era::Legacy,
         headers: http::HeaderMap::new(),
         initialize: None,
+        roots: None,
         params: RawJson::from("{}".to_owned()).try_into().unwrap(),
         trail,
     };
