@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::doc::{Notes, Place};
 use super::load::Outside;
+use super::sha256::sha256_text;
 use super::{Config, Source};
 
 /// What the file is called.
@@ -49,13 +50,12 @@ pub struct LockEntry {
 impl Lock {
     /// Reads its text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let lock: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(is_digit);
-        match lock.plugins.iter().find(|(_, entry)| !is_digest(&entry.sha256)) {
-            Some((name, entry)) => Err(format!("`{}` of plugin {name} is no SHA-256", entry.sha256)),
-            None => Ok(lock),
+        let mut lock: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        for (name, entry) in &mut lock.plugins {
+            let wrong = || format!("`{}` of plugin {name} is no SHA-256", entry.sha256);
+            entry.sha256 = sha256_text(&entry.sha256).ok_or_else(wrong)?;
         }
+        Ok(lock)
     }
 
     /// Its text.

@@ -3,9 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-use super::load::hex;
+use crate::config::sha256_of;
 
 /// The folder of pulled components.
 #[derive(Clone, Debug)]
@@ -28,12 +26,12 @@ impl Store {
     /// The component with this SHA-256, if it is there as it was put there.
     pub fn get(&self, digest: &str) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.path(digest)).ok()?;
-        (digest_of(&bytes) == digest).then_some(bytes)
+        (sha256_of(&bytes) == digest).then_some(bytes)
     }
 
     /// Keeps a component: its SHA-256. In one step, for others may do the same.
     pub fn put(&self, bytes: &[u8]) -> Result<String, (PathBuf, io::Error)> {
-        let digest = digest_of(bytes);
+        let digest = sha256_of(bytes);
         let path = self.path(&digest);
         let aside = self.folder.join(format!(".{}-{}", std::process::id(), digest));
         let put = || {
@@ -44,11 +42,6 @@ impl Store {
         put().map_err(|error| (path.clone(), error))?;
         Ok(digest)
     }
-}
-
-/// The SHA-256 of a component, in lower-case hexadecimal digits.
-pub fn digest_of(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 /// The user's folder for what is not made again by itself.

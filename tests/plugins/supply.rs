@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use pointsman::config::{self, Locked, Policies, Source};
-use pointsman::plugin::{Host, digest_of};
+use pointsman::config::{self, Locked, Policies, Source, sha256_of};
+use pointsman::plugin::Host;
 use serde_json::json;
 
 use super::support::*;
@@ -85,7 +85,7 @@ impl Server {
     /// Puts layers behind a tag, each with its media type.
     fn publish(&self, name: &str, tag: &str, layers: &[(&str, &[u8])]) -> String {
         let descriptor = |(kind, bytes): &(&str, &[u8])| {
-            let digest = format!("sha256:{}", digest_of(bytes));
+            let digest = format!("sha256:{}", sha256_of(bytes));
             self.put(&format!("/v2/{name}/blobs/{digest}"), "application/octet-stream", bytes);
             json!({ "mediaType": kind, "digest": digest, "size": bytes.len() })
         };
@@ -177,14 +177,14 @@ async fn a_reference_is_locked_pulled_and_loaded_without_a_network() {
     let (good, text) = plugin(folder, &["lock"]);
     assert!(good && text.contains("new      guard  oci://"), "{text}");
     let lock = std::fs::read_to_string(folder.join("plugins.lock")).unwrap();
-    assert!(lock.contains(&digest_of(first)) && lock.contains(&from), "{lock}");
+    assert!(lock.contains(&sha256_of(first)) && lock.contains(&from), "{lock}");
     let asked = server.requests();
     let (good, text) = plugin(folder, &["lock", "--check"]);
     assert!(good && text.contains("is as it should be: 1 plugins"), "{text}");
 
     // From here on nobody is asked.
     let loaded = host_of(folder).load("guard", &settings(folder, "guard")).await.unwrap();
-    assert_eq!(loaded.digest(), digest_of(first));
+    assert_eq!(loaded.digest(), sha256_of(first));
     let (good, text) = plugin(folder, &["pull", "--config", "pointsman.toml"]);
     assert!(good && text.contains("is there"), "{text}");
     assert_eq!(server.requests(), asked);
@@ -212,10 +212,10 @@ async fn a_reference_is_locked_pulled_and_loaded_without_a_network() {
     );
     let (good, text) = plugin(folder, &["lock", "--update", "guard"]);
     assert!(good && text.contains("changed  guard"), "{text}");
-    assert_eq!(settings(folder, "guard").locked, Locked::To(digest_of(second)));
+    assert_eq!(settings(folder, "guard").locked, Locked::To(sha256_of(second)));
 
     // What is in the store is looked at again.
-    let path = folder.join(format!("data/pointsman/pulled/sha256-{}.wasm", digest_of(second)));
+    let path = folder.join(format!("data/pointsman/pulled/sha256-{}.wasm", sha256_of(second)));
     std::fs::write(&path, first).unwrap();
     let error = host_of(folder)
         .load("guard", &settings(folder, "guard"))
@@ -225,7 +225,7 @@ async fn a_reference_is_locked_pulled_and_loaded_without_a_network() {
     assert!(
         error
             .to_string()
-            .contains(&format!("its SHA-256 is {}", digest_of(first))),
+            .contains(&format!("its SHA-256 is {}", sha256_of(first))),
         "{error}"
     );
     let (good, text) = plugin(folder, &["pull", "--config", "pointsman.toml"]);
@@ -297,6 +297,13 @@ async fn a_file_is_locked_to_its_bytes() {
     std::fs::write(folder.join("plugins.lock"), mistyped).unwrap();
     let problems = config::load(&folder.join("pointsman.toml")).unwrap_err().to_string();
     assert!(problems.contains("`Z15b` of plugin guard is no SHA-256"), "{problems}");
+    // Whoever writes a digest in capitals means the same.
+    let shouted = format!(
+        "[plugins.guard]\nfrom = \"other.wasm\"\nsha256 = \"{}\"\n",
+        sha256_of(b"x").to_uppercase()
+    );
+    std::fs::write(folder.join("plugins.lock"), shouted).unwrap();
+    assert_eq!(settings(folder, "guard").locked, Locked::To(sha256_of(b"x")));
     std::fs::write(folder.join("plugins.lock"), "plugins = 5").unwrap();
     let problems = config::load(&folder.join("pointsman.toml")).unwrap_err().to_string();
     assert!(
@@ -324,10 +331,10 @@ fn what_is_no_component_is_not_kept() {
     assert!(good, "{text}");
     let (good, text) = plugin(folder, &["pull", &at("/guard.wasm")]);
     assert!(
-        good && text.contains(&format!("sha256 = \"{}\"", digest_of(good_one))),
+        good && text.contains(&format!("sha256 = \"{}\"", sha256_of(good_one))),
         "{text}"
     );
-    let stored = folder.join(format!("data/pointsman/pulled/sha256-{}.wasm", digest_of(good_one)));
+    let stored = folder.join(format!("data/pointsman/pulled/sha256-{}.wasm", sha256_of(good_one)));
     assert_eq!(std::fs::read(stored).unwrap(), good_one);
 
     std::fs::write(
@@ -338,7 +345,7 @@ fn what_is_no_component_is_not_kept() {
     let two = server.publish("acme/two", "1", &[(WASM, good_one), (WASM, b"x")]);
     let none = server.publish("acme/none", "1", &[("application/vnd.oci.image.layer.v1.tar", b"x")]);
     let wrong = server.publish("acme/wrong", "1", &[(WASM, good_one)]);
-    let digest = digest_of(good_one);
+    let digest = sha256_of(good_one);
     server.put(
         &format!("/v2/acme/wrong/blobs/sha256:{digest}"),
         WASM,

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::pull::Puller;
 use crate::cli::print;
-use crate::config::{self, LOCK_FILE, LockEntry, Plugin, Source, locked_name};
-use crate::plugin::{Anatomy, digest_of};
+use crate::config::{self, LOCK_FILE, LockEntry, Plugin, Source, locked_name, sha256_of};
+use crate::plugin::Anatomy;
 
 /// `pointsman plugin lock`.
 #[derive(Args, Debug)]
@@ -88,7 +88,7 @@ impl Lock {
                 }
                 let bytes = std::fs::read(path).map_err(told)?;
                 Anatomy::of(&bytes).map_err(|problem| format!("{}: {problem}", path.display()))?;
-                digest_of(&bytes)
+                sha256_of(&bytes)
             }
             Source::Pulled(from) => {
                 let known = known.filter(|_| !self.update.iter().any(|update| update.is_empty() || update == name));

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::print;
-use crate::config::{self, Locked, Policies, Source};
+use crate::config::{self, Locked, Policies, Source, sha256_of};
 use crate::fetch::fetch;
-use crate::plugin::{Anatomy, Store, digest_of};
+use crate::plugin::{Anatomy, Store};
 
 /// `pointsman plugin pull`.
 #[derive(Args, Debug)]
@@ -101,7 +101,7 @@ impl Puller {
             .runtime
             .block_on(fetch(from, self.most))
             .map_err(|error| error.to_string())?;
-        let found = digest_of(&bytes);
+        let found = sha256_of(&bytes);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(format!(
                 "{from} is another component now: its SHA-256 is {found}, and {wanted} is wanted; \
