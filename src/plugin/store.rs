@@ -29,18 +29,16 @@ impl Store {
         (sha256_of(&bytes) == digest).then_some(bytes)
     }
 
-    /// Keeps a component: its SHA-256. In one step, for others may do the same.
-    pub fn put(&self, bytes: &[u8]) -> Result<String, (PathBuf, io::Error)> {
-        let digest = sha256_of(bytes);
-        let path = self.path(&digest);
+    /// Keeps the component with this SHA-256. In one step, for others may do the same.
+    pub fn put(&self, digest: &str, bytes: &[u8]) -> Result<(), (PathBuf, io::Error)> {
+        let path = self.path(digest);
         let aside = self.folder.join(format!(".{}-{}", std::process::id(), digest));
         let put = || {
             std::fs::create_dir_all(&self.folder)?;
             std::fs::write(&aside, bytes)?;
             std::fs::rename(&aside, &path)
         };
-        put().map_err(|error| (path.clone(), error))?;
-        Ok(digest)
+        put().map_err(|error| (path.clone(), error))
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::print;
-use crate::config::{self, Locked, Policies, Source, sha256_of};
-use crate::fetch::fetch;
+use crate::config::{self, Locked, Policies, Source};
+use crate::fetch::{Fetched, fetch};
 use crate::plugin::{Anatomy, Store};
 
 /// `pointsman plugin pull`.
@@ -97,11 +97,10 @@ impl Puller {
 
     /// Fetches a component that must have this digest, if one is given: its digest and size.
     pub(super) fn pull(&self, from: &str, wanted: Option<&str>) -> Result<(String, usize), String> {
-        let bytes = self
-            .runtime
-            .block_on(fetch(from, self.most))
-            .map_err(|error| error.to_string())?;
-        let found = sha256_of(&bytes);
+        let fetched = self.runtime.block_on(fetch(from, None, self.most));
+        let Fetched {
+            bytes, sha256: found, ..
+        } = fetched.map_err(|error| error.to_string())?;
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(format!(
                 "{from} is another component now: its SHA-256 is {found}, and {wanted} is wanted; \
@@ -110,11 +109,9 @@ impl Puller {
         }
         // A page that says where to log in is no component, and is not kept.
         Anatomy::of(&bytes).map_err(|problem| format!("{from}: {problem}"))?;
-        let digest = self
-            .store
-            .put(&bytes)
-            .map_err(|(path, error)| format!("{}: {error}", path.display()))?;
-        Ok((digest, bytes.len()))
+        let put = self.store.put(&found, &bytes);
+        put.map_err(|(path, error)| format!("{}: {error}", path.display()))?;
+        Ok((found, bytes.len()))
     }
 
     /// Sees to it that this component is in the store: what was done.
