@@ -82,7 +82,7 @@ impl Plugin {
     /// The SHA-256 sums that its component must have, all of them: the configured one, then that of the lock.
     pub fn digests(&self) -> impl Iterator<Item = &str> {
         let locked = match &self.locked {
-            Locked::To(digest) => Some(digest.as_str()),
+            Locked::To(entry) => Some(entry.sha256.as_str()),
             Locked::No | Locked::Stale(_) => None,
         };
         self.sha256.as_deref().into_iter().chain(locked)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use pointsman::config::{self, Policies, sha256_of};
+use pointsman::config::{self, Locked, Policies, sha256_of};
 use pointsman::plugin::{Host, Loaded};
 use serde_json::json;
 
@@ -256,6 +256,14 @@ impl Home {
     pub fn settings(&self) -> config::Plugin {
         let mut loaded = config::load(&self.path("pointsman.toml")).unwrap();
         loaded.config.plugins.remove("guard").unwrap()
+    }
+
+    /// The SHA-256 that the lock has of `guard`.
+    pub fn locked(&self) -> String {
+        match self.settings().locked {
+            Locked::To(entry) => entry.sha256,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Why the configuration is wrong.

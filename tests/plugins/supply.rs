@@ -38,15 +38,120 @@ async fn a_reference_is_locked_pulled_and_loaded_without_a_network() {
     // Another machine without the store is told, and gets nothing else.
     home.empty_store();
     home.refused("run `pointsman plugin pull --config FILE`").await;
-    home.bad(&PULL, "is another component now: its SHA-256 is");
+    home.good(&PULL, "pulled, ");
+    assert_eq!(home.load().await.unwrap().digest(), sha256_of(first));
     home.good(&["lock", "--update", "guard"], "changed  guard");
-    assert_eq!(home.settings().locked, Locked::To(sha256_of(second)));
+    assert_eq!(home.locked(), sha256_of(second));
 
     // What is in the store is looked at again.
     std::fs::write(home.stored(second), first).unwrap();
     home.refused(&format!("its SHA-256 is {}", sha256_of(first))).await;
     home.good(&PULL, "pulled, ");
     assert_eq!(std::fs::read(home.stored(second)).unwrap(), second);
+}
+
+#[test]
+fn what_is_locked_is_pulled_wherever_the_tag_has_gone() {
+    let (server, home) = (Server::start(), Home::new());
+    let [first, second] = ["default-route", "least-busy"].map(embedded_bytes);
+    let (from, manifest) = server.publish("acme/guard", "1", &[(WASM, first)]);
+    home.guard(&format!("from = \"{from}\""));
+    home.good(&["lock"], "new      guard");
+    let lock = home.read("plugins.lock");
+    assert!(lock.contains(&format!("manifest = \"{manifest}\"")), "{lock}");
+    let (_, other) = server.publish("acme/guard", "1", &[(WASM, second)]);
+
+    home.empty_store();
+    home.good(&PULL, "pulled, ");
+    assert_eq!(std::fs::read(home.stored(first)).unwrap(), first);
+    assert!(!home.stored(second).exists());
+
+    // A registry may have forgotten what no tag leads to.
+    server.remove(&format!("/v2/acme/guard/manifests/{manifest}"));
+    home.empty_store();
+    let text = home.bad(&PULL, "is another component now: its SHA-256 is");
+    assert!(
+        text.contains("`pointsman plugin lock --update` takes the new one"),
+        "{text}"
+    );
+    let with_a_note = (WASM, first);
+    server.publish("acme/guard", "1", &[with_a_note, ("text/plain", b"a note")]);
+    home.good(&PULL, "pulled, ");
+    home.good(&["lock", "--update"], "the same component in another manifest");
+
+    // A lock of before has no manifest, and means the same.
+    server.publish("acme/guard", "1", &[(WASM, second)]);
+    let before = lock.replace(&format!("manifest = \"{manifest}\"\n"), "");
+    assert_ne!(before, lock);
+    home.write("plugins.lock", &before);
+    home.good(&["lock"], "is as it should be");
+    home.good(&PULL, "is there");
+    home.empty_store();
+    home.bad(&PULL, "is another component now");
+    home.good(&["lock", "--update"], "changed  guard");
+    assert_eq!(home.locked(), sha256_of(second));
+    assert!(home.read("plugins.lock").contains(&other));
+
+    home.write("plugins.lock", lock.replace(&manifest, "sha256:00"));
+    let problems = home.problems();
+    assert!(
+        problems.contains("`sha256:00` of plugin guard is no digest of a manifest"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_reference_by_digest_needs_no_manifest_in_the_lock() {
+    let (server, home) = (Server::start(), Home::new());
+    let component = embedded_bytes("default-route");
+    let (_, digest) = server.publish("acme/guard", "1", &[(WASM, component)]);
+    home.guard(&format!("from = \"oci://{}/acme/guard@{digest}\"", server.address()));
+    home.good(&["lock"], "new      guard");
+    assert!(!home.read("plugins.lock").contains("manifest"));
+    home.empty_store();
+    home.good(&PULL, "pulled, ");
+    home.good(&["lock", "--update"], "is as it should be");
+}
+
+#[test]
+fn update_without_a_name_asks_for_all() {
+    let (server, home) = (Server::start(), Home::new());
+    let [first, second] = ["default-route", "least-busy"].map(embedded_bytes);
+    let (from, _) = server.publish("acme/guard", "1", &[(WASM, first)]);
+    server.put("/late.wasm", WASM, first);
+    let late = server.url("/late.wasm");
+    home.guard(&format!("from = \"{from}\"\n[plugins.late]\nfrom = \"{late}\""));
+    home.good(&["lock"], "new      late");
+    server.publish("acme/guard", "1", &[(WASM, second)]);
+    server.put("/late.wasm", WASM, second);
+    home.good(&["lock"], "is as it should be: 2 plugins");
+    let text = home.good(&["lock", "--update", "late"], "changed  late");
+    assert!(!text.contains("guard  oci"), "{text}");
+    server.put("/late.wasm", WASM, first);
+    let text = home.good(&["lock", "--update"], "changed  late");
+    assert!(text.contains("changed  guard"), "{text}");
+    home.bad(&["lock", "--update", "nobody"], "has no plugin nobody");
+}
+
+#[test]
+fn whoever_pins_by_hand_is_told_to_change_that() {
+    let (server, home) = (Server::start(), Home::new());
+    let [first, second] = ["default-route", "least-busy"].map(embedded_bytes);
+    let (from, _) = server.publish("acme/guard", "1", &[(WASM, first)]);
+    home.guard(&format!("from = \"{from}\"\nsha256 = \"{}\"", sha256_of(second)));
+    let text = home.bad(&PULL, "`sha256` in the configuration wants");
+    assert!(
+        text.contains("change it there if the new one is meant") && !text.contains("--update"),
+        "{text}"
+    );
+    home.bad(&["lock"], "change `sha256` there if it is meant");
+    home.guard(&format!("from = \"{from}\"\nsha256 = \"{}\"", sha256_of(first)));
+    home.good(&PULL, "is there");
+    home.empty_store();
+    home.good(&PULL, "pulled, ");
+    home.good(&["lock"], "new      guard");
+    home.guard(&format!("from = \"{from}\"\nsha256 = \"{}\"", sha256_of(second)));
+    home.bad(&PULL, "one of them is wrong");
 }
 
 #[tokio::test]
@@ -92,7 +197,7 @@ fn a_lock_without_the_plugin_is_told_and_one_that_is_none_refused() {
     let entry = |sha256: &str| format!("[plugins.guard]\nfrom = \"guard.wasm\"\nsha256 = \"{sha256}\"\n");
     // Whoever writes it in capitals means the same.
     home.write("plugins.lock", entry(&sum.to_uppercase()));
-    assert_eq!(home.settings().locked, Locked::To(sum));
+    assert_eq!(home.locked(), sum);
     home.write("plugins.lock", entry("Z15b"));
     let problems = home.problems();
     assert!(problems.contains("`Z15b` of plugin guard is no SHA-256"), "{problems}");
