@@ -8,6 +8,7 @@
 pub mod wire;
 
 // Floor 1, words: pure.
+pub mod aside;
 pub mod call;
 pub mod config;
 pub mod error;

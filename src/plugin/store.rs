@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::aside;
 use crate::config::sha256_of;
 
 /// The folder of pulled components.
@@ -32,13 +33,8 @@ impl Store {
     /// Keeps the component with this SHA-256. In one step, for others may do the same.
     pub fn put(&self, digest: &str, bytes: &[u8]) -> Result<(), (PathBuf, io::Error)> {
         let path = self.path(digest);
-        let aside = self.folder.join(format!(".{}-{}", std::process::id(), digest));
-        let put = || {
-            std::fs::create_dir_all(&self.folder)?;
-            std::fs::write(&aside, bytes)?;
-            std::fs::rename(&aside, &path)
-        };
-        put().map_err(|error| (path.clone(), error))
+        let put = aside::make_private(&self.folder).and_then(|()| aside::put_private(&path, bytes));
+        put.map_err(|error| (path, error))
     }
 }
 
