@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use pointsman::config::{self, Locked, Policies, sha256_of};
 use pointsman::plugin::{Host, Loaded};
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::support::*;
 
@@ -173,15 +174,27 @@ impl Inside {
 }
 
 /// A folder with a configuration and a store of its own.
-pub struct Home(tempfile::TempDir);
+pub struct Home {
+    folder: PathBuf,
+    kept: Option<TempDir>,
+}
 
 impl Home {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let kept = tempfile::tempdir().unwrap();
+        Self {
+            folder: kept.path().to_owned(),
+            kept: Some(kept),
+        }
+    }
+
+    /// From now on somebody else removes the folder in the end.
+    pub fn give(&mut self) -> TempDir {
+        self.kept.take().unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.join(name)
     }
 
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
@@ -210,10 +223,10 @@ impl Home {
         let done = Command::new(env!("CARGO_BIN_EXE_pointsman"))
             .arg("plugin")
             .args(words)
-            .current_dir(self.0.path())
+            .current_dir(&self.folder)
             .env("XDG_DATA_HOME", self.path("data"))
-            .env("XDG_RUNTIME_DIR", self.0.path())
-            .env("DOCKER_CONFIG", self.0.path())
+            .env("XDG_RUNTIME_DIR", &self.folder)
+            .env("DOCKER_CONFIG", &self.folder)
             .output()
             .unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -211,6 +211,32 @@ fn a_lock_without_the_plugin_is_told_and_one_that_is_none_refused() {
     home.good(&["lock"], "new      guard  guard.wasm");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_running_router_is_told_of_what_it_waits_for() {
+    use super::router::{Router, until};
+    let (server, mut home) = (Server::start(), Home::new());
+    let (from, _) = server.publish("acme/guard", "1", &[(WASM, embedded_bytes("default-route"))]);
+    home.guard(&format!("from = \"{from}\""));
+    home.good(&["lock"], "new      guard");
+    home.empty_store();
+    let config = format!(
+        "store = \"@dir/data/pointsman/pulled\"\n[plugins.guard]\nfrom = \"{from}\"\n\
+         [backends.demo]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n[pipeline]\nroute = [\"guard\"]\n"
+    );
+    let router = Router::start_in(home.give(), &config).await;
+    let refused = || router.status()["rejected"]["guard"].as_str().map(str::to_owned);
+    let why = until("the refusal", refused).await;
+    assert!(why.contains("run `pointsman plugin pull --config FILE`"), "{why}");
+
+    let text = home.good(&PULL, "the running router was told: all is in force");
+    assert!(text.contains("guard: oci://"), "{text}");
+    assert_eq!(refused(), None);
+    // There is nothing to tell any more.
+    let text = home.good(&PULL, "is there");
+    assert!(!text.contains("router"), "{text}");
+}
+
 #[test]
 fn a_source_that_the_configuration_cannot_mean_is_told() {
     let home = Home::new();

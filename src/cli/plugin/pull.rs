@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 
-use crate::cli::print;
+use crate::cli::{Whom, print, show};
 use crate::config::{self, LOCK_FILE, LockEntry, Locked, Policies, Source};
 use crate::fetch::{FetchError, Fetched, fetch};
 use crate::plugin::{Anatomy, Store};
@@ -45,22 +46,49 @@ impl Pull {
 /// Pulls what a configuration needs.
 fn wanted(config: &config::Config, puller: &Puller) -> Result<(), String> {
     let mut troubles = Vec::new();
+    let mut there = Vec::new();
     let mut count = 0;
     for (name, plugin) in &config.plugins {
         let Source::Pulled(from) = &plugin.source else { continue };
         count += 1;
         match Wanted::of(plugin).and_then(|wanted| puller.ensure(from, wanted)) {
-            Ok(said) => print(&format!("{name}: {said}")),
+            Ok(said) => {
+                print(&format!("{name}: {said}"));
+                there.push(name.as_str());
+            }
             Err(error) => troubles.push(format!("plugin {name}: {error}")),
         }
     }
     if count == 0 {
         print("no plugin has a `from`: there is nothing to pull");
     }
+    tell_router(config, &there);
     if troubles.is_empty() {
         Ok(())
     } else {
         Err(troubles.join("\n"))
+    }
+}
+
+/// Tells the router of this configuration to look again, if it runs and refused one of these plugins: it watches the
+/// configuration and the lock, but not the store.
+fn tell_router(config: &config::Config, there: &[&str]) {
+    let whom = Whom {
+        port: config.listen.address.port(),
+        socket: config.router.admin_socket.clone(),
+    };
+    // Most who pull have none that runs.
+    let Ok(status) = whom.ask(&json!({ "command": "status" })) else {
+        return;
+    };
+    if !there.iter().any(|name| status["rejected"].get(name).is_some()) {
+        return;
+    }
+    match whom.ask(&json!({ "command": "reload" })) {
+        Ok(outcome) => print(&format!("the running router was told: {}", show::reloaded(&outcome).0)),
+        Err(why) => print(&format!(
+            "the running router was not told; run `pointsman reload`: {why}"
+        )),
     }
 }
 
