@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
+use crate::aside::{Aside, write_private};
 use crate::seal::{KEY_BYTES, Sealer};
 
 /// Where the key is kept by default: `$XDG_STATE_HOME/pointsman/key`, else in `~/.local/state`.
@@ -48,12 +49,9 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let directory = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory)?;
     let made = random()?;
-    let aside = directory.join(format!(".key-{}", std::process::id()));
-    // What a process of the same number left behind.
-    let _ = std::fs::remove_file(&aside);
-    write_private(&aside, &made)?;
-    let linked = std::fs::hard_link(&aside, path);
-    let _ = std::fs::remove_file(&aside);
+    let aside = Aside::new(directory, "key")?;
+    write_private(aside.path(), &made)?;
+    let linked = aside.keep_as_first(path);
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => read(path),
@@ -86,20 +84,6 @@ fn check_private(path: &Path) -> io::Result<()> {
 fn check_private(_: &Path) -> io::Result<()> {
     // A file in the user's profile is the user's.
     Ok(())
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

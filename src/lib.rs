@@ -7,7 +7,8 @@
 // Floor 0, wire: bytes to messages and back.
 pub mod wire;
 
-// Floor 1, words: pure.
+// Floor 1, words: pure, but for files.
+pub mod aside;
 pub mod call;
 pub mod config;
 pub mod error;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::doc::{Notes, Place};
 use super::load::Outside;
+use super::sha256::{sha256_digest, sha256_text};
 use super::{Config, Source};
 
 /// What the file is called.
@@ -21,8 +22,8 @@ pub enum Locked {
     /// Nothing.
     #[default]
     No,
-    /// The SHA-256 that its bytes must have.
-    To(String),
+    /// Which one it must be.
+    To(LockEntry),
     /// The lock does not fit the configuration, in the operator's words.
     Stale(String),
 }
@@ -44,18 +45,24 @@ pub struct LockEntry {
     pub from: String,
     /// The SHA-256 of its bytes, in lower-case hexadecimal digits.
     pub sha256: String,
+    /// The digest of the manifest that has it in its registry, where `from` names a tag, which may move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
 }
 
 impl Lock {
     /// Reads its text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let lock: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-        let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(is_digit);
-        match lock.plugins.iter().find(|(_, entry)| !is_digest(&entry.sha256)) {
-            Some((name, entry)) => Err(format!("`{}` of plugin {name} is no SHA-256", entry.sha256)),
-            None => Ok(lock),
+        let mut lock: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        for (name, entry) in &mut lock.plugins {
+            let wrong = || format!("`{}` of plugin {name} is no SHA-256", entry.sha256);
+            entry.sha256 = sha256_text(&entry.sha256).ok_or_else(wrong)?;
+            if let Some(manifest) = &mut entry.manifest {
+                let wrong = || format!("`{manifest}` of plugin {name} is no digest of a manifest");
+                *manifest = format!("sha256:{}", sha256_digest(manifest).ok_or_else(wrong)?);
+            }
         }
+        Ok(lock)
     }
 
     /// Its text.
@@ -101,7 +108,7 @@ pub(super) fn apply(config: &mut Config, folder: &Path, outside: &Outside<'_>, n
         };
         let entry = lock.as_ref().and_then(|lock| lock.plugins.get(name));
         plugin.locked = match entry {
-            Some(entry) if entry.from == from => Locked::To(entry.sha256.clone()),
+            Some(entry) if entry.from == from => Locked::To(entry.clone()),
             Some(entry) => Locked::Stale(format!(
                 "it comes from {from}, and {LOCK_FILE} has it from {}",
                 entry.from

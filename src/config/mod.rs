@@ -23,6 +23,7 @@ mod problem;
 mod read;
 mod remote;
 mod sections;
+mod sha256;
 mod show;
 mod show_auth;
 mod show_backend;
@@ -47,6 +48,7 @@ pub use pipeline::{Pipeline, Pipelines};
 pub use plugin::{OnFault, OnLoadFailure, Plugin, PluginScope, Policies, Source};
 pub use problem::{Problem, Problems};
 pub use remote::{Place, Remote, Transport};
+pub use sha256::{sha256_digest, sha256_of, sha256_text};
 pub use show::{Secrets, show};
 pub use values::address;
 

@@ -11,6 +11,7 @@ use super::item::Item;
 use super::lock::Locked;
 use super::read::Table;
 use super::sections::{HOUR, KIB, LONG, NONE, TICK, bytes, duration, patterns};
+use super::sha256::sha256_text;
 use super::{Grants, Patterns};
 
 /// What happens to a call when a policy component fails.
@@ -81,7 +82,7 @@ impl Plugin {
     /// The SHA-256 sums that its component must have, all of them: the configured one, then that of the lock.
     pub fn digests(&self) -> impl Iterator<Item = &str> {
         let locked = match &self.locked {
-            Locked::To(digest) => Some(digest.as_str()),
+            Locked::To(entry) => Some(entry.sha256.as_str()),
             Locked::No | Locked::Stale(_) => None,
         };
         self.sha256.as_deref().into_iter().chain(locked)
@@ -137,9 +138,8 @@ pub(super) fn policies(t: &mut Table<'_>, into: &mut Policies) {
 
 /// A SHA-256, as `sha256sum` writes it.
 fn digest(item: &Item<'_>) -> Option<String> {
-    let text = item.text()?;
-    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Some(text.to_ascii_lowercase());
+    if let Some(sum) = sha256_text(item.text()?) {
+        return Some(sum);
     }
     let hint = "write the 64 hexadecimal digits that `sha256sum FILE` prints";
     item.fault("is no SHA-256", Some(hint.to_owned()))

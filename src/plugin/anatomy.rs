@@ -1,15 +1,13 @@
 //! What a plugin file is and wants, for people who look at it: told whether or not the router would take it.
 
-use sha2::{Digest, Sha256};
 use wasmparser::Parser;
 
 use super::capability::Capability;
 use super::componentise::component_of;
 use super::error::Problem;
 use super::inspect::{self, inspect};
-use super::load::hex;
 use super::wasi::has_stub;
-use crate::config::Grants;
+use crate::config::{Grants, sha256_of};
 use crate::policy::Hook;
 
 /// A plugin file, taken apart.
@@ -59,7 +57,7 @@ impl Anatomy {
         Ok(Self {
             is_module: Parser::is_core_wasm(bytes),
             size: bytes.len(),
-            digest: hex(&Sha256::digest(bytes)),
+            digest: sha256_of(bytes),
             contract,
             is_known,
             hooks: exports.iter().filter_map(hook).collect(),

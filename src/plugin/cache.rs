@@ -1,11 +1,12 @@
 //! Where compiled components are kept. What lies there is machine code that the router runs: the folder must be
 //! the user's own, and closed to everybody else.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+
+use crate::aside::{self, Aside};
 
 /// Compiled components kept at most; the longest unused ones go.
 const KEPT: usize = 64;
@@ -16,25 +17,10 @@ pub(super) struct Cache {
     folder: PathBuf,
 }
 
-/// A file with a name of its own, removed when this is dropped, unless it was kept.
-pub(super) struct Scratch {
-    pub(super) path: PathBuf,
-}
-
 impl Cache {
     /// Opens `folder`, or makes it. Refuses one that others own or may enter.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        if let Some(parent) = folder.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        #[cfg_attr(not(unix), expect(unused_mut, reason = "modes are of Unix"))]
-        let mut builder = DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        aside::make_private(folder)?;
         private(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -65,7 +51,7 @@ impl Cache {
 
     /// A folder on a disk that is read only opens as well.
     fn check_writable(&self) -> io::Result<()> {
-        write_private(&self.scratch("probe").path, b"")
+        aside::write_private(self.scratch("probe")?.path(), b"")
     }
 
     /// A folder that only this user can have made, or it is refused.
@@ -96,12 +82,8 @@ impl Cache {
     }
 
     /// A new name in the folder.
-    pub(super) fn scratch(&self, ending: &str) -> Scratch {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
-        Scratch {
-            path: self.folder.join(format!(".{}-{unique}.{ending}", std::process::id())),
-        }
+    pub(super) fn scratch(&self, ending: &str) -> io::Result<Aside> {
+        Aside::new(&self.folder, ending)
     }
 
     /// Marks an entry as used, so that pruning spares it.
@@ -133,33 +115,10 @@ impl Cache {
     }
 }
 
-impl Scratch {
-    /// Puts the file in its place, at once and whole.
-    pub(super) fn keep_as(self, place: &Path) -> io::Result<()> {
-        fs::rename(&self.path, place)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Not there any more when it was kept, or never written.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 /// What to do about a folder that cannot be used.
 pub(super) fn with_advice(error: io::Error) -> io::Error {
     let words = format!("{error}; set `policies.cache` to a folder of your own that can be written");
     io::Error::new(error.kind(), words)
-}
-
-/// Writes a new file that only this user can read.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(bytes)
 }
 
 #[cfg(unix)]
@@ -241,7 +200,7 @@ mod tests {
         let cache = Cache::open(&home.path().join("c")).unwrap();
         for n in 0..KEPT as u64 + 3 {
             let path = cache.entry("d", n);
-            write_private(&path, b"x").unwrap();
+            aside::write_private(&path, b"x").unwrap();
             let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n);
             File::options()
                 .append(true)

@@ -13,12 +13,13 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::cache::{Cache, write_private};
+use super::cache::Cache;
 use super::componentise::{component_of, encode, is_to_become_one};
 use super::engine::compiling_engine;
 use super::error::Problem;
 use super::hands::Hands;
 use super::load::read_at_most;
+use crate::aside::write_private;
 
 /// The hidden subcommand that compiles one component: `pointsman compile-component IN OUT`.
 pub const COMPILE_COMMAND: &str = "compile-component";
@@ -131,14 +132,14 @@ impl Workshop {
         }
         // Nobody closes it, so there is always a place in the end.
         let _place = self.places.acquire().await;
-        let output = self.cache.scratch("cwasm");
+        let output = self.cache.scratch("cwasm")?;
         match &self.compiler {
             Compiler::Child(program) => {
-                let made = self.in_child(COMPILE_COMMAND, program, bytes, &output.path).await?;
+                let made = self.in_child(COMPILE_COMMAND, program, bytes, output.path()).await?;
                 made.map_err(Problem::Invalid)?;
             }
             Compiler::InProcess => {
-                let (path, engine) = (output.path.clone(), self.engine.clone());
+                let (path, engine) = (output.path().to_owned(), self.engine.clone());
                 let work = move || -> Result<(), Problem> {
                     let code = engine.precompile_component(&bytes);
                     let code = code.map_err(|e| Problem::Invalid(format!("{e:#}")))?;
@@ -149,7 +150,8 @@ impl Workshop {
                     .map_err(|e| Problem::Compile(e.to_string()))??;
             }
         }
-        output.keep_as(&entry)?;
+        let place = entry.clone();
+        self.hands.run(move || output.keep_as(&place)).await??;
         if let Err(error) = self.cache.prune() {
             tracing::warn!(%error, "old compiled components could not be removed");
         }
@@ -179,13 +181,13 @@ impl Workshop {
             return Ok(bytes);
         }
         let most = bytes.len().saturating_mul(2).saturating_add(SWELLING);
-        let output = self.cache.scratch("component");
-        match self.in_child(COMPONENTISE_COMMAND, program, bytes, &output.path).await {
+        let output = self.cache.scratch("component")?;
+        match self.in_child(COMPONENTISE_COMMAND, program, bytes, output.path()).await {
             Ok(made) => made.map_err(Problem::NotComponentised)?,
             Err(Problem::Compile(why)) => return Err(Problem::NotComponentised(why)),
             Err(other) => return Err(other),
         }
-        let path = output.path.clone();
+        let path = output.path().to_owned();
         self.hands.run(move || read_at_most(&path, most)).await?
     }
 
@@ -198,8 +200,8 @@ impl Workshop {
         output: &Path,
     ) -> Result<Result<(), String>, Problem> {
         // The child reads the very bytes that the digest is of, whatever happens to the plugin's file meanwhile.
-        let input = self.cache.scratch("wasm");
-        let path = input.path.clone();
+        let input = self.cache.scratch("wasm")?;
+        let path = input.path().to_owned();
         self.hands.run(move || write_private(&path, &bytes)).await??;
         #[expect(
             clippy::disallowed_methods,
@@ -212,7 +214,7 @@ impl Workshop {
         }
         let child = child
             .arg(command)
-            .arg(&input.path)
+            .arg(input.path())
             .arg(output)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -9,7 +9,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
@@ -35,7 +34,7 @@ use super::status::Counters;
 use super::store::Store;
 use super::ticker::Ticker;
 use super::wasi::{has_stub, with_stubs};
-use crate::config::{self, Locked, Policies, Source};
+use crate::config::{self, Locked, Policies, Source, sha256_of};
 use crate::policy::{Directory, Hook};
 
 /// Wall-clock time for the first `init` of a build.
@@ -141,7 +140,7 @@ impl Host {
         let hashed = move || {
             let bytes = read(&place, most)?;
             // The digest is that of the file, whatever it is made into.
-            Ok::<_, Problem>((hex(&Sha256::digest(&bytes)), bytes))
+            Ok::<_, Problem>((sha256_of(&bytes), bytes))
         };
         let (digest, bytes) = hands.run(hashed).await??;
         // Nobody looks into other bytes than those that are wanted.
@@ -343,14 +342,4 @@ pub(super) fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Problem>
         return Err(Problem::TooLarge(most));
     }
     Ok(bytes)
-}
-
-/// Hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -61,7 +61,7 @@ pub use load::Host;
 pub use loaded::Loaded;
 pub use set::Generation;
 pub use status::PluginStatus;
-pub use store::{Store, digest_of};
+pub use store::Store;
 pub use trial::{Asked, Decision, Failure, Trial};
 
 use crate::config::Pipelines;

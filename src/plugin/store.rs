@@ -3,9 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-use super::load::hex;
+use crate::aside;
+use crate::config::sha256_of;
 
 /// The folder of pulled components.
 #[derive(Clone, Debug)]
@@ -28,27 +27,15 @@ impl Store {
     /// The component with this SHA-256, if it is there as it was put there.
     pub fn get(&self, digest: &str) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.path(digest)).ok()?;
-        (digest_of(&bytes) == digest).then_some(bytes)
+        (sha256_of(&bytes) == digest).then_some(bytes)
     }
 
-    /// Keeps a component: its SHA-256. In one step, for others may do the same.
-    pub fn put(&self, bytes: &[u8]) -> Result<String, (PathBuf, io::Error)> {
-        let digest = digest_of(bytes);
-        let path = self.path(&digest);
-        let aside = self.folder.join(format!(".{}-{}", std::process::id(), digest));
-        let put = || {
-            std::fs::create_dir_all(&self.folder)?;
-            std::fs::write(&aside, bytes)?;
-            std::fs::rename(&aside, &path)
-        };
-        put().map_err(|error| (path.clone(), error))?;
-        Ok(digest)
+    /// Keeps the component with this SHA-256. In one step, for others may do the same.
+    pub fn put(&self, digest: &str, bytes: &[u8]) -> Result<(), (PathBuf, io::Error)> {
+        let path = self.path(digest);
+        let put = aside::make_private(&self.folder).and_then(|()| aside::put_private(&path, bytes));
+        put.map_err(|error| (path, error))
     }
-}
-
-/// The SHA-256 of a component, in lower-case hexadecimal digits.
-pub fn digest_of(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 /// The user's folder for what is not made again by itself.

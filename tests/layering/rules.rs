@@ -8,7 +8,7 @@ use crate::source::{Code, Written};
 /// on floor 4 everything.
 const FLOORS: [&[&str]; 5] = [
     &["wire"],
-    &["error", "call", "policy", "config", "seal"],
+    &["error", "call", "policy", "config", "seal", "aside"],
     &["transport", "auth", "process", "remote", "plugin", "fetch", "watch"],
     &["backend", "catalog", "router", "session", "reload"],
     &[

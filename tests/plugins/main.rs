@@ -18,6 +18,7 @@ mod command;
 mod defaults;
 mod examples;
 mod faults;
+mod fetching;
 mod golden;
 mod handmade;
 mod limits;
@@ -29,6 +30,7 @@ mod reload;
 #[path = "../support/mod.rs"]
 mod router;
 mod scope;
+mod server;
 mod supply;
 mod support;
 #[cfg(target_os = "linux")]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::lang::Language;
+use crate::aside;
 use crate::cli::print;
 use crate::plugin::{Anatomy, componentise};
 
@@ -92,8 +93,5 @@ pub(super) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Ok(_) => return Err(io::Error::other("it is there, and is no file")),
         Err(_) => path.to_owned(),
     };
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.tmp", std::process::id()));
-    std::fs::write(&aside, bytes)?;
-    std::fs::rename(&aside, path)
+    aside::put(path, bytes)
 }

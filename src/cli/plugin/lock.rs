@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::pull::Puller;
+use super::pull::{Puller, Wanted};
 use crate::cli::print;
-use crate::config::{self, LOCK_FILE, LockEntry, Plugin, Source, locked_name};
-use crate::plugin::{Anatomy, digest_of};
+use crate::config::{self, LOCK_FILE, LockEntry, Plugin, Source, locked_name, sha256_of};
+use crate::fetch::Fetched;
+use crate::plugin::Anatomy;
 
 /// `pointsman plugin lock`.
 #[derive(Args, Debug)]
@@ -51,10 +52,8 @@ impl Lock {
                 continue;
             };
             let known = old.plugins.get(name).filter(|entry| entry.from == from);
-            match self.digest(name, plugin, known.map(|entry| entry.sha256.as_str()), &puller) {
-                Ok(sha256) => {
-                    new.plugins.insert(name.clone(), LockEntry { from, sha256 });
-                }
+            match self.entry(name, plugin, from, known, &puller) {
+                Ok(entry) => drop(new.plugins.insert(name.clone(), entry)),
                 Err(error) => troubles.push(format!("plugin {name}: {error}")),
             }
         }
@@ -77,8 +76,15 @@ impl Lock {
         Ok(())
     }
 
-    /// The SHA-256 of the component that a plugin means.
-    fn digest(&self, name: &str, plugin: &Plugin, known: Option<&str>, puller: &Puller) -> Result<String, String> {
+    /// The component that a plugin means. `known` is what the lock has of it.
+    fn entry(
+        &self,
+        name: &str,
+        plugin: &Plugin,
+        from: String,
+        known: Option<&LockEntry>,
+        puller: &Puller,
+    ) -> Result<LockEntry, String> {
         let found = match &plugin.source {
             Source::File(path) => {
                 let told = |error: std::io::Error| format!("{}: {error}", path.display());
@@ -88,25 +94,33 @@ impl Lock {
                 }
                 let bytes = std::fs::read(path).map_err(told)?;
                 Anatomy::of(&bytes).map_err(|problem| format!("{}: {problem}", path.display()))?;
-                digest_of(&bytes)
+                LockEntry {
+                    from,
+                    sha256: sha256_of(&bytes),
+                    manifest: None,
+                }
             }
-            Source::Pulled(from) => {
+            Source::Pulled(_) => {
                 let known = known.filter(|_| !self.update.iter().any(|update| update.is_empty() || update == name));
                 match known {
-                    Some(digest) if self.check => digest.to_owned(),
-                    Some(digest) => {
-                        puller.ensure(from, digest)?;
-                        digest.to_owned()
+                    Some(entry) if self.check => entry.clone(),
+                    Some(entry) => {
+                        puller.ensure(&from, Some(Wanted::Locked(entry)))?;
+                        entry.clone()
                     }
                     None if self.check => return Err(format!("{from} is not in {LOCK_FILE}")),
-                    None => puller.pull(from, None)?.0,
+                    None => {
+                        let Fetched { sha256, manifest, .. } = puller.pull(&from, None)?;
+                        LockEntry { from, sha256, manifest }
+                    }
                 }
             }
             Source::Embedded(_) => return Err("it is embedded".to_owned()),
         };
         match &plugin.sha256 {
-            Some(wanted) if *wanted != found => Err(format!(
-                "its SHA-256 is {found}, and the configuration wants {wanted}: change `sha256` there if it is meant"
+            Some(wanted) if *wanted != found.sha256 => Err(format!(
+                "its SHA-256 is {}, and the configuration wants {wanted}: change `sha256` there if it is meant",
+                found.sha256
             )),
             _ => Ok(found),
         }
@@ -131,9 +145,14 @@ fn unlocked(path: &Path) -> Result<config::Config, String> {
 fn changes(old: &config::Lock, new: &config::Lock) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, entry) in &new.plugins {
-        let LockEntry { from, sha256 } = entry;
+        let LockEntry { from, sha256, .. } = entry;
         match old.plugins.get(name) {
             Some(before) if before == entry => {}
+            Some(before) if before.sha256 == *sha256 && before.from == *from => {
+                lines.push(format!(
+                    "  changed  {name}  {from}  the same component in another manifest"
+                ));
+            }
             Some(before) => lines.push(format!(
                 "  changed  {name}  {from}  {} -> {}",
                 short(&before.sha256),

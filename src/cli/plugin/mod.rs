@@ -123,8 +123,9 @@ References (`from`) that the lock has keep their component; new ones are pulled.
   pointsman plugin pull oci://ghcr.io/acme/guard:1.2         (says what to write into a configuration)
   pointsman plugin pull https://example.com/guard.wasm
 
-The router itself asks nobody: what is in the store is loaded without a network. Registries get the credentials that
-`docker login` left; the system's certificates say whom to trust.")]
+The router itself asks nobody: what is in the store is loaded without a network. One that runs and waits for a component of
+the configuration is told when it is there. Registries get the credentials that `docker login` left; the system's
+certificates say whom to trust.")]
     Pull(pull::Pull),
 }
 
