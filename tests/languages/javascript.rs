@@ -39,7 +39,7 @@ async fn a_new_project_in_typescript_decides_calls() {
 
 #[test]
 fn the_examples_pass_their_fixtures() {
-    example("examples-js/budget", packages, 7);
+    example("examples-js/budget", packages, 10);
     example("examples-ts/mask", packages, 5);
 }
 

@@ -18,6 +18,7 @@ mod command;
 mod defaults;
 mod examples;
 mod faults;
+mod fixtures;
 mod golden;
 mod handmade;
 mod limits;
