@@ -89,6 +89,18 @@ fn check_is_the_router_s_own_verdict() {
         !good && error.contains("rejected at probe: init refuses the config"),
         "{error}"
     );
+    // How to give it one is said where it had none, and only there.
+    assert!(error.contains("take that of a fixture with --fixture FILE"), "{error}");
+    let fixture = here().join("plugins/redact/fixtures/redact.toml");
+    let with_fixture = ["check", "embedded:redact", "--fixture", fixture.to_str().unwrap()];
+    let (good, text, error) = plugin(folder, &with_fixture);
+    assert!(
+        good && text.contains("plugin redact: the router takes it"),
+        "{text}{error}"
+    );
+    std::fs::write(folder.join("none.toml"), "[plugin]\n").unwrap();
+    let (good, _, error) = plugin(folder, &["check", "embedded:redact", "--fixture", "none.toml"]);
+    assert!(!good && !error.contains("--fixture"), "{error}");
     let config = "[plugins.mask]\nembedded = \"redact\"\nconfig = { keys = [\"password\"] }\n
         [plugins.reach]\nfile = \"reach.wasm\"\n
         [backends.demo]\ncommand = \"pointsman\"\nargs = [\"demo-server\"]\n";
@@ -121,7 +133,14 @@ fn bench_measures_every_hook() {
     // Only what it exports; and a plugin that the router refuses is not measured.
     assert!(!text.contains("select"), "{text}");
     let (good, _, error) = plugin(home.path(), &["bench", "embedded:redact"]);
-    assert!(!good && error.contains("init refuses the config"), "{error}");
+    assert!(
+        !good && error.contains("init refuses the config") && error.contains("--config FILE"),
+        "{error}"
+    );
+    let fixture = here().join("plugins/redact/fixtures/redact.toml");
+    let words = ["bench", "embedded:redact", "--rounds", "20", "--fixture"];
+    let (good, text, error) = plugin(home.path(), &[&words[..], &[fixture.to_str().unwrap()]].concat());
+    assert!(good && text.contains("transform-response"), "{text}{error}");
 }
 
 #[test]
