@@ -16,6 +16,8 @@ mod capabilities;
 mod chains;
 mod command;
 mod defaults;
+#[cfg(target_os = "linux")]
+mod dev;
 mod examples;
 mod faults;
 mod fixtures;

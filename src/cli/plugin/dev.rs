@@ -73,7 +73,7 @@ impl Dev {
             .name("build".to_owned())
             .spawn(move || follow(&folder, seen))
             .map_err(|error| error.to_string())?;
-        // The router has the signals; whatever is being built then ends with the process.
+        // The router has the signals. What is being built then ends with the process: compilers are guarded.
         router.run()
     }
 }
