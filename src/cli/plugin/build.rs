@@ -21,6 +21,9 @@ pub(in crate::cli) struct Build {
     /// The language it is written in, where its files leave that open.
     #[arg(long, value_enum)]
     lang: Option<Language>,
+    /// For JavaScript and TypeScript: a component that says why it traps. It wants the grant `wasi = true`.
+    #[arg(long)]
+    debug: bool,
 }
 
 impl Build {
@@ -30,6 +33,7 @@ impl Build {
             folder: folder.to_owned(),
             out: Some(out),
             lang: Some(language),
+            debug: false,
         }
     }
 
@@ -49,7 +53,10 @@ impl Build {
         let language = self.lang.map_or_else(|| Language::of(folder), Ok)?;
         let toolchain = language.toolchain();
         let name = toolchain.name(folder)?;
-        let built = toolchain.build(folder)?;
+        let built = match self.debug {
+            true => toolchain.build_debug(folder)?,
+            false => toolchain.build(folder)?,
+        };
         let component = componentise(&built).map_err(|problem| problem.to_string())?;
         let anatomy = Anatomy::of(&component).map_err(|problem| problem.to_string())?;
         if let Some(refusal) = anatomy.refusal {

@@ -8,6 +8,7 @@ mod decision;
 mod dev;
 mod expect;
 mod fixture;
+mod heard;
 mod inspect;
 mod lang;
 mod lock;

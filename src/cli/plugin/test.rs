@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::fixture::{Fixture, files};
+use super::heard::Heard;
 use super::{case, decision, expect, runtime, source_of, usual_name};
 use crate::cli::print;
 use crate::config::{Policies, Source};
@@ -69,10 +70,11 @@ impl Test {
             ..Policies::default()
         };
         let host = Host::metered(&policies).map_err(|error| error.to_string())?;
+        let heard = Heard::begin();
         let (mut all, mut failed) = (0, 0);
         runtime()?.block_on(async {
             for script in &scripts {
-                let outcome = self.play(script, &host, over.as_ref()).await?;
+                let outcome = self.play(script, &host, over.as_ref(), &heard).await?;
                 print(&outcome.text);
                 all += outcome.all;
                 failed += outcome.failed;
@@ -87,7 +89,13 @@ impl Test {
     }
 
     /// Loads the plugin as one file says, and asks it what stands there.
-    async fn play(&self, script: &Script, host: &Host, over: Option<&Source>) -> Result<Outcome, String> {
+    async fn play(
+        &self,
+        script: &Script,
+        host: &Host,
+        over: Option<&Source>,
+        heard: &Heard,
+    ) -> Result<Outcome, String> {
         let Script { path, fixture, .. } = script;
         let settings = fixture.settings(path, over)?;
         let name = self.name.clone().unwrap_or_else(|| usual_name(&settings.source));
@@ -97,8 +105,11 @@ impl Test {
             return script.refused(wanted, loaded.err());
         }
         match loaded {
-            Ok(loaded) => script.asked(host, &loaded).await,
-            Err(error) => Err(format!("{}: {error}", path.display())),
+            Ok(loaded) => script.asked(host, &loaded, heard).await,
+            Err(error) => {
+                let said: String = heard.lines().iter().map(|line| format!("\n  says  {line}")).collect();
+                Err(format!("{}: {error}{said}", path.display()))
+            }
         }
     }
 }
@@ -146,7 +157,7 @@ impl Script {
     }
 
     /// Asks all cases.
-    async fn asked(&self, host: &Host, loaded: &Loaded) -> Result<Outcome, String> {
+    async fn asked(&self, host: &Host, loaded: &Loaded, heard: &Heard) -> Result<Outcome, String> {
         let Self { path, fixture, .. } = self;
         let mut text = format!("{}\n", path.display());
         let mut failed = 0;
@@ -168,6 +179,9 @@ impl Script {
             let _ = writeln!(text, "  {mark}  {:<56} {fuel:>12} {:>8.1?}", case.name, trial.took);
             for line in &found {
                 let _ = writeln!(text, "        {line}");
+            }
+            for line in heard.lines() {
+                let _ = writeln!(text, "        says  {line}");
             }
             failed += usize::from(!found.is_empty());
         }
