@@ -119,6 +119,7 @@ impl Host {
     /// what the system says.
     pub fn begin_anew(&self, now: Option<Duration>) {
         self.common.forget();
+        // The time since one of the last file's moments is nobody's here.
         self.common.put_clock(None);
         self.common.put_clock(now);
     }

@@ -160,7 +160,7 @@ fn without_a_router_of_its_own_it_builds_at_every_change() {
         project.touch(&format!("// edited {n}"));
     }
     running.says("mine.wasm is in place");
-    // What its fixtures refuse does not get there, nor does what does not build.
+    // What does not build is said, and nothing gets there.
     std::fs::remove_file(project.folder().join("mine.wasm")).unwrap();
     project.script("cargo", "echo it is out of order >&2; exit 1");
     project.touch("// edited again");

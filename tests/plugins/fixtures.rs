@@ -123,6 +123,7 @@ fn a_fixture_may_say_that_its_settings_are_refused() {
     let case = "[[cases]]\nname = \"x\"\nhook = \"route\"\nexpect = \"next\"\n";
     write("both.toml", &format!("refused = \"keys\"\n{redact}{case}"));
     write("none.toml", "refused = \"\"\n[plugin]\nembedded = \"nobody\"\n");
+    write("nothing.toml", redact);
     let run = |file: &str| plugin(home.path(), &["test", file]);
     let (good, text, error) = run("good.toml");
     assert!(
@@ -139,6 +140,7 @@ fn a_fixture_may_say_that_its_settings_are_refused() {
     }
     for (file, words) in [
         ("both.toml", "put the `cases` into another file"),
+        ("nothing.toml", "nothing.toml: it has neither `cases` nor `refused`"),
         ("none.toml", "there is no embedded component \"nobody\""),
     ] {
         let (good, text, error) = run(file);
@@ -149,7 +151,11 @@ fn a_fixture_may_say_that_its_settings_are_refused() {
 #[test]
 fn a_plugin_is_called_by_its_name_in_fixtures() {
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(home.path().join("x.toml"), "[plugin]\nembedded = \"redact\"\n").unwrap();
+    std::fs::write(
+        home.path().join("x.toml"),
+        "cases = []\n[plugin]\nembedded = \"redact\"\n",
+    )
+    .unwrap();
     let (good, _, error) = plugin(home.path(), &["test", "x.toml"]);
     assert!(
         !good && error.contains("x.toml: plugin redact: rejected at probe"),
@@ -165,7 +171,7 @@ fn a_plugin_is_called_by_its_name_in_fixtures() {
     // What is wrong with its settings is told without a name that nobody gave.
     std::fs::write(
         home.path().join("x.toml"),
-        "[plugin]\nembedded = \"redact\"\nconfg = 1\n",
+        "cases = []\n[plugin]\nembedded = \"redact\"\nconfg = 1\n",
     )
     .unwrap();
     let (good, _, error) = plugin(home.path(), &["test", "x.toml"]);

@@ -79,7 +79,7 @@ impl Bench {
 /// The cases that are asked.
 pub(super) fn sample() -> Result<Vec<Case>, String> {
     let sample: Result<Fixture, _> = toml::from_str(SAMPLE);
-    sample.map(|sample| sample.cases).map_err(|error| error.to_string())
+    sample.map(Fixture::into_cases).map_err(|error| error.to_string())
 }
 
 impl Report {

@@ -23,8 +23,7 @@ pub(super) struct Fixture {
     /// That `init` refuses these settings, and part of the words it has for that.
     pub(super) refused: Option<String>,
     /// What it is asked, in this order.
-    #[serde(default)]
-    pub(super) cases: Vec<Case>,
+    cases: Option<Vec<Case>>,
 }
 
 /// A question and its answer.
@@ -192,11 +191,11 @@ impl Fixture {
 
     /// Whether its parts fit together.
     fn agrees(&self) -> Result<(), String> {
-        if self.refused.is_some() && !self.cases.is_empty() {
+        if self.refused.is_some() && !self.cases().is_empty() {
             return Err("a plugin that is `refused` is asked nothing: put the `cases` into another file".to_owned());
         }
         let mut last = self.now;
-        for case in &self.cases {
+        for case in self.cases() {
             if case.now.is_some_and(|now| last.is_some_and(|last| now < last)) {
                 return Err(format!(
                     "case {:?}: `now` is before that of the case before, and time does not go back",
@@ -208,9 +207,24 @@ impl Fixture {
         Ok(())
     }
 
+    /// What it is asked.
+    pub(super) fn cases(&self) -> &[Case] {
+        self.cases.as_deref().unwrap_or_default()
+    }
+
+    /// The same, for those who want nothing else.
+    pub(super) fn into_cases(self) -> Vec<Case> {
+        self.cases.unwrap_or_default()
+    }
+
+    /// Whether there is anything to find out. A file that says nothing of it would always be content.
+    pub(super) fn is_test(&self) -> bool {
+        self.cases.is_some() || self.refused.is_some()
+    }
+
     /// What time it is when the plugin is loaded, unless the system says it.
     pub(super) fn begins(&self) -> Option<Moment> {
-        self.now.or_else(|| self.cases.iter().find_map(|case| case.now))
+        self.now.or_else(|| self.cases().iter().find_map(|case| case.now))
     }
 
     /// The settings of the plugin, read as those of a configuration are. `over` goes before the file that they name.

@@ -101,15 +101,21 @@ impl Test {
         let name = self.name.clone().unwrap_or_else(|| usual_name(&settings.source));
         host.begin_anew(fixture.begins().map(|moment| moment.0));
         let loaded = host.load(&name, &settings).await;
-        if let Some(wanted) = &fixture.refused {
-            return script.refused(wanted, loaded.err());
-        }
-        match loaded {
-            Ok(loaded) => script.asked(host, &loaded, heard).await,
-            Err(error) => {
-                let said: String = heard.lines().iter().map(|line| format!("\n  says  {line}")).collect();
-                Err(format!("{}: {error}{said}", path.display()))
-            }
+        // In `init`, which is not about any case.
+        let said: String = heard.lines().iter().map(|line| format!("  says  {line}\n")).collect();
+        let outcome = match (&fixture.refused, loaded) {
+            (Some(wanted), loaded) => script.refused(wanted, loaded.err()),
+            (None, Ok(loaded)) => script.asked(host, &loaded, heard).await,
+            (None, Err(error)) => Err(error.to_string()),
+        };
+        let path = path.display();
+        match outcome {
+            Ok(Outcome { text, all, failed }) => Ok(Outcome {
+                text: format!("{path}\n{said}{text}"),
+                all,
+                failed,
+            }),
+            Err(why) => Err(format!("{path}: {why}\n{said}").trim_end().to_owned()),
         }
     }
 }
@@ -117,7 +123,10 @@ impl Test {
 impl Script {
     fn read(path: PathBuf) -> Result<Self, String> {
         let fixture = Fixture::read(&path)?;
-        let questions = fixture.cases.iter().map(|case| {
+        if !fixture.is_test() {
+            return Err(format!("{}: it has neither `cases` nor `refused`", path.display()));
+        }
+        let questions = fixture.cases().iter().map(|case| {
             let wrong = |why: String| format!("{}: case {:?}: {why}", path.display(), case.name);
             let asked = case::asked(case).map_err(wrong)?;
             expect::check(&asked, &case.expect).map_err(wrong)?;
@@ -143,10 +152,10 @@ impl Script {
                 ..
             }) => Some(format!("expected words with {wanted:?}, got {words:?}")),
             // It did not get as far as to be asked, or did not answer.
-            Some(error) => return Err(format!("{}: {error}", self.path.display())),
+            Some(error) => return Err(error.to_string()),
             None => Some("expected `init` to refuse the config, and it takes it".to_owned()),
         };
-        let mut text = format!("{}\n  {}  the config is refused\n", self.path.display(), mark(&found));
+        let mut text = format!("  {}  the config is refused\n", mark(&found));
         // Writing to a string cannot fail.
         let _ = found.iter().try_for_each(|line| writeln!(text, "        {line}"));
         Ok(Outcome {
@@ -158,16 +167,11 @@ impl Script {
 
     /// Asks all cases.
     async fn asked(&self, host: &Host, loaded: &Loaded, heard: &Heard) -> Result<Outcome, String> {
-        let Self { path, fixture, .. } = self;
-        let mut text = format!("{}\n", path.display());
-        let mut failed = 0;
-        for (case, asked) in fixture.cases.iter().zip(&self.questions) {
+        let (mut text, mut failed) = (String::new(), 0);
+        for (case, asked) in self.fixture.cases().iter().zip(&self.questions) {
             if !loaded.hooks().contains(&asked.hook()) {
                 let (name, hook) = (&case.name, asked.hook());
-                return Err(format!(
-                    "{}: case {name:?}: the plugin does not export {hook}",
-                    path.display()
-                ));
+                return Err(format!("case {name:?}: the plugin does not export {hook}"));
             }
             if let Some(now) = case.now {
                 host.put_clock(now.0);
@@ -187,7 +191,7 @@ impl Script {
         }
         Ok(Outcome {
             text,
-            all: fixture.cases.len(),
+            all: self.questions.len(),
             failed,
         })
     }
