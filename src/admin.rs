@@ -128,7 +128,14 @@ impl Admin {
                     }
                 }
             }
-            Some("trace") => trace::answer(self.router.traces(), &command),
+            Some("trace") => {
+                let plugins = || {
+                    let status = self.reload.status();
+                    let loaded = status.plugins.into_iter().map(|plugin| plugin.name);
+                    loaded.chain(status.absent.into_keys()).collect()
+                };
+                trace::answer(self.router.traces(), &plugins, &command)
+            }
             _ => json!({ "error": "unknown command; there are: status, reload, restart, trace" }),
         }
     }

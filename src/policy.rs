@@ -53,6 +53,14 @@ impl Hook {
         Self::Observe,
     ];
 
+    /// Those that every call meets that gets an answer, in this order.
+    pub const OF_A_CALL: [Self; 4] = [
+        Self::Route,
+        Self::Select,
+        Self::TransformRequest,
+        Self::TransformResponse,
+    ];
+
     /// Those that plugins are asked in turn: what a pipeline is made of.
     pub const CHAINS: [Self; 7] = [
         Self::Route,

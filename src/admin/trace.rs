@@ -7,14 +7,62 @@ use crate::router::{Found, Query, Traces, WATCH};
 
 /// Calls in one answer, where the question does not say how many.
 const USUAL: usize = 20;
+/// Runs of numbers that are told.
+const MOST_RUNS: usize = 12;
 
 /// The answer to `{"command": "trace", …}`. What is there and of another kind than it has to be is refused: an answer
-/// to another question would mislead.
-pub(super) fn answer(traces: &Traces, command: &Value) -> Value {
-    match query(command) {
-        Err(why) => json!({ "error": why }),
-        Ok(query) => told(traces, &query, &traces.find(&query)),
+/// to another question would mislead. So is a name or a number that nothing has; `plugins` are those that there are.
+pub(super) fn answer(traces: &Traces, plugins: &dyn Fn() -> Vec<String>, command: &Value) -> Value {
+    let answered = query(command).and_then(|query| {
+        let found = traces.find(&query);
+        // Whoever follows has asked before, and a configuration changes.
+        if found.traces.is_empty() && query.after.is_none() && traces.most() > 0 {
+            exists(traces, plugins, &query)?;
+        }
+        Ok(told(traces, &query, &found))
+    });
+    answered.unwrap_or_else(|why| json!({ "error": why }))
+}
+
+/// Refuses a question about a call or a plugin that is not there.
+fn exists(traces: &Traces, plugins: &dyn Fn() -> Vec<String>, query: &Query) -> Result<(), String> {
+    let there = traces.calls();
+    if let Some(call) = query.call.filter(|call| !there.contains(call)) {
+        let why = "it is too old, or goes on, or no plugin decided anything about it";
+        return Err(match there.is_empty() {
+            true => format!("call {call} is not kept: {why}; none is kept"),
+            false => format!("call {call} is not kept: {why}; there are: {}", runs(&there)),
+        });
     }
+    let Some(plugin) = &query.plugin else { return Ok(()) };
+    let names = plugins();
+    match names.contains(plugin) {
+        true => Ok(()),
+        false if names.is_empty() => Err(format!("there is no plugin {plugin:?}, nor any other")),
+        false => Err(format!(
+            "there is no plugin {plugin:?}; there are: {}",
+            names.join(", ")
+        )),
+    }
+}
+
+/// Numbers in order, the last of them: those in a row as the first and the last one.
+fn runs(numbers: &[u64]) -> String {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*number) => *last = *number,
+            _ => runs.push((*number, *number)),
+        }
+    }
+    let left_out = runs.len().saturating_sub(MOST_RUNS);
+    let run = |(first, last): &(u64, u64)| match first == last {
+        true => first.to_string(),
+        false => format!("{first} to {last}"),
+    };
+    let shown: Vec<String> = runs.iter().skip(left_out).map(run).collect();
+    let older = if left_out > 0 { "older ones, " } else { "" };
+    format!("{older}{}", shown.join(", "))
 }
 
 fn told(traces: &Traces, query: &Query, found: &Found) -> Value {
@@ -95,7 +143,7 @@ mod tests {
             trace_calls: 0,
             ..Policies::default()
         };
-        let answer = |command| answer(&Traces::new(&settings), &command);
+        let answer = |command| answer(&Traces::new(&settings), &Vec::new, &command);
         let told = answer(json!({ "all": true }));
         assert_eq!(
             (&told["most"], &told["kept"], &told["all_for_s"]),
@@ -103,5 +151,36 @@ mod tests {
         );
         assert_eq!(answer(json!({}))["all_for_s"], Value::Null);
         assert_eq!(answer(json!({ "last": [] }))["error"], "last has to be a whole number");
+    }
+
+    #[test]
+    fn who_asks_for_what_is_not_there_is_told_what_is() {
+        let traces = Traces::new(&Policies::default());
+        let names = || vec!["guard".to_owned(), "mask".to_owned()];
+        let asked = |plugins: &dyn Fn() -> Vec<String>, command| answer(&traces, plugins, &command);
+        assert_eq!(
+            asked(&names, json!({ "plugin": "gard" }))["error"],
+            "there is no plugin \"gard\"; there are: guard, mask"
+        );
+        assert_eq!(
+            asked(&Vec::new, json!({ "plugin": "gard" }))["error"],
+            "there is no plugin \"gard\", nor any other"
+        );
+        for there in [json!({ "plugin": "guard" }), json!({ "plugin": "gard", "after": 0 })] {
+            assert_eq!(asked(&names, there)["calls"], json!([]));
+        }
+        let error = asked(&names, json!({ "call": 3 }))["error"].to_string();
+        assert!(
+            error.contains("call 3 is not kept: ") && error.ends_with("none is kept\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn numbers_in_a_row_are_told_by_their_ends() {
+        assert_eq!(runs(&[3]), "3");
+        assert_eq!(runs(&[1, 2, 3, 5, 8, 9]), "1 to 3, 5, 8 to 9");
+        let odd: Vec<u64> = (0..20).map(|n| 2 * n + 1).collect();
+        assert_eq!(runs(&odd), "older ones, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39");
     }
 }

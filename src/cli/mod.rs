@@ -78,6 +78,14 @@ session is opened again behind the client's back. Its log is beside its socket, 
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Runs a tool that is to end with whoever wanted it (`plugin build` calls this).
+    #[cfg(unix)]
+    #[command(name = crate::process::GUARD_COMMAND, hide = true, disable_help_flag = true)]
+    Guard {
+        program: std::ffi::OsString,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Not supported here: it needs Unix sockets.
     #[cfg(not(unix))]
     Connect {
@@ -157,6 +165,12 @@ pub fn main() -> ExitCode {
                 .and_then(|program| crate::process::detach_main(&program, &arguments).map_err(|e| e.to_string()));
             ended(detached)
         }
+        // Whoever called this tells what went wrong.
+        #[cfg(unix)]
+        Command::Guard { program, arguments } => match crate::process::guard_main(&program, &arguments) {
+            Ok(status) if status.success() => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        },
         #[cfg(not(unix))]
         Command::Connect { .. } => ended(Err(
             "`connect` needs Unix sockets, which this system has not: connect to http://127.0.0.1:7400/mcp".to_owned(),

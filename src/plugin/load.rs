@@ -50,7 +50,7 @@ pub struct Host {
     max_component: usize,
     breaker: u32,
     known: Mutex<BTreeMap<String, Known>>,
-    common: Arc<Common>,
+    pub(super) common: Arc<Common>,
     is_metered: bool,
     trips: Arc<Notify>,
 }

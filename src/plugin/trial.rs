@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::host::Body;
 use super::instance::Instance;
 use super::listing::TransformList;
+use super::load::Host;
 use super::loaded::{Loaded, within};
 use super::question::{Opinion, Question, Route, Select, TransformRequest, TransformResponse};
 use super::settling::Settle;
@@ -110,6 +111,22 @@ impl Asked {
             Self::TransformList(_) => {}
         }
         self
+    }
+}
+
+impl Host {
+    /// A beginning for plugins that are loaded from now on: their stores are empty, and it is this time, since 1970, or
+    /// what the system says.
+    pub fn begin_anew(&self, now: Option<Duration>) {
+        self.common.forget();
+        // The time since one of the last file's moments is nobody's here.
+        self.common.put_clock(None);
+        self.common.put_clock(now);
+    }
+
+    /// From now on it is this time for plugins, since 1970. It stands still.
+    pub fn put_clock(&self, now: Duration) {
+        self.common.put_clock(Some(now));
     }
 }
 

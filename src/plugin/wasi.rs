@@ -5,8 +5,6 @@
 //! are no arguments and no folders; whoever ends the process, waits, or opens something ends the hook with a fault. Sockets
 //! and HTTP of WASI are not among them: a component that imports those is refused.
 
-use std::time::SystemTime;
-
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentType, Linker, LinkerInstance, Lower, Resource, ResourceType};
 use wasmtime::{StoreContextMut, format_err};
@@ -149,10 +147,8 @@ fn define(to: &mut LinkerInstance<'_, State>, path: &str) -> wasmtime::Result<()
         "wasi:cli/terminal-stdout" => no_terminal(to, "get-terminal-stdout"),
         "wasi:cli/terminal-stderr" => no_terminal(to, "get-terminal-stderr"),
         "wasi:clocks/wall-clock" => {
-            to.func_wrap("now", |_: Caller<'_>, (): ()| {
-                let now = SystemTime::now()
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .unwrap_or_default();
+            to.func_wrap("now", |store: Caller<'_>, (): ()| {
+                let now = store.data().powers.now();
                 let (seconds, nanoseconds) = (now.as_secs(), now.subsec_nanos());
                 Ok((Datetime { seconds, nanoseconds },))
             })?;

@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 mod detached;
 mod error;
+#[cfg(unix)]
+mod guard;
 #[doc(hidden)]
 pub mod mock;
 mod stderr;
@@ -27,6 +29,8 @@ mod windows;
 #[cfg(unix)]
 pub use detached::{DETACH_COMMAND, detach, detach_main};
 pub use error::SpawnError;
+#[cfg(unix)]
+pub use guard::{GUARD_COMMAND, guard_main};
 pub use stderr::{MAX_LINE, StderrRing, pump};
 pub use tool::Tool;
 

@@ -1,4 +1,5 @@
-//! Tools that a command of ours runs to their end: what they have to say to people goes where ours goes.
+//! Tools that a command of ours runs to their end: what they have to say to people goes where ours goes. On Unix they end
+//! with the command, and so does all that they have started.
 
 use std::ffi::OsStr;
 use std::io;
@@ -45,6 +46,13 @@ impl Tool {
     }
 
     /// Runs it: whether it went well, and its output.
+    #[cfg(unix)]
+    pub fn run(self) -> io::Result<(bool, Vec<u8>)> {
+        super::guard::run(&self.0)
+    }
+
+    /// Runs it: whether it went well, and its output.
+    #[cfg(not(unix))]
     pub fn run(mut self) -> io::Result<(bool, Vec<u8>)> {
         let done = self.0.output()?;
         Ok((done.status.success(), done.stdout))

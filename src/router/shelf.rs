@@ -106,7 +106,8 @@ impl Shelf {
 
     /// What `query` wants, as long as it is not more than `most` bytes.
     pub(super) fn find(&self, query: &Query, most: usize) -> Found {
-        let others = query.all.then_some(&self.others);
+        // Whoever names a call wants it, whatever was decided about it.
+        let others = (query.all || query.call.is_some()).then_some(&self.others);
         let rows = [Some(&self.decided), others].into_iter().flatten();
         let after = query.after.unwrap_or_default();
         let mut wanted: Vec<&(u64, Arc<Trace>)> = rows
@@ -145,6 +146,14 @@ impl Shelf {
             fitting: all,
             kept: rows.map(|row| row.traces.len()).sum(),
         }
+    }
+
+    /// The numbers of all calls that are here, in order.
+    pub(super) fn calls(&self) -> Vec<u64> {
+        let all = [&self.decided, &self.others].into_iter().flat_map(|row| &row.traces);
+        let mut calls: Vec<u64> = all.map(|(_, trace)| trace.call).collect();
+        calls.sort_unstable();
+        calls
     }
 }
 
@@ -207,6 +216,9 @@ mod tests {
         assert_eq!(calls(&shelf.find(&last(10), MUCH)), [1]);
         let all = Query { all: true, ..last(10) };
         assert_eq!(calls(&shelf.find(&all, MUCH)), [1, 8, 9]);
+        assert_eq!(shelf.calls(), [1, 8, 9]);
+        let call = Some(8);
+        assert_eq!(calls(&shelf.find(&Query { call, ..last(10) }, MUCH)), [8]);
     }
 
     #[test]

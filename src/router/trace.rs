@@ -12,14 +12,6 @@ use crate::error::{CallError, Reason};
 use crate::policy::{Hook, Policy};
 use crate::wire::{Kind, Object};
 
-/// The hooks that every call meets that gets so far.
-const ON_THE_WAY: [Hook; 4] = [
-    Hook::Route,
-    Hook::Select,
-    Hook::TransformRequest,
-    Hook::TransformResponse,
-];
-
 /// How a call ended.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -244,7 +236,7 @@ fn unasked(call: &Call, notes: &Notes, policy: &dyn Policy) -> Vec<(Hook, Arc<st
         steps.any(|step| step.hook == hook.as_str() && step.plugin == *plugin)
     };
     let mut unasked = Vec::new();
-    for hook in ON_THE_WAY {
+    for hook in Hook::OF_A_CALL {
         let plugins = policy.plugins(hook, call).into_iter();
         unasked.extend(
             plugins

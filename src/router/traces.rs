@@ -59,6 +59,11 @@ impl Traces {
         self.shelf().find(query, MOST_TOLD)
     }
 
+    /// The numbers of all calls that are kept, in order.
+    pub fn calls(&self) -> Vec<u64> {
+        self.shelf().calls()
+    }
+
     fn is_watched(&self) -> bool {
         let until = self.watched.load(Relaxed);
         if until == 0 {

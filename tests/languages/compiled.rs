@@ -1,7 +1,6 @@
 //! C, Go and Python, from `plugin new` to a call that a real router refuses; and their examples.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,10 @@ use pointsman::plugin::Host;
 use pointsman::policy::{Policy, RouteChoice};
 use pointsman::wire::Kind;
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::hosts::*;
-use super::support::{Agent, Router, until_async};
+use super::support::until_async;
+use super::{decides, done, example, new_project, serving, tools};
 
 /// A language, with the program that builds it.
 struct Language {
@@ -59,16 +58,14 @@ const PYTHON: Language = Language {
 };
 
 impl Language {
-    /// The folder of its program: what `make tools` has installed, else the PATH. None, with a word about it, where it is
-    /// not to be found and may be missing.
-    fn folder(&self) -> Option<PathBuf> {
-        let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/languages/bin");
+    /// Whether its program is there; with a word about it where it is not, and may be missing.
+    fn is_there(&self) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut places = std::iter::once(installed).chain(std::env::split_paths(&path));
-        let found = places.find(|place| place.join(self.tool).is_file());
+        let mut places = std::iter::once(tools()).chain(std::env::split_paths(&path));
+        let found = places.any(|place| place.join(self.tool).is_file());
         let must = std::env::var_os("POINTSMAN_TOOLS").is_some();
-        assert!(found.is_some() || !must, "{} is missing: run `make tools`", self.tool);
-        if found.is_none() {
+        assert!(found || !must, "{} is missing: run `make tools`", self.tool);
+        if !found {
             println!(
                 "SKIPPED {}: {} is missing; `make tools` installs it",
                 self.name, self.tool
@@ -77,52 +74,14 @@ impl Language {
         found
     }
 
-    /// Runs `pointsman plugin` in a folder, with the program and without a network; what it prints.
-    fn plugin(&self, tools: &Path, folder: &Path, words: &[&str]) -> String {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::env::join_paths(std::iter::once(tools.to_owned()).chain(std::env::split_paths(&path)));
-        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let begun = Instant::now();
-        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_pointsman"))
-            .arg("plugin")
-            .args(words)
-            .current_dir(folder)
-            .env("PATH", path.unwrap())
-            .env("GOCACHE", scratch.join("go-cache"))
-            .env("GOPROXY", "off")
-            .env("GOTOOLCHAIN", "local")
-            .env("ZIG_GLOBAL_CACHE_DIR", scratch.join("zig-cache"))
-            .output()
-            .unwrap();
-        let (said, error) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-        assert!(status.success(), "{} {words:?}:\n{said}{error}", self.name);
-        println!("{} {words:?}: {:.1?}", self.name, begun.elapsed());
-        said.into_owned()
-    }
-
-    /// A new project that was built and has passed its fixture.
-    fn project(&self, tools: &Path) -> TempDir {
-        let home = tempfile::tempdir().unwrap();
-        self.plugin(tools, home.path(), &["new", "--lang", self.name, "no-drop"]);
-        let folder = home.path().join("no-drop");
-        let said = self.plugin(tools, &folder, &["build"]);
-        assert!(said.contains("no-drop.wasm") && said.contains("hooks route"), "{said}");
-        let said = self.plugin(tools, &folder, &["test", "no-drop.wasm", "fixtures"]);
-        assert!(said.ends_with("2 cases passed\n"), "{said}");
-        let said = self.plugin(tools, &folder, &["inspect", "no-drop.wasm"]);
-        assert!(said.contains("other imports  none"), "{said}");
-        home
-    }
-
-    /// The example of this name passes its fixtures.
-    fn example(&self, tools: &Path, name: &str, cases: usize) {
-        // Built where it lies, as its readers do it: what that leaves there is ignored by git.
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugins/examples-{}/{name}", self.name));
-        self.plugin(tools, &folder, &["build"]);
-        let said = self.plugin(tools, &folder, &["test", &format!("{name}.wasm"), "fixtures"]);
-        assert!(said.ends_with(&format!("{cases} cases passed\n")), "{said}");
+    /// A new project in a folder, built and tested: its component.
+    fn project(&self, home: &Path) -> PathBuf {
+        new_project(home, self.name, as_it_is)
     }
 }
+
+/// These toolchains need nothing in a project's folder.
+fn as_it_is(_: &Path) {}
 
 /// Asks one warm instance so often, each time with both decisions.
 async fn stays_well(file: PathBuf, calls: usize) {
@@ -170,29 +129,12 @@ fn tool(begin: &str) -> Arc<Call> {
     Arc::new(call)
 }
 
-/// A router with the configuration that the project came with, whose demo server has a tool that drops things.
-async fn router(home: &TempDir) -> (Router, Agent) {
-    let folder = tempfile::tempdir().unwrap();
-    for file in ["no-drop.wasm", "pointsman.toml"] {
-        std::fs::copy(home.path().join("no-drop").join(file), folder.path().join(file)).unwrap();
-    }
-    let config = std::fs::read_to_string(folder.path().join("pointsman.toml")).unwrap();
-    let router = Router::start_in(folder, &config.replace("\"pointsman\"", "\"@program\"")).await;
-    router.ready("demo").await;
-    let agent = Agent::modern(&router.address);
-    let added = agent.call("add_tool", json!({ "name": "drop_table" })).await;
-    assert_eq!(added.code(), 0, "{added:?}");
-    let echo = agent.call("echo", json!({ "text": "hello" })).await;
-    assert_eq!(echo.text(), Some("hello"), "{echo:?}");
+/// The policy is built again as another one, and the running router takes that up.
+async fn changes_its_mind(language: &Language, component: &Path) {
+    let (router, agent) = serving(component).await;
     let denied = agent.call("drop_table", json!({ "text": "x" })).await;
     assert_eq!(denied.data("policy_code"), "no-drop", "{denied:?}");
-    (router, agent)
-}
-
-/// The policy is built again as another one, and the running router takes that up.
-async fn changes_its_mind(language: &Language, tools: &Path, home: &TempDir) {
-    let (router, agent) = router(home).await;
-    let folder = home.path().join("no-drop");
+    let folder = component.parent().unwrap();
     let source = folder.join(language.source);
     let mut text = std::fs::read_to_string(&source).unwrap();
     for (old, new) in language.edits {
@@ -201,7 +143,7 @@ async fn changes_its_mind(language: &Language, tools: &Path, home: &TempDir) {
     }
     std::fs::write(&source, text).unwrap();
     let out = router.path().join("no-drop.wasm");
-    language.plugin(tools, &folder, &["build", "--out", out.to_str().unwrap()]);
+    done(folder, &["build", "--out", out.to_str().unwrap()]);
     until_async("the other build to serve", async || {
         let outcome = agent.call("drop_table", json!({ "text": "x" })).await;
         (outcome.code() == 0).then_some(())
@@ -215,29 +157,37 @@ async fn changes_its_mind(language: &Language, tools: &Path, home: &TempDir) {
 
 #[tokio::test]
 async fn c_from_nothing_to_a_call() {
-    let Some(tools) = C.folder() else { return };
-    let home = C.project(&tools);
-    stays_well(home.path().join("no-drop/no-drop.wasm"), 1_000).await;
-    changes_its_mind(&C, &tools, &home).await;
-    C.example(&tools, "label-guard", 6);
+    if !C.is_there() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let component = C.project(home.path());
+    stays_well(component.clone(), 1_000).await;
+    changes_its_mind(&C, &component).await;
+    example("examples-c/label-guard", as_it_is, 6);
 }
 
 #[tokio::test]
 async fn go_from_nothing_to_a_call() {
-    let Some(tools) = GO.folder() else { return };
-    let home = GO.project(&tools);
+    if !GO.is_there() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let component = GO.project(home.path());
     // Beyond the thousands at which the collector has been the end of others.
-    stays_well(home.path().join("no-drop/no-drop.wasm"), 10_000).await;
-    changes_its_mind(&GO, &tools, &home).await;
-    GO.example(&tools, "office-hours", 7);
+    stays_well(component.clone(), 10_000).await;
+    changes_its_mind(&GO, &component).await;
+    example("examples-go/office-hours", as_it_is, 11);
 }
 
 #[tokio::test]
 async fn python_from_nothing_to_a_call() {
-    let Some(tools) = PYTHON.folder() else { return };
-    let home = PYTHON.project(&tools);
-    // This also leaves the compiled component in the cache, where the router below finds it.
-    stays_well(home.path().join("no-drop/no-drop.wasm"), 2_500).await;
-    router(&home).await;
-    PYTHON.example(&tools, "argument-guard", 5);
+    if !PYTHON.is_there() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let component = PYTHON.project(home.path());
+    stays_well(component.clone(), 2_500).await;
+    decides(&component).await;
+    example("examples-python/argument-guard", as_it_is, 5);
 }

@@ -39,7 +39,7 @@ async fn a_new_project_in_typescript_decides_calls() {
 
 #[test]
 fn the_examples_pass_their_fixtures() {
-    example("examples-js/budget", packages, 7);
+    example("examples-js/budget", packages, 10);
     example("examples-ts/mask", packages, 5);
 }
 
@@ -82,6 +82,43 @@ fn what_is_wrong_is_said() {
     std::fs::write(folder.join("src/policy.ts"), "export const other = {};\n").unwrap();
     let (good, text, error) = plugin(&folder, &["build"]);
     assert!(good, "{text}{error}");
+    assert!(
+        error.contains("warning: src/policy.ts seems to lack `export const route = …`"),
+        "{error}"
+    );
     let (good, text, _) = plugin(&folder, &["test", "mine.wasm", "fixtures"]);
     assert!(!good && text.contains("trap"), "{text}");
+}
+
+#[test]
+fn a_debug_build_says_why_it_traps() {
+    let home = tempfile::tempdir().unwrap();
+    done(home.path(), &["new", "--lang", "js", "mine"]);
+    let folder = home.path().join("mine");
+    packages(&folder);
+    let source = "import { log } from 'pointsman:policy/log@0.1.1';
+        export const route = { route(call) { log('info', `asked about ${call.name()}`); return { tag: 'nxt' }; } };\n";
+    std::fs::write(folder.join("src/policy.js"), source).unwrap();
+    let world = std::fs::read_to_string(folder.join("wit/policy.wit")).unwrap();
+    let world = world.replacen("// import pointsman:policy/log", "import pointsman:policy/log", 1);
+    std::fs::write(folder.join("wit/policy.wit"), world).unwrap();
+    done(&folder, &["build", "--debug", "--out", "debug.wasm"]);
+    let fixture = folder.join("fixtures/route.toml");
+    let text = std::fs::read_to_string(&fixture).unwrap();
+    std::fs::write(
+        &fixture,
+        text.replacen("[plugin]", "[plugin]\ngrants = { wasi = true }", 1),
+    )
+    .unwrap();
+    let (good, text, error) = plugin(&folder, &["test", "debug.wasm", "fixtures"]);
+    assert!(!good && text.contains("got {\"fault\":\"trap: "), "{text}{error}");
+    assert!(text.contains("says  info: asked about drop_table"), "{text}");
+    assert!(text.contains("unknown variant tag: nxt"), "{text}");
+    // Others need none.
+    done(home.path(), &["new", "--lang", "rust", "other"]);
+    let (good, _, error) = plugin(&home.path().join("other"), &["build", "--debug"]);
+    assert!(
+        !good && error.contains("--debug is for JavaScript and TypeScript"),
+        "{error}"
+    );
 }

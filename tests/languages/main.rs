@@ -31,17 +31,26 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs `pointsman plugin` with these words in `folder`: whether it went well, stdout, stderr.
+/// Where `make tools` puts compilers.
+fn tools() -> PathBuf {
+    here().join(".tools/languages/bin")
+}
+
+/// Runs `pointsman plugin` with these words in `folder`, without a network: whether it went well, stdout, stderr.
 fn plugin(folder: &Path, words: &[&str]) -> (bool, String, String) {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(tools()).chain(std::env::split_paths(&path)));
     let Output { status, stdout, stderr } = Command::new(PROGRAM)
         .arg("plugin")
         .args(words)
         .current_dir(folder)
-        // Big components are compiled once for all that is done with them.
-        .env(
-            "XDG_CACHE_HOME",
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages-cache"),
-        )
+        .env("PATH", path.unwrap())
+        .env("XDG_CACHE_HOME", scratch.join("languages-cache"))
+        .env("GOCACHE", scratch.join("go-cache"))
+        .env("GOPROXY", "off")
+        .env("GOTOOLCHAIN", "local")
+        .env("ZIG_GLOBAL_CACHE_DIR", scratch.join("zig-cache"))
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -66,7 +75,16 @@ fn new_project(home: &Path, lang: &str, prepare: impl Fn(&Path)) -> PathBuf {
     assert!(text.ends_with("2 cases passed\n"), "{text}");
     // The fixture and the configuration know where the component is.
     done(&folder, &["test", "fixtures"]);
-    done(&folder, &["check", "no-drop.wasm", "--config", "pointsman.toml"]);
+    // With the cache of the routers here: big components are compiled once for all that is done with them. A debug build of
+    // the router takes long for that, on a busy machine.
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("component-cache");
+    let config = std::fs::read_to_string(folder.join("pointsman.toml")).unwrap();
+    std::fs::write(
+        folder.join("cached.toml"),
+        format!("[policies]\ncache = {cache:?}\ncompile-timeout = \"600s\"\n{config}"),
+    )
+    .unwrap();
+    done(&folder, &["check", "no-drop.wasm", "--config", "cached.toml"]);
     let component = folder.join("no-drop.wasm");
     let text = done(&folder, &["inspect", "no-drop.wasm"]);
     assert!(text.contains("other imports  none"), "{text}");
@@ -90,15 +108,22 @@ fn example(name: &str, prepare: impl Fn(&Path), cases: usize) {
     assert!(text.ends_with(&format!("{cases} cases passed\n")), "{text}");
 }
 
-/// Whether the policy of a new project decides real calls: a tool that drops things is denied, and no other.
-async fn decides(component: &Path) {
-    let config = format!(
-        "[plugins.mine]\nfile = {component:?}\nwall = \"5s\"\n\n[pipeline]\nroute = [\"mine\", \"default-route\"]\n
-[backends.work]\ncommand = \"@program\"\nargs = [\"demo-server\"]\n"
-    );
-    let router = Router::start(&config).await;
+/// A router with the configuration that a new project came with, whose demo server has a tool that drops things; and an
+/// agent of it.
+async fn serving(component: &Path) -> (Router, Agent) {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::copy(component, home.path().join("no-drop.wasm")).unwrap();
+    let config = std::fs::read_to_string(component.with_file_name("pointsman.toml")).unwrap();
+    let patient = config.replacen("file =", "wall = \"5s\"\nfile =", 1);
+    let router = Router::start_in(home, &patient.replace("\"pointsman\"", "\"@program\"")).await;
     let agent = Agent::modern(&router.address);
     assert_eq!(agent.call("add_tool", json!({ "name": "drop_table" })).await.code(), 0);
+    (router, agent)
+}
+
+/// Whether the policy of a new project decides real calls: a tool that drops things is denied, and no other.
+async fn decides(component: &Path) {
+    let (router, agent) = serving(component).await;
     // Often enough for a toolchain that forgets to let go of what it was lent.
     for _ in 0..100 {
         assert_eq!(

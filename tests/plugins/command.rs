@@ -27,7 +27,7 @@ pub fn plugin(folder: &Path, words: &[&str]) -> (bool, String, String) {
     (status.success(), text(stdout), text(stderr))
 }
 
-fn here() -> &'static Path {
+pub fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -89,6 +89,18 @@ fn check_is_the_router_s_own_verdict() {
         !good && error.contains("rejected at probe: init refuses the config"),
         "{error}"
     );
+    // How to give it one is said where it had none, and only there.
+    assert!(error.contains("take that of a fixture with --fixture FILE"), "{error}");
+    let fixture = here().join("plugins/redact/fixtures/redact.toml");
+    let with_fixture = ["check", "embedded:redact", "--fixture", fixture.to_str().unwrap()];
+    let (good, text, error) = plugin(folder, &with_fixture);
+    assert!(
+        good && text.contains("plugin redact: the router takes it"),
+        "{text}{error}"
+    );
+    std::fs::write(folder.join("none.toml"), "[plugin]\n").unwrap();
+    let (good, _, error) = plugin(folder, &["check", "embedded:redact", "--fixture", "none.toml"]);
+    assert!(!good && !error.contains("--fixture"), "{error}");
     let config = "[plugins.mask]\nembedded = \"redact\"\nconfig = { keys = [\"password\"] }\n
         [plugins.reach]\nfile = \"reach.wasm\"\n
         [backends.demo]\ncommand = \"pointsman\"\nargs = [\"demo-server\"]\n";
@@ -110,69 +122,6 @@ fn check_is_the_router_s_own_verdict() {
 }
 
 #[test]
-fn the_fixtures_of_the_default_components_pass() {
-    for (name, cases) in [("default-route", 8), ("redact", 5), ("default-names", 4)] {
-        let folder = format!("plugins/{name}/fixtures");
-        let (good, text, error) = plugin(here(), &["test", &folder]);
-        assert!(
-            good && text.ends_with(&format!("{cases} cases passed\n")),
-            "{text}{error}"
-        );
-        assert!(text.contains(" fuel "), "{text}");
-        // The same of a file that is named.
-        let file = format!("plugins/dist/{name}.wasm");
-        let (good, text, error) = plugin(here(), &["test", &file, &folder]);
-        assert!(good, "{text}{error}");
-    }
-}
-
-#[test]
-fn a_decision_that_is_not_as_expected_is_shown() {
-    let home = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
-    let case = |more: &str| format!("[plugin]\nembedded = \"least-busy\"\n[[cases]]\nname = \"one\"\n{more}");
-    let targets = "hook = \"select\"\ntargets = [{ backend = \"a\", in-flight = 2 }, { backend = \"a\" }]\n";
-    write("good.toml", &case(&format!("{targets}expect = {{ pick = 1 }}")));
-    write("wrong.toml", &case(&format!("{targets}expect = {{ pick = 0 }}")));
-    write(
-        "same.json",
-        "{\"plugin\": {\"embedded\": \"least-busy\"}, \"cases\": [{\"name\": \"x\", \"hook\": \"select\",
-        \"targets\": [{\"backend\": \"a\"}], \"expect\": {\"pick\": 0}}]}",
-    );
-    write("slip.toml", &case(&format!("{targets}expects = 1")));
-    write("hook.toml", &case("hook = \"router\"\nexpect = 1"));
-    write("other.toml", &case("hook = \"route\"\nexpect = 1"));
-    write(
-        "grant.toml",
-        "cases = []\n[plugin]\nembedded = \"redact\"\ngrants = { time = true }",
-    );
-    write("none.toml", "cases = []");
-    let run = |files: &[&str]| plugin(home.path(), &[&["test"], files].concat());
-
-    let (good, text, error) = run(&["good.toml", "same.json"]);
-    assert!(good && text.ends_with("2 cases passed\n"), "{text}{error}");
-    let (good, text, error) = run(&["good.toml", "wrong.toml"]);
-    assert!(!good && error.contains("1 of 2 cases failed"), "{text}{error}");
-    assert!(
-        text.contains("FAIL  one") && text.contains("/pick: expected 0, got 1"),
-        "{text}"
-    );
-    for (file, words) in [
-        ("slip.toml", "unknown field `expects`"),
-        ("hook.toml", "case \"one\": hook: \"router\" is none of route, select, "),
-        ("other.toml", "case \"one\": the plugin does not export route"),
-        ("grant.toml", "time"),
-        ("none.toml", "it names no component"),
-        ("gone.toml", "gone.toml: No such file"),
-    ] {
-        let (good, text, error) = run(&[file]);
-        assert!(!good && error.contains(words), "{file}: {text}{error}");
-    }
-    let (good, _, error) = run(&["embedded:redact"]);
-    assert!(!good && error.contains("no fixture is named"), "{error}");
-}
-
-#[test]
 fn bench_measures_every_hook() {
     let home = tempfile::tempdir().unwrap();
     let (good, text, error) = plugin(home.path(), &["bench", "embedded:default-route", "--rounds", "20"]);
@@ -184,7 +133,14 @@ fn bench_measures_every_hook() {
     // Only what it exports; and a plugin that the router refuses is not measured.
     assert!(!text.contains("select"), "{text}");
     let (good, _, error) = plugin(home.path(), &["bench", "embedded:redact"]);
-    assert!(!good && error.contains("init refuses the config"), "{error}");
+    assert!(
+        !good && error.contains("init refuses the config") && error.contains("--config FILE"),
+        "{error}"
+    );
+    let fixture = here().join("plugins/redact/fixtures/redact.toml");
+    let words = ["bench", "embedded:redact", "--rounds", "20", "--fixture"];
+    let (good, text, error) = plugin(home.path(), &[&words[..], &[fixture.to_str().unwrap()]].concat());
+    assert!(good && text.contains("transform-response"), "{text}{error}");
 }
 
 #[test]

@@ -16,9 +16,12 @@ mod capabilities;
 mod chains;
 mod command;
 mod defaults;
+#[cfg(target_os = "linux")]
+mod dev;
 mod examples;
 mod faults;
 mod fetching;
+mod fixtures;
 mod golden;
 mod handmade;
 mod limits;

@@ -126,6 +126,19 @@ async fn a_denied_and_a_redirected_call_say_who_decided_and_why_in_one_screen() 
     assert_eq!(told(&router, &["--tool", "cr?s*"]), calls[..1]);
     assert_eq!(told(&router, &["-n", "1"]), calls[1..]);
     assert!(told(&router, &["--denied", "--tool", "read"]).is_empty());
+    // Who asks for what is not there is told what there is.
+    let first = calls[0]["call"].as_u64().unwrap();
+    let error = trace(&router, &["--call", "999999"]).unwrap_err();
+    assert!(
+        error.contains("call 999999 is not kept: ") && error.contains(&format!("there are: {first}")),
+        "{error}"
+    );
+    let error = trace(&router, &["--plugin", "gaurd"]).unwrap_err();
+    assert!(
+        error.contains("there is no plugin \"gaurd\"; there are: ") && error.contains(" guard"),
+        "{error}"
+    );
+    assert!(told(&router, &["--plugin", "strict"]).is_empty());
     let nothing = trace(&router, &["--tool", "nothing"]).unwrap();
     assert_eq!(nothing, "none of the calls that are kept (2) is of this kind\n");
 }

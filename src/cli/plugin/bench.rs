@@ -56,7 +56,7 @@ impl Bench {
         let cases = sample()?;
         let host = Host::new(&subject.policies, Compiler::Child(run::program()?)).map_err(|e| e.to_string())?;
         let loaded = host.load(&subject.name, &subject.plugin).await;
-        let loaded = loaded.map_err(|error| error.to_string())?;
+        let loaded = loaded.map_err(|error| self.settings.told(&error))?;
         let mut hooks = Vec::new();
         for one in &cases {
             let hook = case::asked(one)?.hook();
@@ -79,7 +79,7 @@ impl Bench {
 /// The cases that are asked.
 pub(super) fn sample() -> Result<Vec<Case>, String> {
     let sample: Result<Fixture, _> = toml::from_str(SAMPLE);
-    sample.map(|sample| sample.cases).map_err(|error| error.to_string())
+    sample.map(Fixture::into_cases).map_err(|error| error.to_string())
 }
 
 impl Report {

@@ -22,36 +22,42 @@ pub(in crate::cli) struct Build {
     /// The language it is written in, where its files leave that open.
     #[arg(long, value_enum)]
     lang: Option<Language>,
+    /// For JavaScript and TypeScript: a component that says why it traps. It wants the grant `wasi = true`.
+    #[arg(long)]
+    debug: bool,
 }
 
 impl Build {
-    /// Builds the project in a folder into this file.
-    pub(super) fn of(folder: &Path, out: PathBuf) -> Self {
+    /// Builds the project in a folder, which is in this language, into this file.
+    pub(super) fn of(folder: &Path, language: Language, out: PathBuf) -> Self {
         Self {
             folder: folder.to_owned(),
             out: Some(out),
-            lang: None,
+            lang: Some(language),
+            debug: false,
         }
     }
 
     pub(super) fn run(&self) -> Result<(), String> {
-        let (_, said) = self.make()?;
-        print(&said);
+        print(&self.make()?);
         Ok(())
     }
 
     /// Where the component of the project in a folder usually goes.
-    pub(super) fn usual(folder: &Path) -> Result<PathBuf, String> {
-        Ok(folder.join(file_name(&Language::of(folder)?.toolchain().name(folder)?)?))
+    pub(super) fn usual(folder: &Path, language: Language) -> Result<PathBuf, String> {
+        Ok(folder.join(file_name(&language.toolchain().name(folder)?)?))
     }
 
-    /// Where the component is now, and what there is to say of it.
-    pub(super) fn make(&self) -> Result<(PathBuf, String), String> {
+    /// Builds it: what there is to say of the component.
+    pub(super) fn make(&self) -> Result<String, String> {
         let folder = &self.folder;
         let language = self.lang.map_or_else(|| Language::of(folder), Ok)?;
         let toolchain = language.toolchain();
         let name = toolchain.name(folder)?;
-        let built = toolchain.build(folder)?;
+        let built = match self.debug {
+            true => toolchain.build_debug(folder)?,
+            false => toolchain.build(folder)?,
+        };
         let component = componentise(&built).map_err(|problem| problem.to_string())?;
         let anatomy = Anatomy::of(&component).map_err(|problem| problem.to_string())?;
         if let Some(refusal) = anatomy.refusal {
@@ -63,13 +69,12 @@ impl Build {
         };
         put(&out, &component).map_err(|error| format!("{}: {error}", out.display()))?;
         let hooks: Vec<&str> = anatomy.hooks.iter().map(|hook| hook.as_str()).collect();
-        let said = format!(
+        Ok(format!(
             "{}: {} bytes; hooks {}",
             out.display(),
             component.len(),
             hooks.join(", ")
-        );
-        Ok((out, said))
+        ))
     }
 }
 

@@ -21,7 +21,7 @@ impl Check {
         let host = Host::new(&subject.policies, Compiler::Child(run::program()?)).map_err(|e| e.to_string())?;
         let loaded = runtime()?
             .block_on(host.load(&subject.name, &subject.plugin))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| self.settings.told(&error))?;
         let hooks: Vec<&str> = loaded.hooks().iter().map(|hook| hook.as_str()).collect();
         let (name, digest) = (&subject.name, loaded.digest());
         print(&format!(

@@ -9,10 +9,12 @@ use std::time::Duration;
 use clap::Args;
 
 use super::build::Build;
+use super::lang::Language;
 use super::test::Test;
+use super::usual_name;
 use crate::cli::run::Run;
 use crate::cli::{print, say};
-use crate::config;
+use crate::config::{self, Source};
 use crate::watch::Look;
 
 /// How often the project is looked at. It is small, files come and go in it, and editors write in steps.
@@ -71,7 +73,7 @@ impl Dev {
             .name("build".to_owned())
             .spawn(move || follow(&folder, seen))
             .map_err(|error| error.to_string())?;
-        // The router has the signals; whatever is being built then ends with the process.
+        // The router has the signals. What is being built then ends with the process: compilers are guarded.
         router.run()
     }
 }
@@ -99,13 +101,14 @@ fn round(folder: &Path) -> bool {
 }
 
 fn swapped(folder: &Path) -> Result<String, String> {
-    let place = Build::usual(folder)?;
+    let language = Language::of(folder)?;
+    let place = Build::usual(folder, language)?;
     // Aside first: nobody is to meet a policy that its own fixtures refuse.
     let aside = folder.join(".dev.wasm");
-    Build::of(folder, aside.clone()).make()?;
+    Build::of(folder, language, aside.clone()).make()?;
     let fixtures = folder.join("fixtures");
     if fixtures.is_dir() {
-        Test::of(&aside, &fixtures).run()?;
+        Test::of(&aside, &fixtures, usual_name(&Source::File(place.clone()))).run()?;
     }
     std::fs::rename(&aside, &place).map_err(|error| format!("{}: {error}", place.display()))?;
     Ok(format!("{} is in place", place.display()))

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::moment::Moment;
 use crate::config::{self, Outside, Plugin};
 
 /// A file.
@@ -17,8 +18,12 @@ pub(super) struct Fixture {
     /// What would stand at `[plugins.NAME]`.
     #[serde(default)]
     plugin: toml::Table,
+    /// What time it is for all cases that do not say it; without it that of the first one that does, or the system's.
+    pub(super) now: Option<Moment>,
+    /// That `init` refuses these settings, and part of the words it has for that.
+    pub(super) refused: Option<String>,
     /// What it is asked, in this order.
-    pub(super) cases: Vec<Case>,
+    cases: Option<Vec<Case>>,
 }
 
 /// A question and its answer.
@@ -27,6 +32,8 @@ pub(super) struct Fixture {
 pub(super) struct Case {
     pub(super) name: String,
     pub(super) hook: String,
+    /// From this case on.
+    pub(super) now: Option<Moment>,
     #[serde(default)]
     pub(super) call: CallData,
     #[serde(default)]
@@ -177,7 +184,48 @@ impl Fixture {
         } else {
             toml::from_str(&text).map_err(|error| error.to_string())
         };
-        read.map_err(|error| format!("{}: {}", path.display(), error.trim_end()))
+        let wrong = |error: String| format!("{}: {}", path.display(), error.trim_end());
+        let fixture: Self = read.map_err(wrong)?;
+        fixture.agrees().map_err(wrong)?;
+        Ok(fixture)
+    }
+
+    /// Whether its parts fit together.
+    fn agrees(&self) -> Result<(), String> {
+        if self.refused.is_some() && !self.cases().is_empty() {
+            return Err("a plugin that is `refused` is asked nothing: put the `cases` into another file".to_owned());
+        }
+        let mut last = self.now;
+        for case in self.cases() {
+            if case.now.is_some_and(|now| last.is_some_and(|last| now < last)) {
+                return Err(format!(
+                    "case {:?}: `now` is before that of the case before, and time does not go back",
+                    case.name
+                ));
+            }
+            last = case.now.or(last);
+        }
+        Ok(())
+    }
+
+    /// What it is asked.
+    pub(super) fn cases(&self) -> &[Case] {
+        self.cases.as_deref().unwrap_or_default()
+    }
+
+    /// The same, for those who want nothing else.
+    pub(super) fn into_cases(self) -> Vec<Case> {
+        self.cases.unwrap_or_default()
+    }
+
+    /// Whether there is anything to find out. A file that says nothing of it would always be content.
+    pub(super) fn is_test(&self) -> bool {
+        self.cases.is_some() || self.refused.is_some()
+    }
+
+    /// What time it is when the plugin is loaded, unless the system says it.
+    pub(super) fn begins(&self) -> Option<Moment> {
+        self.now.or_else(|| self.cases().iter().find_map(|case| case.now))
     }
 
     /// The settings of the plugin, read as those of a configuration are. `over` goes before the file that they name.
@@ -202,8 +250,9 @@ impl Fixture {
         let outside = Outside::real();
         let loaded = config::parse(&whole.to_string(), path, &outside);
         let problems = |problems: config::Problems| {
-            // Their lines are those of the text that was made here.
-            let words = problems.0.iter().map(|problem| problem.message.clone());
+            // Their lines are those of the text that was made here, and so is the name.
+            let words = problems.0.iter();
+            let words = words.map(|problem| problem.message.replace(&format!("plugins.{NAME}"), "plugin"));
             wrong(words.collect::<Vec<_>>().join("; "))
         };
         let plugin = loaded.map_err(problems)?.config.plugins.remove(NAME);
@@ -215,8 +264,8 @@ impl Fixture {
     }
 }
 
-/// What a plugin is called while it is tested.
-pub(super) const NAME: &str = "fixture";
+/// What a plugin is called while its settings are read, which nobody is told.
+const NAME: &str = "fixture";
 
 /// The files that these words mean: folders stand for the fixtures in them.
 pub(super) fn files(words: &[PathBuf]) -> Result<Vec<PathBuf>, String> {

@@ -14,14 +14,6 @@ use crate::config::Pipeline;
 use crate::plugin::{Asked, Host, Loaded, Trial};
 use crate::policy::{Hook, Policy, PolicyFault};
 
-/// What every call with an answer meets, in this order.
-const OF_A_CALL: [Hook; 4] = [
-    Hook::Route,
-    Hook::Select,
-    Hook::TransformRequest,
-    Hook::TransformResponse,
-];
-
 /// Rounds before those that count.
 const BEFORE: u32 = 50;
 
@@ -81,7 +73,10 @@ fn took(trial: Trial) -> Result<Duration, String> {
 
 /// The hooks among these that a call meets.
 pub(super) fn of_a_call(hooks: &[Hook]) -> Vec<Hook> {
-    OF_A_CALL.into_iter().filter(|hook| hooks.contains(hook)).collect()
+    Hook::OF_A_CALL
+        .into_iter()
+        .filter(|hook| hooks.contains(hook))
+        .collect()
 }
 
 /// What one call costs that meets all hooks of a plugin, asked as the router asks them: warm through a generation, which
@@ -179,12 +174,12 @@ pub(super) fn nobody(host: &Host, cases: &[Case]) -> Result<Duration, String> {
     };
     let began = Instant::now();
     for _ in 0..QUESTIONS {
-        for hook in OF_A_CALL {
+        for hook in Hook::OF_A_CALL {
             black_box(black_box(policy).has(black_box(hook), call));
         }
         black_box(black_box(policy).observes());
     }
-    let questions = QUESTIONS * u32::try_from(OF_A_CALL.len() + 1).unwrap_or(1);
+    let questions = QUESTIONS * u32::try_from(Hook::OF_A_CALL.len() + 1).unwrap_or(1);
     // A `Duration` has whole nanoseconds, and this is about one: of a thousand.
     Ok(began.elapsed() * 1000 / questions)
 }

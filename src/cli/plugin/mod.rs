@@ -6,11 +6,14 @@ mod case;
 mod check;
 mod decision;
 mod dev;
+mod expect;
 mod fixture;
+mod heard;
 mod inspect;
 mod lang;
 mod lock;
 mod measure;
+mod moment;
 mod new;
 mod pull;
 mod test;
@@ -25,7 +28,7 @@ use clap::{Args, Subcommand};
 
 use super::ended;
 use crate::config;
-use crate::plugin::{Anatomy, Problem, embedded};
+use crate::plugin::{Anatomy, LoadError, Problem, embedded};
 
 /// `pointsman plugin`.
 #[derive(Debug, Subcommand)]
@@ -41,12 +44,13 @@ Nothing of the file is run. Exit status: 0 when it is a component, or a module t
     /// Load a file and start one instance, as the router would.
     #[command(after_help = "Examples:
   pointsman plugin check mine.wasm
+  pointsman plugin check mine.wasm --fixture fixtures/route.toml
   pointsman plugin check mine.wasm --config pointsman.toml
   pointsman plugin check new/mine.wasm --config pointsman.toml --name mine
 
 Without a configuration the plugin gets an empty `config`, the usual limits, and every grant that it asks for (requests
-may go nowhere, and there are no secrets). With one it gets what stands at [plugins.NAME] there; without --name that is
-the plugin with this file. Exit status: 0 when the router would take it, 1 with the router's words when not.")]
+may go nowhere, and there are no secrets). With one it gets what stands at [plugins.NAME] there, without --name that of
+the plugin with this file; with a fixture it gets what stands at [plugin] there. Exit status: 0 when the router would take it, 1 with the router's words when not.")]
     Check(check::Check),
     /// Ask a plugin what its fixtures say, and compare what it decides.
     #[command(
@@ -65,6 +69,7 @@ and its time on this one, where counting takes some. Exit status: 0 when all dec
     #[command(after_help = "Examples:
   pointsman plugin bench mine.wasm
   pointsman plugin bench embedded:redact --config pointsman.toml --name redact
+  pointsman plugin bench mine.wasm --fixture fixtures/route.toml
   pointsman plugin bench mine.wasm --rounds 20000
   pointsman plugin bench mine.wasm --json | jq .hooks.route.warm_us.p50
 
@@ -155,6 +160,9 @@ struct Settings {
     /// Its name there, where the file does not tell.
     #[arg(short, long, value_name = "NAME", requires = "config")]
     name: Option<String>,
+    /// A fixture whose `[plugin]` has the settings, instead of a configuration.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    fixture: Option<PathBuf>,
 }
 
 /// A plugin as it would be configured.
@@ -167,6 +175,13 @@ struct Subject {
 impl Settings {
     /// The settings for the component at `source`.
     fn of(&self, source: config::Source) -> Result<Subject, String> {
+        if let Some(path) = &self.fixture {
+            return Ok(Subject {
+                name: usual_name(&source),
+                plugin: fixture::Fixture::read(path)?.settings(path, Some(&source))?,
+                policies: config::Policies::default(),
+            });
+        }
         let Some(path) = &self.config else {
             let anatomy = Anatomy::of(&bytes_of(&source)?).map_err(|problem| problem.to_string())?;
             let plugin = config::Plugin {
@@ -194,6 +209,18 @@ impl Settings {
             plugin: config::Plugin { source, ..plugin },
             policies: loaded.config.policies,
         })
+    }
+
+    /// Why a plugin with these settings was not loaded, and how to give it others where it had none.
+    fn told(&self, error: &LoadError) -> String {
+        let is_init = matches!(error.problem, Problem::Init(..));
+        match is_init && self.config.is_none() && self.fixture.is_none() {
+            true => format!(
+                "{error}\nit was given an empty `config`: take that of a fixture with --fixture FILE, or of a \
+                 configuration with --config FILE"
+            ),
+            false => error.to_string(),
+        }
     }
 }
 

@@ -27,6 +27,11 @@ impl Stores {
         let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(stores.entry(namespace.to_owned()).or_default())
     }
+
+    /// Whoever opens one from now on finds it empty.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// One store.
@@ -171,16 +176,16 @@ impl State {
 
 impl kv::Host for State {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self.store()?.0.get(&key, Instant::now()))
+        Ok(self.store()?.0.get(&key, self.powers.instant()))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl: Option<u64>) -> wasmtime::Result<Result<(), String>> {
         let (store, grant) = self.store()?;
-        Ok(store.set(key, value, ttl, grant, Instant::now()))
+        Ok(store.set(key, value, ttl, grant, self.powers.instant()))
     }
 
     fn remove(&mut self, key: String) -> wasmtime::Result<bool> {
-        Ok(self.store()?.0.remove(&key, Instant::now()))
+        Ok(self.store()?.0.remove(&key, self.powers.instant()))
     }
 
     fn compare_and_set(
@@ -191,12 +196,12 @@ impl kv::Host for State {
         ttl: Option<u64>,
     ) -> wasmtime::Result<Result<bool, String>> {
         let (store, grant) = self.store()?;
-        Ok(store.compare_and_set(key, known.as_deref(), (value, ttl), grant, Instant::now()))
+        Ok(store.compare_and_set(key, known.as_deref(), (value, ttl), grant, self.powers.instant()))
     }
 
     fn increment(&mut self, key: String, by: i64, ttl: Option<u64>) -> wasmtime::Result<Result<i64, String>> {
         let (store, grant) = self.store()?;
-        Ok(store.increment(key, by, ttl, grant, Instant::now()))
+        Ok(store.increment(key, by, ttl, grant, self.powers.instant()))
     }
 }
 

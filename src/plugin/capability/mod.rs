@@ -5,11 +5,12 @@ mod address;
 mod http;
 mod kv;
 mod metrics;
+mod time;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -24,6 +25,7 @@ use self::http::Outgoing;
 use self::kv::{Store, Stores};
 use self::metrics::Meter;
 pub use self::metrics::Registry;
+use self::time::Clock;
 
 /// Bytes that one call of `random.bytes` may ask for.
 const MOST_RANDOM: u32 = 4096;
@@ -133,7 +135,7 @@ pub(super) struct Common {
     stores: Stores,
     registry: Arc<Registry>,
     directory: OnceLock<Arc<dyn Directory>>,
-    began: Instant,
+    clock: Clock,
 }
 
 impl Common {
@@ -142,7 +144,7 @@ impl Common {
             stores: Stores::default(),
             registry: Arc::default(),
             directory: OnceLock::new(),
-            began: Instant::now(),
+            clock: Clock::new(),
         })
     }
 
@@ -154,6 +156,16 @@ impl Common {
     /// From now on plugins can look at these backends. The first one counts.
     pub(super) fn show(&self, directory: Arc<dyn Directory>) {
         let _ = self.directory.set(directory);
+    }
+
+    /// From now on it is this time for plugins, since 1970, until it is put to another; without one it is the system's.
+    pub(super) fn put_clock(&self, now: Option<Duration>) {
+        self.clock.put(now);
+    }
+
+    /// Whatever is loaded from now on finds its store empty.
+    pub(super) fn forget(&self) {
+        self.stores.forget();
     }
 }
 
@@ -194,10 +206,19 @@ impl Powers {
         self.voice.say(level, line);
     }
 
-    /// A time that only grows. Not from zero: who subtracts an hour from the first value is not to meet the end of the
-    /// numbers.
+    /// What time it is, since 1970.
+    pub(super) fn now(&self) -> Duration {
+        self.common.clock.now()
+    }
+
+    /// The moment by which things expire.
+    fn instant(&self) -> Instant {
+        self.common.clock.instant()
+    }
+
+    /// A time that only grows.
     pub(super) fn uptime(&self) -> Duration {
-        self.common.began.elapsed() + Duration::from_hours(24)
+        self.common.clock.uptime()
     }
 }
 
@@ -215,8 +236,7 @@ impl log::Host for State {
 
 impl clock::Host for State {
     fn now(&mut self) -> wasmtime::Result<u64> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Ok(whole(now.unwrap_or_default().as_millis()))
+        Ok(whole(self.powers.now().as_millis()))
     }
 
     fn monotonic(&mut self) -> wasmtime::Result<u64> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wit_bindgen_core::wit_parser::{Resolve, WorldId};
+use wit_bindgen_core::wit_parser::{Resolve, WorldId, WorldKey};
 use wit_bindgen_core::{Files, WorldGenerator};
 use wit_component::StringEncoding;
 
@@ -33,12 +33,21 @@ impl World {
     /// The full names of the interfaces of the contract that it has, each with its short one: that of `route`, and so on.
     pub(super) fn interfaces(&self) -> Vec<(String, String)> {
         let world = &self.resolve.worlds[self.id];
-        let names = world.imports.keys().chain(world.exports.keys());
+        self.named(world.imports.keys().chain(world.exports.keys()))
+    }
+
+    /// The short names of the hooks that it exports.
+    pub(super) fn hooks(&self) -> Vec<String> {
+        let exports = self.named(self.resolve.worlds[self.id].exports.keys());
+        exports.into_iter().map(|(_, short)| short).collect()
+    }
+
+    fn named<'a>(&self, keys: impl Iterator<Item = &'a WorldKey>) -> Vec<(String, String)> {
         let pair = |name: String| {
             let short = name.strip_prefix("pointsman:policy/")?.split('@').next()?.to_owned();
             Some((name, short))
         };
-        names.filter_map(|key| pair(self.resolve.name_world_key(key))).collect()
+        keys.filter_map(|key| pair(self.resolve.name_world_key(key))).collect()
     }
 
     /// What it has, in TypeScript.

@@ -188,7 +188,7 @@ fn docs(docs: &Docs, indent: &str, out: &mut String) {
 }
 
 /// `path-backend` as `pathBackend`.
-fn camel(name: &str) -> String {
+pub(super) fn camel(name: &str) -> String {
     let mut words = name.split('-');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |made, word| made + &capital(word))

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::bindings::{World, write};
+use super::declarations::camel;
+use super::exports::exports;
 use super::{BUILD, Toolchain, USUAL_CONFIG, WORLD, build_folder, built, compile};
+use crate::cli::say;
 use crate::plugin::drop_borrows_early;
 use crate::process::Tool;
 
@@ -76,12 +79,39 @@ impl Toolchain for Npm {
     }
 
     fn build(&self, folder: &Path) -> Result<Vec<u8>, String> {
+        self.component(folder, &["--stub-wasi"])
+    }
+
+    // What the interpreter prints when it ends goes nowhere where WASI is stubs of its own.
+    fn build_debug(&self, folder: &Path) -> Result<Vec<u8>, String> {
+        self.component(folder, &[])
+    }
+}
+
+impl Npm {
+    fn component(&self, folder: &Path, more: &[&str]) -> Result<Vec<u8>, String> {
         types(folder)?;
         build_folder(folder)?;
         if self.module != self.source {
             node(folder, "tsc", &["--project", "."], "typescript")?;
         }
-        component(folder, self.module)
+        self.look_at_exports(folder)?;
+        component(folder, self.module, more)
+    }
+
+    /// Says which hooks of the world the module seems to lack. The toolchain does not, and a call of one traps.
+    fn look_at_exports(&self, folder: &Path) -> Result<(), String> {
+        // What cannot be read is told by those who need it.
+        let text = std::fs::read_to_string(folder.join(self.module)).unwrap_or_default();
+        let Some(there) = exports(&text) else { return Ok(()) };
+        let hooks = World::of(folder)?.hooks().into_iter().map(|hook| camel(&hook));
+        for hook in hooks.filter(|hook| !there.contains(&hook.as_str())) {
+            let source = self.source;
+            say(&format!(
+                "warning: {source} seems to lack `export const {hook} = …`, for wit/policy.wit exports that hook: what asks it traps"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -102,18 +132,9 @@ fn types(folder: &Path) -> Result<(), String> {
 }
 
 /// Puts a module and what it imports into a component with the interpreter.
-fn component(folder: &Path, source: &str) -> Result<Vec<u8>, String> {
+fn component(folder: &Path, source: &str, more: &[&str]) -> Result<Vec<u8>, String> {
     let made = format!("{BUILD}/raw.wasm");
-    let words = [
-        "--wit",
-        "wit",
-        "--js",
-        source,
-        "--stub-wasi",
-        "--sync",
-        "--output",
-        &made,
-    ];
+    let words = [&["--wit", "wit", "--js", source, "--sync", "--output", &made], more].concat();
     let done = node(folder, "componentize-qjs", &words, "componentize-qjs");
     // The interpreter looks for a file by the name of what the world lacks, and says that.
     done.map_err(|error| declared(folder).err().unwrap_or(error))?;

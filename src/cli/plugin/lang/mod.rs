@@ -6,6 +6,7 @@
 mod bindings;
 mod c;
 mod declarations;
+mod exports;
 mod go;
 mod javascript;
 mod preview1;
@@ -87,6 +88,11 @@ pub(super) trait Toolchain {
 
     /// Builds what is in a folder: a component, or a core module that says which component it is to become.
     fn build(&self, folder: &Path) -> Result<Vec<u8>, String>;
+
+    /// The same, and it says why it traps, for which it imports WASI.
+    fn build_debug(&self, _folder: &Path) -> Result<Vec<u8>, String> {
+        Err("--debug is for JavaScript and TypeScript".to_owned())
+    }
 }
 
 impl Language {

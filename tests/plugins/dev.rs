@@ -1,0 +1,171 @@
+//! `pointsman plugin dev` and `build`: with whom compilers end. The toolchain of these tests does as it is told.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::router::{PATIENCE, PROGRAM};
+use super::support::built;
+
+/// A project of which the first build is quick, and every other one takes an hour once it has said that it begins.
+struct Project(tempfile::TempDir);
+
+/// A command of ours, and what it and all that it started say.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Project {
+    fn new() -> Self {
+        let project = Self(tempfile::tempdir().unwrap());
+        let folder = project.folder();
+        std::fs::create_dir(folder.join("src")).unwrap();
+        std::fs::write(folder.join("Cargo.toml"), "[package]\nname = \"mine\"\n").unwrap();
+        std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+        let socket = folder.join("admin.sock");
+        let config = format!(
+            "[router]\nadmin-socket = {socket:?}\n[plugins.mine]\nfile = \"mine.wasm\"\nwall = \"20s\"\n
+             [backends.work]\ncommand = {PROGRAM:?}\nargs = [\"demo-server\"]\n"
+        );
+        std::fs::write(folder.join("pointsman.toml"), config).unwrap();
+        project.script("rustc", "echo \"$PWD\"");
+        let message = format!(
+            "{{\"reason\":\"compiler-artifact\",\"manifest_path\":{:?},\"filenames\":[{:?}]}}",
+            folder.join("Cargo.toml"),
+            built("guests/core-module.wasm")
+        );
+        // The sleep is a process of its own, which the one that waits for it does not end.
+        let quick = format!("test -e built || {{ touch built; echo '{message}'; exit; }}");
+        project.script("cargo", &format!("{quick}\necho it begins >&2\nsleep 3600"));
+        project
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn script(&self, name: &str, lines: &str) -> PathBuf {
+        let script = self.folder().join(name);
+        std::fs::write(&script, format!("#!/bin/sh\n{lines}\n")).unwrap();
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+        script
+    }
+
+    fn touch(&self, text: &str) {
+        std::fs::write(self.folder().join("src/lib.rs"), text).unwrap();
+    }
+
+    fn run(&self, words: &[&str]) -> Running {
+        let mut child = Command::new(PROGRAM)
+            .arg("plugin")
+            .args(words)
+            .current_dir(self.folder())
+            .env("CARGO", self.folder().join("cargo"))
+            .env("RUSTC", self.folder().join("rustc"))
+            .env(
+                "XDG_CACHE_HOME",
+                Path::new(env!("CARGO_TARGET_TMPDIR")).join("command-cache"),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let of_err = sender.clone();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let tell = |line: std::io::Result<String>| line.ok();
+        std::thread::spawn(move || {
+            BufReader::new(out)
+                .lines()
+                .map_while(tell)
+                .try_for_each(|line| sender.send(line))
+        });
+        std::thread::spawn(move || {
+            BufReader::new(err)
+                .lines()
+                .map_while(tell)
+                .try_for_each(|line| of_err.send(line))
+        });
+        Running { child, lines }
+    }
+}
+
+impl Running {
+    /// Waits for a line with these words.
+    fn says(&self, words: &str) {
+        let mut said = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(words) => return,
+                Ok(line) => said.push(line),
+                Err(_) => panic!("waited for {words:?}: {said:#?}"),
+            }
+        }
+    }
+
+    /// Ends the command by a signal, and waits until nobody is left who could say anything: whether it went well.
+    fn ends_by(mut self, signal: Signal) -> bool {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let good = self.child.wait().unwrap().success();
+        while let Ok(_line) = self.lines.recv_timeout(PATIENCE) {}
+        let over = self.lines.recv_timeout(std::time::Duration::ZERO);
+        assert_eq!(
+            over,
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected),
+            "a compiler goes on"
+        );
+        good
+    }
+}
+
+#[test]
+fn a_compiler_ends_with_the_command_that_it_works_for() {
+    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+        for words in [&["build"][..], &["dev", "--no-run"], &["dev"]] {
+            let project = Project::new();
+            std::fs::write(project.folder().join("built"), "").unwrap();
+            let running = project.run(words);
+            running.says("it begins");
+            assert!(!running.ends_by(signal), "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn a_compiler_ends_with_the_router_that_its_policy_is_for() {
+    let project = Project::new();
+    let running = project.run(&["dev", "--listen", "127.0.0.1:0"]);
+    running.says("mine.wasm is in place");
+    running.says("http://127.0.0.1:");
+    project.touch("// edited");
+    running.says("it begins");
+    assert!(running.ends_by(Signal::TERM), "the router drains, and ends well");
+}
+
+#[test]
+fn without_a_router_of_its_own_it_builds_at_every_change() {
+    let project = Project::new();
+    let running = project.run(&["dev", "--no-run"]);
+    for n in 0..2 {
+        running.says("mine.wasm is in place");
+        assert!(project.folder().join("mine.wasm").is_file());
+        std::fs::remove_file(project.folder().join("mine.wasm")).unwrap();
+        std::fs::remove_file(project.folder().join("built")).unwrap();
+        project.touch(&format!("// edited {n}"));
+    }
+    running.says("mine.wasm is in place");
+    // What does not build is said, and nothing gets there.
+    std::fs::remove_file(project.folder().join("mine.wasm")).unwrap();
+    project.script("cargo", "echo it is out of order >&2; exit 1");
+    project.touch("// edited again");
+    running.says("it is out of order");
+    running.says("not swapped in; waiting for a change");
+    assert!(!project.folder().join("mine.wasm").exists());
+    assert!(!running.ends_by(Signal::TERM));
+}
