@@ -5,7 +5,6 @@
 //! time, so every accessor looks at the store's own `Subject`.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use wasmtime::component::Resource;
 use wasmtime::error::{Context, format_err};
@@ -16,6 +15,7 @@ use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
 use super::listing::Catalogue;
 use super::observing::Batch;
+use super::patience::Patience;
 use super::wasi::Printed;
 use crate::call::Call;
 use crate::policy::{Candidate, TargetView, Trouble};
@@ -79,7 +79,7 @@ pub(super) struct State {
     pub(super) unreadable: Option<String>,
     pub(super) powers: Arc<Powers>,
     /// How long it may wait for an agent.
-    pub(super) patience: Duration,
+    pub(super) patience: Patience,
     /// What it has printed of lines that are not at their end.
     pub(super) printed: Printed,
 }
@@ -231,7 +231,7 @@ impl types::HostCall for State {
         let Some(roots) = self.call()?.roots.clone() else {
             return Ok(None);
         };
-        let known = roots.roots(self.patience).await;
+        let known = self.patience.roots(&*roots).await;
         Ok(known.map(|known| known.as_str().to_owned()))
     }
     fn drop(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<()> {

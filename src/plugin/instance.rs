@@ -15,6 +15,7 @@ use super::fault::Fault;
 use super::host::{State, Subject};
 use super::lane::{Lane, Turn};
 use super::limiter::Limiter;
+use super::patience::Patience;
 use super::question::{Question, unreadable};
 use super::ticker::TICK;
 use super::wasi::Printed;
@@ -61,7 +62,7 @@ pub(super) struct Blueprint {
     /// CPU time of one hook call, in ticks.
     pub(super) ticks: u64,
     /// How long a hook call may wait for the agent.
-    pub(super) patience: Duration,
+    pub(super) patience: Patience,
     pub(super) lane: Lane,
     /// Whether its engine counts fuel.
     pub(super) is_metered: bool,
@@ -129,7 +130,7 @@ impl Instance {
             turn: Turn::default(),
             unreadable: None,
             powers: Arc::clone(&from.powers),
-            patience: from.patience,
+            patience: from.patience.clone(),
             printed: Printed::default(),
         };
         let mut store = Store::new(from.pre.engine(), state);

@@ -29,6 +29,7 @@ use super::inspect::{Surface, inspect};
 use super::instance::{Blueprint, Indices, Instance, ShapeMismatch, ticks};
 use super::lane::Lane;
 use super::loaded::{Loaded, within};
+use super::patience::Patience;
 use super::pool::Pool;
 use super::status::Counters;
 use super::store::Store;
@@ -179,8 +180,7 @@ impl Host {
                 memory: plugin.memory,
                 output: plugin.output,
                 ticks: ticks(plugin.cpu),
-                // The other half is for what the policy makes of the answer.
-                patience: plugin.wall / 2,
+                patience: Patience::new(plugin.wall, plugin.instances),
                 lane: self.lane.clone(),
                 is_metered: self.is_metered,
                 powers: Arc::new(Powers::new(&label, &plugin.grants, &self.common)?),

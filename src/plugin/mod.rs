@@ -33,6 +33,7 @@ mod load;
 mod loaded;
 mod noting;
 mod observing;
+mod patience;
 mod pool;
 mod question;
 mod scope;

@@ -61,8 +61,9 @@ impl Project {
     }
 
     fn run(&self, words: &[&str]) -> Running {
-        let mut child = Command::new(PROGRAM)
-            .arg("plugin")
+        // Whoever runs tests in the background of a shell has them ignore SIGINT, and so would all that they start.
+        let mut child = Command::new("env")
+            .args(["--default-signal=INT", PROGRAM, "plugin"])
             .args(words)
             .current_dir(self.folder())
             .env("CARGO", self.folder().join("cargo"))
@@ -112,15 +113,14 @@ impl Running {
     /// Ends the command by a signal, and waits until nobody is left who could say anything: whether it went well.
     fn ends_by(mut self, signal: Signal) -> bool {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
-        let good = self.child.wait().unwrap().success();
         while let Ok(_line) = self.lines.recv_timeout(PATIENCE) {}
         let over = self.lines.recv_timeout(std::time::Duration::ZERO);
         assert_eq!(
             over,
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected),
-            "a compiler goes on"
+            "the command or its compiler goes on"
         );
-        good
+        self.child.wait().unwrap().success()
     }
 }
 
