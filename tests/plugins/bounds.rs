@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pointsman::config::{Grants, KvGrant, MetricsGrant, Plugin};
+use pointsman::config::{Grants, HttpGrant, KvGrant, MetricsGrant, Plugin};
 use pointsman::plugin::{Generation, Stage};
 use pointsman::policy::{FaultKind, Policy, PolicyFault, RouteChoice};
 use serde_json::{Value, json};
@@ -80,36 +80,23 @@ async fn memory_of_a_guest_that_does_not_ask_an_allocator() {
 /// A store and numbers with room for everything, so that only the bound on what is handed over at a time counts.
 fn generous(output: usize) -> Plugin {
     let grants = Grants {
-        clock: true,
-        random: true,
-        directory: true,
         metrics: Some(MetricsGrant { series: 1000 }),
         kv: Some(KvGrant {
             namespace: None,
             keys: 1000,
             bytes: 1 << 30,
         }),
-        http: Some(pointsman::config::HttpGrant {
-            allow: vec!["http://127.0.0.1:9".to_owned()],
+        http: Some(HttpGrant {
             max_body: 1 << 30,
             ..Default::default()
         }),
-        secrets: [(
-            "tok".to_owned(),
-            pointsman::config::Secret {
-                file: None,
-                text: "s".to_owned(),
-            },
-        )]
-        .into(),
-        ..Grants::default()
+        ..everything()
     };
     Plugin {
-        grants,
         output,
         memory: 120 << 20,
         cpu: Duration::from_secs(5),
-        ..closed(file(built("guests/reach.wasm"), json!({})))
+        ..reach(grants)
     }
 }
 

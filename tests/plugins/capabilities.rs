@@ -21,45 +21,16 @@ use serde_json::{Value, json};
 
 use super::support::*;
 
-/// Everything.
+/// Everything, and little of each.
 fn all() -> Grants {
-    let token = toml_secret("tok", "s3cret");
     Grants {
-        log: true,
-        clock: true,
-        random: true,
-        wasi: false,
-        directory: true,
         metrics: Some(MetricsGrant { series: 3 }),
         kv: Some(KvGrant {
             namespace: None,
             keys: 3,
             bytes: 1000,
         }),
-        http: Some(HttpGrant {
-            allow: vec!["http://127.0.0.1:9".to_owned()],
-            ..HttpGrant::default()
-        }),
-        secrets: token,
-    }
-}
-
-/// Secrets are made by reading a configuration alone.
-fn toml_secret(name: &str, value: &str) -> std::collections::BTreeMap<String, pointsman::config::Secret> {
-    [(
-        name.to_owned(),
-        pointsman::config::Secret {
-            file: None,
-            text: value.to_owned(),
-        },
-    )]
-    .into()
-}
-
-fn reach(grants: Grants) -> Plugin {
-    Plugin {
-        grants,
-        ..closed(file(built("guests/reach.wasm"), json!({})))
+        ..everything()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pointsman::config::{Grants, HttpGrant, Plugin};
+use pointsman::config::{Grants, HttpGrant};
 use pointsman::plugin::Generation;
 use pointsman::policy::{Policy, RouteChoice};
 use serde_json::{Value, json};
@@ -73,27 +73,10 @@ async fn granted(hosts: &[&str], port: u16, private: bool) -> Arc<Generation> {
         max_body: 1000,
     };
     let grants = Grants {
-        clock: true,
-        random: true,
-        directory: true,
-        metrics: Some(Default::default()),
-        kv: Some(Default::default()),
         http: Some(http),
-        secrets: [(
-            "tok".to_owned(),
-            pointsman::config::Secret {
-                file: None,
-                text: "s".to_owned(),
-            },
-        )]
-        .into(),
-        ..Grants::default()
+        ..everything()
     };
-    alone(Plugin {
-        grants,
-        ..closed(file(built("guests/reach.wasm"), json!({})))
-    })
-    .await
+    alone(reach(grants)).await
 }
 
 /// What the guest is told of one request.

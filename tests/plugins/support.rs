@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pointsman::call::{AgentKey, Call, Introduction, Subject, Trail};
-use pointsman::config::{OnFault, Pipeline, Plugin, Policies, Source};
+use pointsman::config::{Grants, HttpGrant, OnFault, Pipeline, Plugin, Policies, Secret, Source};
 use pointsman::plugin::{Compiler, Generation, Host, LoadError, Loaded};
 use pointsman::policy::{Candidate, Listed, Listing, TargetView};
 use pointsman::wire::{Era, Kind, RawJson};
@@ -66,6 +66,36 @@ pub fn file(path: PathBuf, config: Value) -> Plugin {
 /// The test guest with these orders.
 pub fn guest(orders: Value) -> Plugin {
     file(built("guests/guest-a.wasm"), orders)
+}
+
+/// The guest that uses what it is granted, as its calls order.
+pub fn reach(grants: Grants) -> Plugin {
+    Plugin {
+        grants,
+        ..closed(file(built("guests/reach.wasm"), json!({})))
+    }
+}
+
+/// All that it imports: with the usual bounds, one secret, and nobody to send requests to.
+pub fn everything() -> Grants {
+    let tok = Secret {
+        file: None,
+        text: "s3cret".to_owned(),
+    };
+    Grants {
+        clock: true,
+        random: true,
+        directory: true,
+        metrics: Some(Default::default()),
+        kv: Some(Default::default()),
+        http: Some(HttpGrant {
+            allow: vec!["http://127.0.0.1:9".to_owned()],
+            ..Default::default()
+        }),
+        // Secrets are made by reading a configuration alone.
+        secrets: [("tok".to_owned(), tok)].into(),
+        ..Default::default()
+    }
 }
 
 /// Fails closed.
