@@ -5,6 +5,7 @@
 //! time, so every accessor looks at the store's own `Subject`.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use wasmtime::component::Resource;
 use wasmtime::error::{Context, format_err};
@@ -78,8 +79,9 @@ pub(super) struct State {
     /// Why a document could not be read, where the guest tried: the call is refused, whatever the guest says.
     pub(super) unreadable: Option<String>,
     pub(super) powers: Arc<Powers>,
-    /// How long it may wait for an agent.
     pub(super) patience: Patience,
+    /// Wall-clock time that the hook call had when it began.
+    pub(super) left: Duration,
     /// What it has printed of lines that are not at their end.
     pub(super) printed: Printed,
 }
@@ -231,7 +233,9 @@ impl types::HostCall for State {
         let Some(roots) = self.call()?.roots.clone() else {
             return Ok(None);
         };
-        let known = self.patience.roots(&*roots).await;
+        // Others may compute meanwhile.
+        self.turn.end();
+        let known = self.patience.roots(&*roots, self.left).await;
         Ok(known.map(|known| known.as_str().to_owned()))
     }
     fn drop(&mut self, _: Resource<CallHandle>) -> wasmtime::Result<()> {

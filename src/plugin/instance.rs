@@ -61,7 +61,6 @@ pub(super) struct Blueprint {
     pub(super) output: usize,
     /// CPU time of one hook call, in ticks.
     pub(super) ticks: u64,
-    /// How long a hook call may wait for the agent.
     pub(super) patience: Patience,
     pub(super) lane: Lane,
     /// Whether its engine counts fuel.
@@ -131,6 +130,7 @@ impl Instance {
             unreadable: None,
             powers: Arc::clone(&from.powers),
             patience: from.patience.clone(),
+            left: Duration::ZERO,
             printed: Printed::default(),
         };
         let mut store = Store::new(from.pre.engine(), state);
@@ -173,9 +173,16 @@ impl Instance {
         })
     }
 
-    /// Puts a question. After an error the instance must not be used again.
-    pub(super) async fn ask<Q: Question>(&mut self, question: &Q, from: &Blueprint) -> Result<Q::Answer, Fault> {
-        self.store.data_mut().subject = question.subject();
+    /// Puts a question, to which the caller waits `left` for the answer. After an error the instance must not be used again.
+    pub(super) async fn ask<Q: Question>(
+        &mut self,
+        question: &Q,
+        from: &Blueprint,
+        left: Duration,
+    ) -> Result<Q::Answer, Fault> {
+        let state = self.store.data_mut();
+        state.subject = question.subject();
+        state.left = left;
         // Armed just before the call, so that no time spent waiting is billed to the guest.
         arm(&mut self.store, from.ticks.saturating_mul(question.portions()));
         let outcome = question.put(self).await;

@@ -180,7 +180,7 @@ impl Host {
                 memory: plugin.memory,
                 output: plugin.output,
                 ticks: ticks(plugin.cpu),
-                patience: Patience::new(plugin.wall, plugin.instances),
+                patience: Patience::new(plugin.instances),
                 lane: self.lane.clone(),
                 is_metered: self.is_metered,
                 powers: Arc::new(Powers::new(&label, &plugin.grants, &self.common)?),

@@ -171,15 +171,17 @@ impl Loaded {
         let call = pin!(async {
             let _running = self.ticker.running();
             let mut taken = self.pool.take(permit, &self.blueprint).await?;
-            let answer = taken.instance.ask(question, &self.blueprint).await?;
+            let answer = taken.instance.ask(question, &self.blueprint, left).await?;
             taken.give_back();
             Ok(answer)
         });
         within(left, call).await.unwrap_or_else(|| {
-            Err(Fault::of_plugin(
-                FaultKind::Wall,
-                "took longer than its wall-clock budget",
-            ))
+            // Who got an instance late was kept by others: that says nothing against the plugin.
+            let fault = match left < self.settings.wall / 2 {
+                true => Fault::of_others,
+                false => Fault::of_plugin,
+            };
+            Err(fault(FaultKind::Wall, "took longer than its wall-clock budget"))
         })
     }
 

@@ -1,5 +1,5 @@
 //! How hook calls wait for agents, who are strangers: not for long, and only some of a plugin's at a time. Each has an
-//! instance while it waits, and whoever opens sessions and never answers is not to have them all.
+//! instance while it waits, and whoever opens sessions and never answers is to keep none from others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +12,23 @@ use crate::wire::RawJson;
 /// The patience of one plugin. Clones are the same.
 #[derive(Clone)]
 pub(super) struct Patience {
-    most: Duration,
     places: Arc<Semaphore>,
 }
 
 impl Patience {
-    /// That of a plugin whose hook calls take `wall` at most, and of which `instances` run at a time.
-    pub(super) fn new(wall: Duration, instances: usize) -> Self {
+    /// That of a plugin of which `instances` run at a time: half of them may wait, and none of one alone.
+    pub(super) fn new(instances: usize) -> Self {
+        let places = (instances / 2).min(Semaphore::MAX_PERMITS);
         Self {
-            // The other half is for what the policy makes of the answer.
-            most: wall / 2,
-            places: Arc::new(Semaphore::new((instances / 2).max(1))),
+            places: Arc::new(Semaphore::new(places)),
         }
     }
 
-    /// The roots of an agent, if it says them in time. Who finds no place sees what is known already, and the agent is
-    /// asked all the same.
-    pub(super) async fn roots(&self, of: &dyn Roots) -> Option<RawJson> {
+    /// The roots of an agent, if it says them in time. `left` is what the hook call has: half of it is for what the policy
+    /// makes of the answer. Who finds no place sees what is known already, and the agent is asked all the same.
+    pub(super) async fn roots(&self, of: &dyn Roots, left: Duration) -> Option<RawJson> {
         let place = self.places.try_acquire();
-        let most = place.as_ref().map_or(Duration::ZERO, |_| self.most);
+        let most = place.as_ref().map_or(Duration::ZERO, |_| left / 2);
         of.roots(most).await
     }
 }
@@ -57,11 +55,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn agents_that_never_answer_do_not_have_all_instances() {
-        for (instances, places) in [(1, 1), (2, 1), (5, 2)] {
-            let patience = Patience::new(Duration::from_secs(2), instances);
+        for (instances, places) in [(1, 0), (2, 1), (5, 2), (usize::MAX, 5)] {
+            let patience = Patience::new(instances);
             let begin = Instant::now();
             let waits = (0..5).map(|_| async {
-                assert_eq!(patience.roots(&Silent).await, None);
+                assert_eq!(patience.roots(&Silent, Duration::from_secs(2)).await, None);
                 begin.elapsed()
             });
             let waited = futures_util::future::join_all(waits).await;

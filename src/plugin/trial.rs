@@ -184,14 +184,17 @@ impl Loaded {
             if fresh {
                 let mut instance = Instance::create(&self.blueprint).await?;
                 return instance
-                    .ask(question, &self.blueprint)
+                    .ask(question, &self.blueprint, self.settings.wall)
                     .await
                     .map(|answer| (answer, None));
             }
             let permit = self.pool.permit().await?;
             let mut taken = self.pool.take(permit, &self.blueprint).await?;
             let before = taken.instance.fuel(&self.blueprint);
-            let answer = taken.instance.ask(question, &self.blueprint).await?;
+            let answer = taken
+                .instance
+                .ask(question, &self.blueprint, self.settings.wall)
+                .await?;
             let after = taken.instance.fuel(&self.blueprint);
             taken.give_back();
             Ok((

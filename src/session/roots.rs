@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::store::{Session, lock};
 use crate::backend::Ask;
@@ -14,10 +16,10 @@ use crate::call;
 use crate::router::Listener;
 use crate::wire::{Object, RawJson, method};
 
-/// Bytes that are kept of an agent at most.
-const MOST: usize = 64 << 10;
+/// Bytes that are kept of an agent at most. They count into the size of its session, there or not.
+pub(super) const MOST: usize = 4 << 10;
 
-/// How long an agent that could not say is not asked again.
+/// How long an agent that could not say is not asked again, and one that did not answer is not waited for.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// What became of a question; `None` is none yet, and what went wrong the inner one.
@@ -27,6 +29,15 @@ type Answer = Option<Option<RawJson>>;
 #[derive(Default)]
 pub(super) struct Roots {
     asked: Mutex<Option<Asked>>,
+    /// When it was last waited for in vain.
+    in_vain: Mutex<Option<Instant>>,
+}
+
+/// An object of the list. Nothing else than that it is one is looked at.
+#[derive(Deserialize)]
+struct Root {
+    #[serde(rename = "uri")]
+    _uri: String,
 }
 
 /// A question that was put.
@@ -72,10 +83,31 @@ impl Roots {
         });
         // Whoever wanted to know may be gone by then: the answer is for the session.
         tokio::spawn(async move {
-            let said = said.await.ok().and_then(Result::ok);
-            answer.send_replace(Some(said.as_ref().and_then(listed)));
+            tokio::select! {
+                said = said => {
+                    let said = said.ok().and_then(Result::ok);
+                    answer.send_replace(Some(said.as_ref().and_then(listed)));
+                }
+                // Others are asked for by now, and the agent is told.
+                () = answer.closed() => {}
+            }
         });
         new
+    }
+
+    /// The answer, if it is there after `patience`.
+    async fn wait(&self, asked: &mut Asked, patience: Duration) -> Option<RawJson> {
+        // However often it says that they changed.
+        let waits = !patience.is_zero() && lock(&self.in_vain).is_none_or(|then| then.elapsed() >= RETRY);
+        // From when it was asked: one who does not answer keeps nobody waiting twice.
+        let until = asked.since + if waits { patience } else { Duration::ZERO };
+        let Ok(answer) = tokio::time::timeout_at(until, asked.answer.wait_for(Option::is_some)).await else {
+            if waits {
+                *lock(&self.in_vain) = Some(Instant::now());
+            }
+            return None;
+        };
+        answer.ok()?.clone().flatten()
     }
 }
 
@@ -83,9 +115,16 @@ impl Roots {
 fn listed(answer: &RawJson) -> Option<RawJson> {
     let object = Object::parse(answer.as_str()).ok()?;
     let list = object.get("roots")?;
+    if list.len() > MOST {
+        warn!(
+            "the roots of an agent are not taken: {} bytes, {MOST} are allowed",
+            list.len()
+        );
+        return None;
+    }
     // Also where it is empty: that is an answer.
-    let is_good = list.starts_with('[') && list.len() <= MOST;
-    is_good.then(|| RawJson::from(list.to_owned()))
+    serde_json::from_str::<Vec<Root>>(list).ok()?;
+    Some(RawJson::from(list.to_owned()))
 }
 
 /// The roots of a call's agent, who is asked on the stream of that call.
@@ -114,11 +153,9 @@ impl fmt::Debug for CallRoots {
 impl call::Roots for CallRoots {
     fn roots(&self, patience: Duration) -> call::RootsFuture<'_> {
         Box::pin(async move {
-            let mut asked = self.session.roots.as_ref()?.asked(&*self.listener);
-            // From when it was asked: one who does not answer keeps nobody waiting twice.
-            let until = asked.since + patience;
-            let answer = tokio::time::timeout_at(until, asked.answer.wait_for(Option::is_some)).await;
-            answer.ok()?.ok()?.clone().flatten()
+            let roots = self.session.roots.as_ref()?;
+            let mut asked = roots.asked(&*self.listener);
+            roots.wait(&mut asked, patience).await
         })
     }
 }
@@ -159,9 +196,10 @@ mod tests {
         }
     }
 
-    async fn known(asked: &Asked) -> Option<String> {
-        let mut answer = asked.answer.clone();
-        let said = answer.wait_for(Option::is_some).await.unwrap().clone().flatten();
+    const PATIENCE: Duration = Duration::from_millis(500);
+
+    async fn known(roots: &Roots, mut asked: Asked) -> Option<String> {
+        let said = roots.wait(&mut asked, PATIENCE).await;
         said.map(|roots| roots.as_str().to_owned())
     }
 
@@ -171,24 +209,34 @@ mod tests {
         let first = roots.asked(&agent);
         let second = roots.asked(&agent);
         agent.answer(Ok(r#"{"roots":[{"uri": "file:///a"}],"more":1}"#));
-        for asked in [&first, &second, &roots.asked(&agent)] {
-            assert_eq!(known(asked).await.as_deref(), Some(r#"[{"uri": "file:///a"}]"#));
+        for asked in [first, second, roots.asked(&agent)] {
+            assert_eq!(known(&roots, asked).await.as_deref(), Some(r#"[{"uri": "file:///a"}]"#));
         }
         assert!(lock(&agent.0).is_empty());
         roots.changed();
         let after = roots.asked(&agent);
         agent.answer(Ok(r#"{"roots":[]}"#));
-        assert_eq!(known(&after).await.as_deref(), Some("[]"));
+        assert_eq!(known(&roots, after).await.as_deref(), Some("[]"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_cannot_say_is_asked_again_after_a_while() {
         let (roots, agent) = (Roots::default(), Fake::default());
-        let large = format!("{{\"roots\":[\"{}\"]}}", "x".repeat(MOST));
-        for wrong in [Err("no"), Ok("{}"), Ok(r#"{"roots":{}}"#), Ok("1"), Ok(&large)] {
+        let large = format!("{{\"roots\":[{{\"uri\":\"{}\"}}]}}", "x".repeat(MOST));
+        let answers = [
+            "{}",
+            "1",
+            r#"{"roots":{}}"#,
+            r#"{"roots":[1]}"#,
+            r#"{"roots":[{"name":"a"}]}"#,
+            r#"{"roots":[{"uri":5}]}"#,
+            r#"{"roots":[{"uri":"a"},{"uri":"b","uri":"c"}]}"#,
+            &large,
+        ];
+        for wrong in [Err("no")].into_iter().chain(answers.map(Ok)) {
             let asked = roots.asked(&agent);
             agent.answer(wrong);
-            assert_eq!(known(&asked).await, None, "{wrong:?}");
+            assert_eq!(known(&roots, asked).await, None, "{wrong:?}");
             roots.asked(&agent);
             assert!(lock(&agent.0).is_empty(), "{wrong:?}");
             tokio::time::advance(RETRY).await;
@@ -198,11 +246,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_does_not_answer_is_asked_once() {
+    async fn one_that_does_not_answer_is_waited_for_once_whatever_it_says_has_changed() {
         let (roots, agent) = (Roots::default(), Fake::default());
-        roots.asked(&agent);
-        tokio::time::advance(10 * RETRY).await;
-        roots.asked(&agent);
+        let begin = Instant::now();
+        for _ in 0..3 {
+            let asked = roots.asked(&agent);
+            assert_eq!(known(&roots, asked).await, None);
+        }
         assert_eq!(lock(&agent.0).len(), 1);
+        roots.changed();
+        let asked = roots.asked(&agent);
+        assert_eq!(known(&roots, asked).await, None);
+        assert_eq!(begin.elapsed(), PATIENCE);
+        // The first question is of no use any more.
+        let mut asks = std::mem::take(&mut *lock(&agent.0));
+        asks[0].reply.closed().await;
+        // The second one is, and later so is waiting.
+        let asked = roots.asked(&agent);
+        asks.remove(1)
+            .reply
+            .send(Ok(RawJson::from(r#"{"roots":[]}"#.to_owned())))
+            .unwrap();
+        tokio::time::advance(RETRY).await;
+        assert_eq!(known(&roots, asked).await.as_deref(), Some("[]"));
+        roots.changed();
+        let asked = roots.asked(&agent);
+        let begin = Instant::now();
+        assert_eq!(known(&roots, asked).await, None);
+        assert_eq!(begin.elapsed(), PATIENCE);
     }
 }

@@ -17,7 +17,7 @@ use super::own_tools;
 use super::private::Own;
 use super::ring::Rank;
 use super::room;
-use super::roots::Roots;
+use super::roots::{self, Roots};
 use super::stream::Stream;
 use super::streams::Streams;
 use crate::backend::{Ask, Subscription, refusal};
@@ -281,12 +281,13 @@ impl Store {
         let capabilities = introduction.capabilities.as_ref().map(RawJson::as_str);
         let can_be_asked = asking::declares_any(capabilities);
         let roots = asking::declares(capabilities, "roots").then(Roots::default);
+        let size = room::size(&introduction) + roots.as_ref().map_or(0, |_| roots::MOST);
         let session = Arc::new_cyclic(|me| Session {
             me: Weak::clone(me),
             number,
             version,
             endpoint: Arc::clone(&endpoint.name),
-            size: room::size(&introduction),
+            size,
             can_be_asked,
             roots,
             introduction: ArcSwap::from_pointee(introduction),

@@ -119,3 +119,29 @@ async fn agents_that_have_none_to_tell_of_are_not_asked() {
         assert_eq!((asked, seen(&outcome)), (None, "None"));
     }
 }
+
+#[tokio::test]
+async fn agents_that_never_answer_are_no_fault_of_the_policys() {
+    let router = router("4s").await;
+    // Three times as many as there are instances.
+    let silent: Vec<_> = (0..48)
+        .map(|_| {
+            let address = router.address.clone();
+            tokio::spawn(async move {
+                let agent = Agent::legacy_able(&address, "2025-11-25", able()).await;
+                called(&agent, "first", None).await
+            })
+        })
+        .collect();
+    for one in silent {
+        let (asked, outcome) = one.await.unwrap();
+        assert_eq!((asked.as_deref(), seen(&outcome)), (Some("roots/list"), "None"));
+    }
+    let status = router.status();
+    let plugin = &status["plugins"][0];
+    assert_eq!(
+        (&plugin["faults"], &plugin["breaker"]),
+        (&json!(0), &json!("closed")),
+        "{status}"
+    );
+}

@@ -29,6 +29,7 @@ mod lists;
 mod outside;
 mod principal;
 mod reload;
+mod roots;
 #[cfg(target_os = "linux")]
 #[path = "../support/mod.rs"]
 mod router;

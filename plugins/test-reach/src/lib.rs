@@ -148,6 +148,13 @@ impl Order<'_> {
                 .join("|")
             }
             "roots" => format!("{:?}", call.roots()),
+            // Computes for so many milliseconds.
+            "spin" => {
+                let begin = clock::monotonic();
+                let time = self.number("by").unwrap_or(1) * 1_000_000;
+                while clock::monotonic() - begin < time {}
+                "spun".to_owned()
+            }
             "candidate" => {
                 let at = self.number("at").unwrap_or(0) as u32;
                 format!(
