@@ -44,7 +44,7 @@ impl Lock {
             // What it said is lost; whoever reads the new one sees all of it as new.
             Err(_) => config::Lock::default(),
         };
-        let puller = Puller::new(&config.policies)?;
+        let puller = Puller::new(&config.policies);
         let mut new = config::Lock::default();
         let mut troubles = Vec::new();
         for (name, plugin) in &config.plugins {
