@@ -62,22 +62,39 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.open(path)?.write_all(bytes)
 }
 
-/// Puts a file that is for everybody into its place.
+/// Puts a file into its place, as open to others as what was there, or as all that this user makes.
 pub fn put(place: &Path, bytes: &[u8]) -> io::Result<()> {
-    put_by(place, |path| File::create_new(path)?.write_all(bytes))
+    let before = fs::symlink_metadata(place).ok().filter(fs::Metadata::is_file);
+    put_by(place, |aside| {
+        // What was closed is so from the beginning: it can be read before it is in its place.
+        match before {
+            Some(_) => write_private(aside, bytes)?,
+            None => File::create_new(aside)?.write_all(bytes)?,
+        }
+        Ok(before.map(|before| before.permissions()))
+    })
 }
 
-/// Puts a file that only this user can read into its place.
-pub fn put_private(place: &Path, bytes: &[u8]) -> io::Result<()> {
-    put_by(place, |path| write_private(path, bytes))
+/// Puts a file into its place, as open to others as all that this user makes, whatever was there.
+pub fn put_open(place: &Path, bytes: &[u8]) -> io::Result<()> {
+    put_by(place, |aside| {
+        File::create_new(aside)?.write_all(bytes)?;
+        Ok(None)
+    })
 }
 
-fn put_by(place: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+/// Puts what is written into its place, with these permissions.
+fn put_by(place: &Path, write: impl FnOnce(&Path) -> io::Result<Option<fs::Permissions>>) -> io::Result<()> {
     // The folder of a bare name is called "", which is none.
     let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
     let aside = Aside::new(folder.unwrap_or(Path::new(".")), "tmp")?;
-    write(&aside.path)?;
-    aside.keep_as(place)
+    let permissions = write(&aside.path)?;
+    aside.sync()?;
+    // After that, for a file that nobody may write to is not to be synced.
+    if let Some(permissions) = permissions {
+        fs::set_permissions(&aside.path, permissions)?;
+    }
+    fs::rename(&aside.path, place)
 }
 
 /// Makes a folder, with those above it, that only this user may enter. One that is there stays as it is.
@@ -104,7 +121,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let place = home.path().join("a");
         put(&place, b"one").unwrap();
-        put_private(&place, b"two").unwrap();
+        put_open(&place, b"two").unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"two");
         // A folder cannot be replaced by a file.
         fs::create_dir(home.path().join("b")).unwrap();
@@ -139,7 +156,7 @@ mod tests {
         make_private(&folder).unwrap();
         make_private(&folder).unwrap();
         assert_eq!(mode(&folder), 0o700);
-        put_private(&folder.join("a"), b"x").unwrap();
+        write_private(&folder.join("a"), b"x").unwrap();
         assert_eq!(mode(&folder.join("a")), 0o600);
         // Nobody is led elsewhere by a link that stands in the way.
         let link = folder.join("link");
@@ -147,5 +164,24 @@ mod tests {
         write_private(&link, b"x").unwrap_err();
         put(&link, b"x").unwrap();
         assert!(!home.path().join("victim").exists() && !link.is_symlink());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_replaced_stays_as_open_as_it_was() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let (place, new) = (home.path().join("a"), home.path().join("new"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        put(&new, b"x").unwrap();
+        put(&place, b"x").unwrap();
+        for closed in [0o640, 0o444, 0o600, 0o666] {
+            fs::set_permissions(&place, fs::Permissions::from_mode(closed)).unwrap();
+            put(&place, b"y").unwrap();
+            assert_eq!((mode(&place), fs::read(&place).unwrap()), (closed, b"y".to_vec()));
+        }
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+        put_open(&place, b"z").unwrap();
+        assert_eq!(mode(&place), mode(&new));
     }
 }

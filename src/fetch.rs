@@ -5,25 +5,22 @@ mod login;
 mod manifest;
 mod reference;
 mod registry;
+mod web;
 
 use std::time::Duration;
 
 use reqwest::{Response, Url};
 
+use self::web::Web;
 use crate::config::sha256_of;
-use crate::wire::discovery::{is_here, is_safe};
+use crate::wire::discovery::is_safe;
+use crate::wire::printable_within;
 
 /// How long one component may take.
 const ALL: Duration = Duration::from_secs(300);
 
-/// Characters of what a server says at most.
+/// Bytes of what a server says at most.
 const WORDS: usize = 400;
-
-/// Redirects in a row at most.
-const MOST_REDIRECTS: usize = 10;
-
-/// How long a server may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a component was not fetched.
 #[derive(Debug, thiserror::Error)]
@@ -130,30 +127,13 @@ async fn from_web(from: &str, most: usize) -> Result<Fetched, FetchError> {
     if !is_safe(url.as_str()) {
         return Err(FetchError::Open(from.to_owned()));
     }
-    let client = client(is_here(url.as_str())).map_err(told)?;
-    let response = client.get(url).send().await.and_then(Response::error_for_status);
-    let bytes = body(response.map_err(told)?, most).await.map_err(told)?;
+    let response = Web::new().map_err(told)?.get(url, "*/*", None).await;
+    let response = response.map_err(|error| FetchError::Web(clean(&format!("{from}: {}", said(&error)))))?;
+    let response = response.error_for_status().map_err(told)?;
+    let bytes = body(response, most).await.map_err(told)?;
     bytes
         .map(Fetched::of)
         .ok_or_else(|| FetchError::TooLarge(from.to_owned(), most))
-}
-
-/// A client that nobody leads into the open. `is_local` is for servers of this machine, to which plain HTTP is as good.
-fn client(is_local: bool) -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .https_only(!is_local)
-        // Whoever is asked may send on to others, but nobody into the open.
-        .redirect(reqwest::redirect::Policy::custom(|attempt| {
-            match (is_safe(attempt.url().as_str()), attempt.previous().len()) {
-                (false, _) => attempt.error("a redirect goes over the network in the open"),
-                (true, MOST_REDIRECTS..) => attempt.error("too many redirects"),
-                (true, _) => attempt.follow(),
-            }
-        }))
-        .read_timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .user_agent(concat!("pointsman/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// What a server sends, or nothing if that is more than `most` bytes.
@@ -170,8 +150,7 @@ async fn body(mut response: Response, most: usize) -> reqwest::Result<Option<Vec
 
 /// What a server says, for a terminal: without what would steer that, and not for ever.
 fn clean(words: &str) -> String {
-    let plain = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(WORDS).collect()
+    printable_within(words, WORDS).0
 }
 
 /// An error with what is behind it: the first words alone are "error sending request".

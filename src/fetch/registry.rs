@@ -2,16 +2,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use reqwest::{Response, Url};
 use serde::Deserialize;
 
 use super::challenge::Challenge;
-use super::login::credentials;
+use super::login::Login;
 use super::manifest::{self, Descriptor, Manifest};
 use super::reference::{Reference, Which};
-use super::{FetchError, Fetched, body, clean, client, said};
+use super::web::{PATIENCE, Web};
+use super::{FetchError, Fetched, body, clean, said};
 use crate::config::{sha256_digest, sha256_of};
 use crate::wire::discovery::is_safe;
 
@@ -40,9 +41,10 @@ pub(super) async fn fetch(from: &str, rest: &str, manifest: Option<&str>, most: 
     let mut registry = Registry {
         from,
         reference: &reference,
-        client: client(base.scheme() == "http").map_err(|error| told(from, &error))?,
+        web: Web::new().map_err(|error| told(from, &error))?,
         base,
         pass: None,
+        is_identity: false,
     };
     let (manifest, digest) = registry.manifest().await?;
     let fetched = registry.component(manifest.component(from)?, most).await?;
@@ -57,9 +59,11 @@ struct Registry<'a> {
     from: &'a str,
     reference: &'a Reference,
     base: Url,
-    client: reqwest::Client,
-    /// What says who asks, once it has wanted to know. The client gives it to no other host that it is sent to.
+    web: Web,
+    /// What says who asks, once it has wanted to know. Nobody else whom it sends on to gets it.
     pass: Option<HeaderValue>,
+    /// Whether there is a login that cannot be used.
+    is_identity: bool,
 }
 
 impl Registry<'_> {
@@ -103,12 +107,13 @@ impl Registry<'_> {
     /// Gets something of the reference's name. Who asks is said when that is wanted, and only then.
     async fn get(&mut self, kind: &str, which: &str) -> Result<Response, FetchError> {
         let url = format!("{}{}/{kind}/{which}", self.base, self.reference.name);
-        let mut response = self.send(&url).await?;
+        let url = Url::parse(&url).map_err(|error| self.refused(&error.to_string()))?;
+        let mut response = self.send(&url, self.pass.as_ref()).await?;
         if let Some(challenge) = self.challenge(&response) {
             self.pass = Some(self.pass_for(challenge).await?);
-            response = self.send(&url).await?;
+            response = self.send(&url, self.pass.as_ref()).await?;
         }
-        good(self.from, response).await
+        self.good(&url, response).await
     }
 
     /// How the registry asks who wants that, if it does and was not told. Others that it sent on to are told nothing.
@@ -121,30 +126,38 @@ impl Registry<'_> {
         Challenge::of(headers.filter_map(|value| value.to_str().ok()))
     }
 
-    async fn send(&self, url: &str) -> Result<Response, FetchError> {
-        let mut request = self.client.get(url).header(ACCEPT, manifest::ACCEPTED);
-        if let Some(pass) = &self.pass {
-            request = request.header(AUTHORIZATION, pass);
-        }
-        request.send().await.map_err(|error| told(self.from, &error))
+    async fn send(&self, url: &Url, pass: Option<&HeaderValue>) -> Result<Response, FetchError> {
+        let response = self.web.get(url.clone(), manifest::ACCEPTED, pass).await;
+        response.map_err(|error| told(self.from, &error))
     }
 
     /// What to say to the registry.
-    async fn pass_for(&self, challenge: Challenge) -> Result<HeaderValue, FetchError> {
-        match challenge {
-            Challenge::Bearer { realm, service } => self.token(&realm, service.as_deref()).await,
-            Challenge::Basic => match credentials(self.reference.login())? {
-                Some((name, password)) => self.header(&basic(&name, &password)),
-                None => Err(self.refused(&format!(
-                    "it wants to know who asks: `docker login {}`",
-                    self.reference.registry
-                ))),
-            },
+    async fn pass_for(&mut self, challenge: Challenge) -> Result<HeaderValue, FetchError> {
+        let login = Login::of(self.reference.login(), PATIENCE).await?;
+        self.is_identity = login == Login::Identity;
+        let basic = match login {
+            Login::Password(name, password) => Some(self.header(&basic(&name, &password))?),
+            // Much is for everybody.
+            Login::Nobody | Login::Identity => None,
+        };
+        match (challenge, basic) {
+            (Challenge::Bearer { realm, service }, basic) => self.token(&realm, service.as_deref(), basic).await,
+            (Challenge::Basic, Some(basic)) => Ok(basic),
+            (Challenge::Basic, None) if self.is_identity => Err(self.identity()),
+            (Challenge::Basic, None) => Err(self.refused(&format!(
+                "it wants to know who asks: `docker login {}`",
+                self.reference.registry
+            ))),
         }
     }
 
     /// A token to read with. The registry is not asked which rights it would like it to have.
-    async fn token(&self, realm: &str, service: Option<&str>) -> Result<HeaderValue, FetchError> {
+    async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        basic: Option<HeaderValue>,
+    ) -> Result<HeaderValue, FetchError> {
         let in_the_open = || FetchError::Realm(self.from.to_owned(), clean(realm));
         let mut url = Url::parse(realm).map_err(|_| in_the_open())?;
         // Only a registry of this machine may have its tokens made here.
@@ -155,12 +168,8 @@ impl Registry<'_> {
         let service = service.map(|service| ("service", service));
         url.query_pairs_mut()
             .extend_pairs(service.into_iter().chain([("scope", scope.as_str())]));
-        let mut request = self.client.get(url);
-        if let Some((name, password)) = credentials(self.reference.login())? {
-            request = request.header(AUTHORIZATION, self.header(&basic(&name, &password))?);
-        }
-        let response = request.send().await.map_err(|error| told(self.from, &error))?;
-        let response = good(self.from, response).await?;
+        let response = self.send(&url, basic.as_ref()).await?;
+        let response = self.good(&url, response).await?;
         let unread = || self.refused("there is no token in the answer to who asks");
         let token: Token = serde_json::from_slice(&self.words(response).await?).map_err(|_| unread())?;
         let token = token.token.or(token.access_token).ok_or_else(unread)?;
@@ -186,32 +195,52 @@ impl Registry<'_> {
         })
     }
 
+    /// An answer that is one; else why it is none, in the registry's words where it has some. `asked` was asked.
+    async fn good(&self, asked: &Url, mut response: Response) -> Result<Response, FetchError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let is_for_some = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        // Whoever it sent on to knows of no login.
+        let is_for_some = is_for_some && response.url().origin() == asked.origin();
+        if is_for_some && self.is_identity {
+            return Err(self.identity());
+        }
+        let host = response.url().host_str().unwrap_or_default().to_owned();
+        let first = response.chunk().await.ok().flatten().unwrap_or_default();
+        let words: serde_json::Value = serde_json::from_slice(&first).unwrap_or_default();
+        let words = ["/errors/0/message", "/details"].map(|place| words.pointer(place).and_then(|w| w.as_str()));
+        let words = words.into_iter().flatten().next().map(|words| format!(": {words}"));
+        let mut why = clean(&format!("{host} answered with {status}{}", words.unwrap_or_default()));
+        if is_for_some {
+            why += &format!(
+                "; if it is not for everybody: `docker login {}`",
+                self.reference.registry
+            );
+        }
+        Err(match status {
+            StatusCode::NOT_FOUND => FetchError::Missing(self.from.to_owned(), why),
+            _ => FetchError::Registry(self.from.to_owned(), why),
+        })
+    }
+
+    /// The login might help, and cannot be used.
+    fn identity(&self) -> FetchError {
+        FetchError::Credentials(
+            self.reference.registry.clone(),
+            "there is an identity token, which is not supported: log in with a password or an access token".to_owned(),
+        )
+    }
+
     fn refused(&self, why: &str) -> FetchError {
         FetchError::Registry(self.from.to_owned(), clean(why))
     }
 }
 
 /// A connection that failed.
-fn told(from: &str, error: &reqwest::Error) -> FetchError {
+fn told(from: &str, error: &dyn std::error::Error) -> FetchError {
     FetchError::Registry(from.to_owned(), clean(&said(error)))
-}
-
-/// An answer that is one; else why it is none, in the registry's words where it has some.
-async fn good(from: &str, mut response: Response) -> Result<Response, FetchError> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let host = response.url().host_str().unwrap_or_default().to_owned();
-    let first = response.chunk().await.ok().flatten().unwrap_or_default();
-    let words: serde_json::Value = serde_json::from_slice(&first).unwrap_or_default();
-    let words = ["/errors/0/message", "/details"].map(|place| words.pointer(place).and_then(|w| w.as_str()));
-    let words = words.into_iter().flatten().next().map(|words| format!(": {words}"));
-    let why = clean(&format!("{host} answered with {status}{}", words.unwrap_or_default()));
-    Err(match status {
-        StatusCode::NOT_FOUND => FetchError::Missing(from.to_owned(), why),
-        _ => FetchError::Registry(from.to_owned(), why),
-    })
 }
 
 fn basic(name: &str, password: &str) -> String {

@@ -4,12 +4,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::aside::{self, Aside};
 
 /// Compiled components kept at most; the longest unused ones go.
 const KEPT: usize = 64;
+
+/// How old the scratch of somebody who is still at it can be. It is that of seconds.
+const AT_IT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A private folder.
 #[derive(Debug)]
@@ -95,14 +98,16 @@ impl Cache {
             .and_then(|file| file.set_modified(SystemTime::now()));
     }
 
-    /// Removes all but the latest entries. A file in use stays usable: its mapping outlives its name.
+    /// Removes all but the latest entries, and what was left by those who did not end well. A file in use stays usable:
+    /// its mapping outlives its name.
     pub(super) fn prune(&self) -> io::Result<()> {
         let mut entries: Vec<(SystemTime, PathBuf)> = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let path = entry.path();
-            if path.extension().is_some_and(|e| e == "cwasm") && !entry.file_name().as_encoded_bytes().starts_with(b".")
-            {
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                remove_if_left(&entry);
+            } else if path.extension().is_some_and(|e| e == "cwasm") {
                 entries.push((entry.metadata()?.modified()?, path));
             }
         }
@@ -112,6 +117,18 @@ impl Cache {
             fs::remove_file(path)?;
         }
         Ok(())
+    }
+}
+
+/// Removes scratch that nobody is at any more.
+fn remove_if_left(scratch: &fs::DirEntry) {
+    let age = scratch
+        .metadata()
+        .and_then(|data| data.modified())
+        .map(|at| at.elapsed());
+    // Whoever made it removes it at the same time, maybe; and one that stays does no harm.
+    if age.is_ok_and(|age| age.is_ok_and(|age| age > AT_IT)) {
+        let _ = fs::remove_file(scratch.path());
     }
 }
 
@@ -194,6 +211,24 @@ mod tests {
         assert!(error.to_string().contains("set `policies.cache`"), "{error}");
     }
 
+    fn date(path: &Path, at: SystemTime) {
+        let file = File::options().append(true).open(path).unwrap();
+        file.set_modified(at).unwrap();
+    }
+
+    #[test]
+    fn what_was_left_lying_goes_and_what_somebody_is_at_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&home.path().join("c")).unwrap();
+        let [old, new] = ["wasm", "cwasm"].map(|ending| cache.scratch(ending).unwrap());
+        for (scratch, hours) in [(&old, 25), (&new, 23)] {
+            aside::write_private(scratch.path(), b"x").unwrap();
+            date(scratch.path(), SystemTime::now() - Duration::from_secs(hours * 3600));
+        }
+        cache.prune().unwrap();
+        assert!(!old.path().exists() && new.path().exists());
+    }
+
     #[test]
     fn old_entries_go() {
         let home = tempfile::tempdir().unwrap();
@@ -201,13 +236,7 @@ mod tests {
         for n in 0..KEPT as u64 + 3 {
             let path = cache.entry("d", n);
             aside::write_private(&path, b"x").unwrap();
-            let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n);
-            File::options()
-                .append(true)
-                .open(&path)
-                .unwrap()
-                .set_modified(date)
-                .unwrap();
+            date(&path, SystemTime::UNIX_EPOCH + Duration::from_secs(n));
         }
         Cache::touch(&cache.entry("d", 0));
         cache.prune().unwrap();

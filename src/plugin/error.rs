@@ -98,7 +98,7 @@ pub enum Problem {
     #[error("{0}: run `pointsman plugin lock`")]
     NotLocked(String),
     /// It is not in the store.
-    #[error("{from} is not here, as {}: run `pointsman plugin pull --config FILE`, then `pointsman reload`", .path.display())]
+    #[error("{from} is not here, as {}: run `pointsman plugin pull --config FILE`, which tells the router too", .path.display())]
     NotPulled {
         /// Its reference.
         from: String,

@@ -145,6 +145,124 @@ fn a_password_is_for_its_registry_alone() {
 }
 
 #[test]
+fn whoever_is_elsewhere_is_told_nothing_however_often_it_sends_on() {
+    let (server, home) = (Server::start(), Home::new());
+    let component = embedded_bytes("default-route");
+    let (tag, _) = server.publish("acme/guard", "1", &[(WASM, component)]);
+    home.log_in(server.address());
+    let elsewhere = Server::asking(Asks::Nothing);
+    elsewhere.moved("/a", "b?signed=yes");
+    elsewhere.put("/b?signed=yes", WASM, component);
+    let blob = format!("/v2/acme/guard/blobs/sha256:{}", sha256_of(component));
+    server.moved(&blob, &elsewhere.url("/a"));
+    home.good(&["pull", &tag], "[plugins.NAME]");
+    let nothing = |paths: &[&str]| paths.iter().map(|p| (p.to_string(), String::new())).collect::<Vec<_>>();
+    assert_eq!(elsewhere.asked(), nothing(&["/a", "/b?signed=yes"]));
+
+    // Whoever sends back does not choose what is asked in the user's name.
+    server.put("/blob", WASM, component);
+    elsewhere.moved("/b?signed=yes", &server.url("/blob"));
+    home.good(&["pull", &tag], "[plugins.NAME]");
+    assert_eq!(server.asked().pop(), Some(("/blob".to_owned(), String::new())));
+
+    // The server of the tokens has the password, and those behind it not.
+    let (tokens, behind) = (Server::asking(Asks::Nothing), Server::asking(Asks::Nothing));
+    server.asks(Asks::TokenOf(tokens.url("/sign")));
+    let question = "/sign?scope=repository%3Aacme%2Fguard%3Apull";
+    tokens.moved(question, "/sign-here");
+    tokens.moved("/sign-here", &behind.url("/a"));
+    behind.moved("/a", &behind.url("/token"));
+    home.good(&["pull", &tag], "[plugins.NAME]");
+    let password = |path: &str| (path.to_owned(), "Basic YW5uOnNlY3JldA==".to_owned());
+    assert_eq!(tokens.asked(), [password(question), password("/sign-here")]);
+    assert_eq!(behind.asked(), nothing(&["/a", "/token"]));
+}
+
+#[test]
+fn redirects_end() {
+    let (server, home) = (Server::start(), Home::new());
+    server.moved("/round", "/round");
+    home.bad(&["pull", &server.url("/round")], "too many redirects");
+    assert_eq!(server.asked().len(), 11);
+    for nowhere in ["http://[", "ftp://127.0.0.1/x", "/\u{ff}"] {
+        server.moved("/there", nowhere);
+        home.bad(&["pull", &server.url("/there")], "");
+    }
+    home.bad(&["pull", &server.url("/none")], "404");
+}
+
+#[test]
+fn servers_of_this_machine_are_asked_without_a_proxy() {
+    let (server, home) = (Server::start(), Home::new());
+    let component = embedded_bytes("default-route");
+    let (tag, _) = server.publish("acme/guard", "1", &[(WASM, component)]);
+    server.put("/guard.wasm", WASM, component);
+    home.log_in(server.address());
+    let proxy = Server::asking(Asks::Nothing);
+    home.behind(&proxy);
+    home.good(&["pull", &tag, &server.url("/guard.wasm")], "[plugins.NAME]");
+    assert_eq!(proxy.asked(), []);
+    // All others are asked through it.
+    home.bad(&["pull", "https://192.0.2.1/guard.wasm"], "");
+    assert_eq!(proxy.asked(), [("192.0.2.1:443".to_owned(), String::new())]);
+}
+
+#[test]
+fn an_identity_token_is_in_nobodys_way_who_needs_none() {
+    let (server, home) = (Server::start(), Home::new());
+    let (tag, _) = server.publish("acme/guard", "1", &[(WASM, embedded_bytes("default-route"))]);
+    let login = json!({ "auths": { server.address(): { "identitytoken": "x" } } });
+    home.write("config.json", login.to_string());
+    home.good(&["pull", &tag], "[plugins.NAME]");
+    let tokens = Server::asking(Asks::Nobody);
+    server.asks(Asks::TokenOf(tokens.url("/token")));
+    home.bad(&["pull", &tag], "there is an identity token, which is not supported");
+    server.asks(Asks::Password);
+    home.bad(&["pull", &tag], "there is an identity token, which is not supported");
+}
+
+#[test]
+fn whoever_is_refused_is_told_of_the_login() {
+    let (server, home) = (Server::start(), Home::new());
+    let (tag, _) = server.publish("acme/guard", "1", &[(WASM, embedded_bytes("default-route"))]);
+    home.log_in(server.address());
+    let hint = format!("`docker login {}`", server.address());
+    server.asks(Asks::Nobody);
+    let text = home.bad(&["pull", &tag], &hint);
+    assert!(text.contains("127.0.0.1 answered with 401"), "{text}");
+    let tokens = Server::asking(Asks::Nobody);
+    server.asks(Asks::TokenOf(tokens.url("/token")));
+    let text = home.bad(&["pull", &tag], &hint);
+    assert!(text.contains("127.0.0.1 answered with 403"), "{text}");
+    // That of somebody else would not help.
+    server.asks(Asks::Nothing);
+    server.moved("/v2/acme/guard/manifests/1", &tokens.url("/v2/x"));
+    let text = home.bad(&["pull", &tag], "127.0.0.1 answered with 401");
+    assert!(!text.contains("docker login"), "{text}");
+}
+
+#[test]
+#[cfg(unix)]
+fn what_was_pulled_is_for_everybody_who_may_read_the_users_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let (server, home) = (Server::start(), Home::new());
+    let component = embedded_bytes("default-route");
+    server.put("/guard.wasm", WASM, component);
+    home.good(&["pull", &server.url("/guard.wasm")], "[plugins.NAME]");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    home.write("file", "");
+    std::fs::create_dir(home.path("folder")).unwrap();
+    let stored = home.stored(component);
+    assert_eq!(mode(&stored), mode(&home.path("file")));
+    assert_eq!(mode(stored.parent().unwrap()), mode(&home.path("folder")));
+    // One that an earlier version kept to itself is mended.
+    std::fs::write(&stored, "").unwrap();
+    std::fs::set_permissions(&stored, std::fs::Permissions::from_mode(0o600)).unwrap();
+    home.good(&["pull", &server.url("/guard.wasm")], "[plugins.NAME]");
+    assert_eq!(mode(&stored), mode(&home.path("file")));
+}
+
+#[test]
 fn a_registry_without_tokens_is_told_the_password() {
     let (server, home) = (Server::asking(Asks::Password), Home::new());
     let component = embedded_bytes("default-route");

@@ -29,6 +29,8 @@ pub enum Asks {
     Password,
     /// Not at all.
     Nothing,
+    /// Whoever asks, and whoever wants a token, is refused.
+    Nobody,
 }
 
 /// What the server's threads share.
@@ -36,7 +38,7 @@ struct Inside {
     address: String,
     /// Bodies with their media types, by path. What has the type `moved` is where it has gone.
     pages: Mutex<BTreeMap<String, (String, Vec<u8>)>>,
-    /// Path and `Authorization` of each request.
+    /// Path of each request, with its `Authorization` and its `Referer`.
     asked: Mutex<Vec<(String, String)>>,
     asks: Mutex<Asks>,
 }
@@ -116,7 +118,7 @@ impl Server {
         (format!("oci://{}/{name}:{tag}", self.0.address), digest)
     }
 
-    /// Path and `Authorization` of all requests so far.
+    /// Path of all requests so far, with what each said in `Authorization` and `Referer`.
     pub fn asked(&self) -> Vec<(String, String)> {
         self.0.asked.lock().unwrap().clone()
     }
@@ -130,11 +132,14 @@ impl Inside {
         let headers = lines.take_while(|line| !line.is_empty());
         let authorization = headers.filter_map(|line| {
             let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("authorization").then(|| value.to_owned())
+            let tells = ["authorization", "referer"]
+                .iter()
+                .any(|n| name.eq_ignore_ascii_case(n));
+            tells.then(|| value.to_owned())
         });
         let authorization = authorization.collect::<String>();
         let asks = self.asks.lock().unwrap().clone();
-        let (wanted, challenge) = match asks {
+        let (wanted, challenge) = match &asks {
             Asks::Token => (
                 "Bearer the-token",
                 format!("Bearer realm=\"http://{}/token\",service=\"test\"", self.address),
@@ -143,10 +148,13 @@ impl Inside {
             // ann:secret
             Asks::Password => ("Basic YW5uOnNlY3JldA==", "Basic realm=\"all of it\"".to_owned()),
             Asks::Nothing => ("", String::new()),
+            Asks::Nobody => ("nothing helps", "Basic".to_owned()),
         };
         let (status, more, body) = if path.starts_with("/v2/") && authorization != wanted && !wanted.is_empty() {
             let ask = format!("www-authenticate: {challenge}\r\n");
             ("401 Unauthorized", ask, Vec::new())
+        } else if path.starts_with("/token") && asks == Asks::Nobody {
+            ("403 Forbidden", String::new(), Vec::new())
         } else if path.starts_with("/token") {
             ("200 OK", String::new(), b"{\"token\":\"the-token\"}".to_vec())
         } else {
@@ -218,17 +226,24 @@ impl Home {
         self.write("config.json", login.to_string());
     }
 
+    /// From now on all is asked of this proxy, if whoever asks wants one.
+    pub fn behind(&self, proxy: &Server) {
+        self.write("proxy", proxy.url(""));
+    }
+
     /// Runs `pointsman plugin`.
     fn run(&self, words: &[&str]) -> (bool, String) {
-        let done = Command::new(env!("CARGO_BIN_EXE_pointsman"))
-            .arg("plugin")
-            .args(words)
-            .current_dir(&self.folder)
-            .env("XDG_DATA_HOME", self.path("data"))
-            .env("XDG_RUNTIME_DIR", &self.folder)
-            .env("DOCKER_CONFIG", &self.folder)
-            .output()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        if let Ok(proxy) = std::fs::read_to_string(self.path("proxy")) {
+            command.env("HTTP_PROXY", &proxy).env("HTTPS_PROXY", &proxy);
+        }
+        command.arg("plugin").args(words).current_dir(&self.folder);
+        command.env("XDG_DATA_HOME", self.path("data"));
+        command.env("XDG_RUNTIME_DIR", &self.folder);
+        let done = command.env("DOCKER_CONFIG", &self.folder).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (done.status.success(), text(done.stdout) + &text(done.stderr))
     }

@@ -1,10 +1,12 @@
 //! `pointsman plugin lock`: which components a configuration means, written down.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::pull::{Puller, Wanted};
+use super::pull::{Puller, Wanted, tell_router};
 use crate::cli::print;
 use crate::config::{self, LOCK_FILE, LockEntry, Plugin, Source, locked_name, sha256_of};
 use crate::fetch::Fetched;
@@ -37,27 +39,45 @@ impl Lock {
         {
             return Err(format!("{} has no plugin {name}", self.config.display()));
         }
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = match std::fs::read_to_string(&path) {
+            // Whatever else stands in the way, it may be a lock that somebody wants to keep.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(format!("{}: {error}", path.display()));
+            }
+            text => text.unwrap_or_default(),
+        };
         let old = match config::Lock::parse(&text) {
             Ok(old) => old,
             Err(error) if self.check => return Err(format!("{}: {error}", path.display())),
             // What it said is lost; whoever reads the new one sees all of it as new.
             Err(_) => config::Lock::default(),
         };
-        let puller = Puller::new(&config.policies)?;
+        let puller = Puller::new(&config.policies);
         let mut new = config::Lock::default();
         let mut troubles = Vec::new();
+        let mut pulled = Vec::new();
         for (name, plugin) in &config.plugins {
             let Some(from) = locked_name(&plugin.source, folder) else {
                 continue;
             };
             let known = old.plugins.get(name).filter(|entry| entry.from == from);
             match self.entry(name, plugin, from, known, &puller) {
-                Ok(entry) => drop(new.plugins.insert(name.clone(), entry)),
+                Ok(entry) => {
+                    new.plugins.insert(name.clone(), entry);
+                    if matches!(plugin.source, Source::Pulled(_)) {
+                        pulled.push(name.as_str());
+                    }
+                }
                 Err(error) => troubles.push(format!("plugin {name}: {error}")),
             }
         }
+        let tell = || {
+            if !self.check {
+                tell_router(&config, &pulled);
+            }
+        };
         if !troubles.is_empty() {
+            tell();
             return Err(troubles.join("\n"));
         }
         let changes = changes(&old, &new);
@@ -69,10 +89,12 @@ impl Lock {
                 "{LOCK_FILE} is as it should be: {} plugins",
                 new.plugins.len()
             ));
-            return Ok(());
+        } else {
+            super::build::put(&path, new.render()?.as_bytes())
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            print(&format!("{} written:\n{}", path.display(), changes.join("\n")));
         }
-        super::build::put(&path, new.render()?.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
-        print(&format!("{} written:\n{}", path.display(), changes.join("\n")));
+        tell();
         Ok(())
     }
 
@@ -92,7 +114,7 @@ impl Lock {
                 if !std::fs::metadata(path).map_err(told)?.is_file() {
                     return Err(format!("{}: it is not a file", path.display()));
                 }
-                let bytes = std::fs::read(path).map_err(told)?;
+                let bytes = read(path, puller.most).map_err(told)?;
                 Anatomy::of(&bytes).map_err(|problem| format!("{}: {problem}", path.display()))?;
                 LockEntry {
                     from,
@@ -125,6 +147,21 @@ impl Lock {
             _ => Ok(found),
         }
     }
+}
+
+/// The bytes of a component that is no larger than the router takes it.
+fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One more, to see whether there is more.
+    File::open(path)?
+        .take((most as u64).saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        return Err(io::Error::other(format!(
+            "it is larger than {most} bytes (policies.max-component)"
+        )));
+    }
+    Ok(bytes)
 }
 
 /// A configuration without its lock, which is to be made or mended.

@@ -27,7 +27,7 @@ impl Pull {
         let policies = config
             .as_ref()
             .map_or_else(Policies::default, |config| config.policies.clone());
-        let puller = Puller::new(&policies)?;
+        let puller = Puller::new(&policies);
         for reference in &self.references {
             let Fetched { bytes, sha256, .. } = puller.pull(reference, None)?;
             let size = bytes.len();
@@ -72,7 +72,7 @@ fn wanted(config: &config::Config, puller: &Puller) -> Result<(), String> {
 
 /// Tells the router of this configuration to look again, if it runs and refused one of these plugins: it watches the
 /// configuration and the lock, but not the store.
-fn tell_router(config: &config::Config, there: &[&str]) {
+pub(super) fn tell_router(config: &config::Config, there: &[&str]) {
     let whom = Whom {
         port: config.listen.address.port(),
         socket: config.router.admin_socket.clone(),
@@ -150,29 +150,31 @@ impl<'a> Wanted<'a> {
 /// Fetches into the store.
 pub(super) struct Puller {
     store: Store,
-    most: usize,
-    runtime: tokio::runtime::Runtime,
+    /// Bytes of a component at most.
+    pub(super) most: usize,
 }
 
 impl Puller {
-    pub(super) fn new(policies: &Policies) -> Result<Self, String> {
-        Ok(Self {
+    pub(super) fn new(policies: &Policies) -> Self {
+        Self {
             store: Store::at(policies.store.as_deref()),
             most: policies.max_component,
-            runtime: super::runtime()?,
-        })
+        }
     }
 
     /// Fetches a component, which must be this one if it is said which.
     pub(super) fn pull(&self, from: &str, wanted: Option<Wanted<'_>>) -> Result<Fetched, String> {
         let manifest = wanted.and_then(Wanted::manifest);
-        let fetched = self.runtime.block_on(async {
+        let runtime = super::runtime()?;
+        let fetched = runtime.block_on(async {
             match fetch(from, manifest, self.most).await {
                 // Registries forget manifests that have no tag; what has it by now may hold the same component.
                 Err(FetchError::Missing(..)) if manifest.is_some() => fetch(from, None, self.most).await,
                 fetched => fetched,
             }
         });
+        // Whoever was asked for a password, or for an address, may still be silent.
+        runtime.shutdown_background();
         let fetched = fetched.map_err(|error| error.to_string())?;
         if let Some(wanted) = wanted.filter(|wanted| wanted.sha256() != fetched.sha256) {
             let (found, sha256, (who, hint)) = (&fetched.sha256, wanted.sha256(), wanted.words());
