@@ -12,11 +12,12 @@ use reqwest::{Response, Url};
 
 use crate::config::sha256_of;
 use crate::wire::discovery::{is_here, is_safe};
+use crate::wire::printable_within;
 
 /// How long one component may take.
 const ALL: Duration = Duration::from_secs(300);
 
-/// Characters of what a server says at most.
+/// Bytes of what a server says at most.
 const WORDS: usize = 400;
 
 /// Redirects in a row at most.
@@ -170,8 +171,7 @@ async fn body(mut response: Response, most: usize) -> reqwest::Result<Option<Vec
 
 /// What a server says, for a terminal: without what would steer that, and not for ever.
 fn clean(words: &str) -> String {
-    let plain = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(WORDS).collect()
+    printable_within(words, WORDS).0
 }
 
 /// An error with what is behind it: the first words alone are "error sending request".

@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::BoxRead;
+use crate::wire::printable_within;
 
 /// Bytes of one line at most; the rest of it is dropped.
 pub const MAX_LINE: usize = 8 * 1024;
@@ -194,30 +195,14 @@ impl Cutter {
 
     fn finish(&mut self, say: &mut impl FnMut(String)) {
         let bytes = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        say(printable(&String::from_utf8_lossy(bytes), self.cut));
+        let (mut line, more) = printable_within(&String::from_utf8_lossy(bytes), MAX_LINE);
+        if self.cut || more {
+            line.push_str(CUT);
+        }
+        say(line);
         self.line.clear();
         self.cut = false;
     }
-}
-
-/// A line that does nothing but read: what would move a cursor, ring a bell or turn the text around is escaped.
-/// At most [`MAX_LINE`] bytes and the mark, also after escaping.
-fn printable(text: &str, cut: bool) -> String {
-    let mut line = String::with_capacity(text.len());
-    for char in text.chars() {
-        if line.len() + char.len_utf8() > MAX_LINE {
-            return line + CUT;
-        }
-        match char {
-            '\t' => line.push(char),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => {
-                line.extend(char.escape_unicode());
-            }
-            _ if char.is_control() => line.extend(char.escape_default()),
-            _ => line.push(char),
-        }
-    }
-    if cut { line + CUT } else { line }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod message;
 pub mod meta;
 pub mod method;
 mod plain;
+pub mod printable;
 pub mod scan;
 pub mod template;
 
@@ -26,4 +27,5 @@ pub use index::Index;
 pub use json::{Object, RawJson};
 pub use kind::{Kind, Topic};
 pub use message::{Message, Notification, ParseError, Request, RequestId, Response};
+pub use printable::{printable, printable_within};
 pub use scan::Malformed;
