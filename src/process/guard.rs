@@ -123,7 +123,9 @@ fn end_of(guard: &Child) -> io::Result<Result<(), Unguarded>> {
 /// Whether the tool went well, by what its guard said at the end.
 fn told(said: &[u8]) -> io::Result<bool> {
     let number = |digits: &[u8]| <[u8; 4]>::try_from(digits).ok().map(i32::from_ne_bytes);
-    let known = said.split_first().and_then(|(what, digits)| Some((*what, number(digits)?)));
+    let known = said
+        .split_first()
+        .and_then(|(what, digits)| Some((*what, number(digits)?)));
     match known {
         Some((ENDED, status)) => Ok(ExitStatus::from_raw(status).success()),
         Some((UNSTARTED, error)) => Err(io::Error::from_raw_os_error(error)),
@@ -175,7 +177,11 @@ mod tests {
         let program = home.path().join("pointsman (deleted)");
         assert_eq!(start(&program), Unguarded::Replaced);
         std::fs::write(&program, "").unwrap();
-        assert!(start(&program).to_string().ends_with("(deleted): Permission denied (os error 13)"));
+        assert!(
+            start(&program)
+                .to_string()
+                .ends_with("(deleted): Permission denied (os error 13)")
+        );
     }
 
     #[test]

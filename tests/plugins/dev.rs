@@ -229,3 +229,27 @@ fn without_a_router_of_its_own_it_builds_at_every_change() {
     assert!(!project.folder().join("mine.wasm").exists());
     assert!(!running.ends_by(Signal::TERM));
 }
+
+#[test]
+fn a_component_goes_where_its_link_leads_and_nothing_is_left_beside_it() {
+    let project = Project::new();
+    let folder = project.folder();
+    let (link, there, aside) = (
+        folder.join("mine.wasm"),
+        folder.join("there.wasm"),
+        folder.join(".dev.wasm"),
+    );
+    std::fs::write(&there, "").unwrap();
+    std::os::unix::fs::symlink(&there, &link).unwrap();
+    let running = project.run(&["dev", "--no-run"]);
+    running.says("mine.wasm is in place");
+    assert!(link.is_symlink() && std::fs::read(&there).unwrap().starts_with(b"\0asm"));
+    assert!(!aside.exists());
+    // The same where the fixtures do not let it get there.
+    std::fs::remove_file(folder.join("built")).unwrap();
+    std::fs::create_dir(folder.join("fixtures")).unwrap();
+    std::fs::write(folder.join("fixtures/a.toml"), "refused = \"x\"\n").unwrap();
+    running.says("not swapped in; waiting for a change");
+    assert!(!aside.exists());
+    assert!(!running.ends_by(Signal::TERM));
+}
