@@ -7,6 +7,7 @@ use super::error::Problem;
 use super::wasi::has_stub;
 use crate::config::Grants;
 use crate::policy::Hook;
+use crate::wire::printable::printable;
 
 /// The package of the contract; its interfaces match within the track `0.1`.
 const PACKAGE: &str = "pointsman:policy";
@@ -106,7 +107,7 @@ fn patch_of(name: &str) -> Option<u32> {
     interface(name).and_then(|_| patch(name.rsplit_once('@')?.1))
 }
 
-/// The names of all imports and exports.
+/// The names of all imports and exports, fit to be told. Those that change by it are none that anybody knows.
 pub(super) fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Problem> {
     if !bytes.starts_with(b"\0asm") {
         return Err(Problem::NotWasm);
@@ -123,7 +124,7 @@ pub(super) fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Problem>
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    imports.push(import.map_err(|e| broken(&e))?.name.name.to_owned());
+                    imports.push(printable(import.map_err(|e| broken(&e))?.name.name));
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
@@ -134,7 +135,7 @@ pub(super) fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Problem>
                         export.kind,
                         ComponentExternalKind::Instance | ComponentExternalKind::Func
                     ) {
-                        exports.push(export.name.name.to_owned());
+                        exports.push(printable(export.name.name));
                     }
                 }
             }
@@ -149,7 +150,7 @@ pub(super) fn broken(error: &wasmparser::BinaryReaderError) -> Problem {
     if error.message().contains("unexpected end") {
         Problem::Truncated(error.offset())
     } else {
-        Problem::Invalid(error.to_string())
+        Problem::Invalid(printable(&error.to_string()))
     }
 }
 
@@ -170,6 +171,19 @@ mod tests {
         ] {
             assert_eq!(interface(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn names_are_fit_to_be_told() {
+        // A component that imports the function `f` of type 0, whose name says more than its length.
+        let name = b"x\x1b[2J\nok";
+        let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+        bytes.extend([7, 5, 1, 0x40, 0, 1, 0]);
+        let length = u8::try_from(name.len()).unwrap();
+        bytes.extend([10, length + 5, 1, 0, length]);
+        bytes.extend(name);
+        bytes.extend([1, 0]);
+        assert_eq!(names(&bytes).unwrap().0, ["x\\u{1b}[2J\\nok"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::error::LoadError;
 use super::fault::Fault;
 use super::host::Body;
 use super::instance::Instance;
@@ -15,7 +16,9 @@ use super::load::Host;
 use super::loaded::{Loaded, within};
 use super::question::{Opinion, Question, Route, Select, TransformRequest, TransformResponse};
 use super::settling::Settle;
+use super::voice;
 use crate::call::Call;
+use crate::config;
 use crate::policy::{Candidate, FaultKind, Hook, Listing, RouteChoice, Selection, Settlement, TargetView, Trouble};
 use crate::wire::RawJson;
 
@@ -73,6 +76,8 @@ pub struct Trial {
     pub took: Duration,
     /// Instructions, roughly, where the host counts them.
     pub fuel: Option<u64>,
+    /// Lines for the log that were too many.
+    pub dropped: u64,
 }
 
 impl Asked {
@@ -115,6 +120,11 @@ impl Asked {
 }
 
 impl Host {
+    /// Loads a plugin, and says how many lines for the log were too many in `init`.
+    pub async fn load_aloud(&self, name: &str, plugin: &config::Plugin) -> (Result<Arc<Loaded>, LoadError>, u64) {
+        voice::counted(self.load(name, plugin)).await
+    }
+
     /// A beginning for plugins that are loaded from now on: their stores are empty, and it is this time, since 1970, or
     /// what the system says.
     pub fn begin_anew(&self, now: Option<Duration>) {
@@ -133,12 +143,17 @@ impl Host {
 impl Loaded {
     /// Asks a warm instance, or where there is none a new one. The breaker takes no part.
     pub async fn try_out(&self, asked: &Asked) -> Trial {
-        self.put(asked, false).await
+        self.counted(asked, false).await
     }
 
     /// Asks an instance made for it, which is thrown away.
     pub async fn try_fresh(&self, asked: &Asked) -> Trial {
-        self.put(asked, true).await
+        self.counted(asked, true).await
+    }
+
+    async fn counted(&self, asked: &Asked, fresh: bool) -> Trial {
+        let (trial, dropped) = voice::counted(self.put(asked, fresh)).await;
+        Trial { dropped, ..trial }
     }
 
     async fn put(&self, asked: &Asked, fresh: bool) -> Trial {
@@ -212,11 +227,13 @@ impl Loaded {
                 outcome: Ok(decided(answer)),
                 took,
                 fuel,
+                dropped: 0,
             },
             Err(Fault { kind, message, .. }) => Trial {
                 outcome: Err(Failure { kind, message }),
                 took,
                 fuel: None,
+                dropped: 0,
             },
         }
     }

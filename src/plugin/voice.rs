@@ -1,5 +1,7 @@
 //! A plugin's voice in the log: its lines carry its name, long ones are cut, and too many are dropped.
 
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +12,18 @@ const LINE: usize = 1024;
 /// Lines in one second at most.
 const LINES: u32 = 50;
 const SECOND: Duration = Duration::from_secs(1);
+
+tokio::task_local! {
+    /// How many lines were said in a trial.
+    static SAID: Arc<AtomicU64>;
+}
+
+/// Awaits a trial: how many lines were dropped in it. It has as many as a second has, however many trials fit into one.
+pub(super) async fn counted<F: Future>(trial: F) -> (F::Output, u64) {
+    let said = Arc::new(AtomicU64::new(0));
+    let output = SAID.scope(Arc::clone(&said), trial).await;
+    (output, said.load(Ordering::Relaxed).saturating_sub(u64::from(LINES)))
+}
 
 /// What all instances of one plugin share to speak.
 pub(super) struct Voice {
@@ -54,11 +68,18 @@ impl Voice {
         }
     }
 
+    fn admit(&self) -> Option<u64> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.admit(Instant::now())
+    }
+
     /// Writes one line.
     pub(super) fn say(&self, level: &str, message: &str) {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = window.admit(Instant::now());
-        drop(window);
+        let in_trial = SAID.try_with(|said| said.fetch_add(1, Ordering::Relaxed) < u64::from(LINES));
+        let admitted = match in_trial {
+            Ok(admitted) => admitted.then_some(0),
+            Err(_) => self.admit(),
+        };
         let Some(missed) = admitted else { return };
         let plugin = &*self.plugin;
         if missed > 0 {
@@ -93,6 +114,18 @@ mod tests {
         assert!((0..7).all(|_| window.admit(began).is_none()));
         assert_eq!(window.admit(began + SECOND), Some(7));
         assert_eq!(window.admit(began + SECOND), Some(0));
+    }
+
+    #[tokio::test]
+    async fn every_trial_has_lines_of_its_own() {
+        let voice = Voice::new("p".into());
+        let say = async |lines: u32| (0..lines).for_each(|_| voice.say("info", "x"));
+        for _ in 0..3 {
+            assert_eq!(counted(say(LINES)).await.1, 0);
+            assert_eq!(counted(say(LINES + 7)).await.1, 7);
+        }
+        // What was said in them counts nowhere else.
+        assert_eq!(voice.window.lock().unwrap().lines, 0);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -62,8 +63,19 @@ impl Project {
 
     fn run(&self, words: &[&str]) -> Running {
         // Whoever runs tests in the background of a shell has them ignore SIGINT, and so would all that they start.
-        let mut child = Command::new("env")
-            .args(["--default-signal=INT", PROGRAM, "plugin"])
+        self.run_by(&["env", "--default-signal=INT"], words)
+    }
+
+    /// The same at a terminal of its own.
+    fn run_at_terminal(&self, words: &[&str]) -> Running {
+        let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+        self.run_by(&["python3", "-c", spawn], words)
+    }
+
+    fn run_by(&self, by: &[&str], words: &[&str]) -> Running {
+        let mut child = Command::new(by[0])
+            .args(&by[1..])
+            .args([PROGRAM, "plugin"])
             .args(words)
             .current_dir(self.folder())
             .env("CARGO", self.folder().join("cargo"))
@@ -100,9 +112,10 @@ impl Project {
 impl Running {
     /// Waits for a line with these words.
     fn says(&self, words: &str) {
+        let until = Instant::now() + PATIENCE;
         let mut said = Vec::new();
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.contains(words) => return,
                 Ok(line) => said.push(line),
                 Err(_) => panic!("waited for {words:?}: {said:#?}"),
@@ -111,17 +124,64 @@ impl Running {
     }
 
     /// Ends the command by a signal, and waits until nobody is left who could say anything: whether it went well.
-    fn ends_by(mut self, signal: Signal) -> bool {
+    fn ends_by(self, signal: Signal) -> bool {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
-        while let Ok(_line) = self.lines.recv_timeout(PATIENCE) {}
-        let over = self.lines.recv_timeout(std::time::Duration::ZERO);
-        assert_eq!(
-            over,
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected),
-            "the command or its compiler goes on"
-        );
-        self.child.wait().unwrap().success()
+        self.ends().0
     }
+
+    /// Waits until nobody is left who could say anything: whether it went well, and what was said.
+    fn ends(mut self) -> (bool, String) {
+        let until = Instant::now() + PATIENCE;
+        let mut said = String::new();
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => said += &format!("{line}\n"),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the command or its compiler goes on: {said}"),
+            }
+            assert!(Instant::now() < until, "the command or its compiler goes on: {said}");
+        }
+        // It says nothing any more, and is as good as gone.
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.success(), said);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the command goes on: {said}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Of a test that failed; its compiler ends with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_compiler_that_asks_at_the_terminal_is_ended_and_told_of() {
+    for (asks, words) in [
+        ("read answer </dev/tty", "it wanted to ask something at the terminal"),
+        ("stty -echo </dev/tty", "it wanted to change the terminal"),
+        ("stty tostop </dev/tty", "it wanted to change the terminal"),
+    ] {
+        let project = Project::new();
+        project.script("cargo", &format!("{asks}\nsleep 3600"));
+        let (good, said) = project.run_at_terminal(&["build"]).ends();
+        assert!(!good && said.contains(words), "{asks}: {said}");
+    }
+}
+
+#[test]
+fn what_a_compiler_leaves_behind_ends_with_it() {
+    let project = Project::new();
+    let script = std::fs::read_to_string(project.folder().join("cargo")).unwrap();
+    let script = script.trim_start_matches("#!/bin/sh\n");
+    project.script("cargo", &format!("sleep 3600 &\n{script}"));
+    let (good, said) = project.run(&["build"]).ends();
+    assert!(good && said.contains("mine.wasm: "), "{said}");
 }
 
 #[test]
@@ -167,5 +227,29 @@ fn without_a_router_of_its_own_it_builds_at_every_change() {
     running.says("it is out of order");
     running.says("not swapped in; waiting for a change");
     assert!(!project.folder().join("mine.wasm").exists());
+    assert!(!running.ends_by(Signal::TERM));
+}
+
+#[test]
+fn a_component_goes_where_its_link_leads_and_nothing_is_left_beside_it() {
+    let project = Project::new();
+    let folder = project.folder();
+    let (link, there, aside) = (
+        folder.join("mine.wasm"),
+        folder.join("there.wasm"),
+        folder.join(".dev.wasm"),
+    );
+    std::fs::write(&there, "").unwrap();
+    std::os::unix::fs::symlink(&there, &link).unwrap();
+    let running = project.run(&["dev", "--no-run"]);
+    running.says("mine.wasm is in place");
+    assert!(link.is_symlink() && std::fs::read(&there).unwrap().starts_with(b"\0asm"));
+    assert!(!aside.exists());
+    // The same where the fixtures do not let it get there.
+    std::fs::remove_file(folder.join("built")).unwrap();
+    std::fs::create_dir(folder.join("fixtures")).unwrap();
+    std::fs::write(folder.join("fixtures/a.toml"), "refused = \"x\"\n").unwrap();
+    running.says("not swapped in; waiting for a change");
+    assert!(!aside.exists());
     assert!(!running.ends_by(Signal::TERM));
 }

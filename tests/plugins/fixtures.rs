@@ -39,13 +39,26 @@ fn a_decision_that_is_not_as_expected_is_shown() {
     write("expect.toml", &case(&format!("{targets}expect = {{ pik = 1 }}")));
     write(
         "grant.toml",
-        "cases = []\n[plugin]\nembedded = \"redact\"\ngrants = { time = true }",
+        &case("hook = \"select\"\nexpect = \"any\"\n[plugin.grants]\ntime = true"),
     );
-    write("none.toml", "cases = []");
+    write(
+        "none.toml",
+        "[[cases]]\nname = \"one\"\nhook = \"select\"\nexpect = \"any\"\n",
+    );
+    write("pick.toml", &case(&format!("{targets}expect = {{ pick = 2 }}")));
+    let roots = |call: &str| case(&format!("{targets}expect = {{ pick = 1 }}\n[cases.call]\n{call}"));
+    let root = "roots = [{ uri = \"file:///work\" }]";
+    write("modern.toml", &roots(root));
+    write("legacy.toml", &roots(&format!("{root}\nera = \"legacy\"")));
+    write(
+        "roots.toml",
+        &roots("era = \"legacy\"\nroots = [{ url = \"file:///work\" }]"),
+    );
+    write("empty.toml", "cases = []\n[plugin]\nembedded = \"redact\"\n");
     let run = |files: &[&str]| plugin(home.path(), &[&["test"], files].concat());
 
-    let (good, text, error) = run(&["good.toml", "same.json"]);
-    assert!(good && text.ends_with("2 cases passed\n"), "{text}{error}");
+    let (good, text, error) = run(&["good.toml", "same.json", "legacy.toml"]);
+    assert!(good && text.ends_with("3 cases passed\n"), "{text}{error}");
     let (good, text, error) = run(&["good.toml", "wrong.toml"]);
     assert!(!good && error.contains("1 of 2 cases failed"), "{text}{error}");
     assert!(
@@ -62,6 +75,13 @@ fn a_decision_that_is_not_as_expected_is_shown() {
         ),
         ("grant.toml", "time"),
         ("none.toml", "it names no component"),
+        ("pick.toml", "expect.pick: 2 is no position in `targets`"),
+        (
+            "modern.toml",
+            "call.roots: no modern agent is asked for them: add `era = \"legacy\"`",
+        ),
+        ("roots.toml", "is no list of { uri = \"TEXT\" }"),
+        ("empty.toml", "empty.toml: it has neither a case nor `refused`"),
         ("gone.toml", "gone.toml: No such file"),
     ] {
         let (good, text, error) = run(&[file]);
@@ -122,7 +142,8 @@ fn a_fixture_may_say_that_its_settings_are_refused() {
     write("taken.toml", &format!("refused = \"keys\"\n{redact}{taken}"));
     let case = "[[cases]]\nname = \"x\"\nhook = \"route\"\nexpect = \"next\"\n";
     write("both.toml", &format!("refused = \"keys\"\n{redact}{case}"));
-    write("none.toml", "refused = \"\"\n[plugin]\nembedded = \"nobody\"\n");
+    write("empty.toml", &format!("refused = \"\"\n{redact}"));
+    write("none.toml", "refused = \"keys\"\n[plugin]\nembedded = \"nobody\"\n");
     write("nothing.toml", redact);
     let run = |file: &str| plugin(home.path(), &["test", file]);
     let (good, text, error) = run("good.toml");
@@ -140,7 +161,8 @@ fn a_fixture_may_say_that_its_settings_are_refused() {
     }
     for (file, words) in [
         ("both.toml", "put the `cases` into another file"),
-        ("nothing.toml", "nothing.toml: it has neither `cases` nor `refused`"),
+        ("nothing.toml", "nothing.toml: it has neither a case nor `refused`"),
+        ("empty.toml", "`refused` is empty"),
         ("none.toml", "there is no embedded component \"nobody\""),
     ] {
         let (good, text, error) = run(file);
@@ -151,11 +173,12 @@ fn a_fixture_may_say_that_its_settings_are_refused() {
 #[test]
 fn a_plugin_is_called_by_its_name_in_fixtures() {
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(
-        home.path().join("x.toml"),
-        "cases = []\n[plugin]\nembedded = \"redact\"\n",
-    )
-    .unwrap();
+    let case = "[[cases]]\nname = \"x\"\nhook = \"route\"\nexpect = \"next\"\n";
+    let write = |settings: &str| {
+        let text = format!("{case}[plugin]\nembedded = \"redact\"\n{settings}");
+        std::fs::write(home.path().join("x.toml"), text).unwrap();
+    };
+    write("");
     let (good, _, error) = plugin(home.path(), &["test", "x.toml"]);
     assert!(
         !good && error.contains("x.toml: plugin redact: rejected at probe"),
@@ -169,14 +192,44 @@ fn a_plugin_is_called_by_its_name_in_fixtures() {
         "{error}"
     );
     // What is wrong with its settings is told without a name that nobody gave.
-    std::fs::write(
-        home.path().join("x.toml"),
-        "cases = []\n[plugin]\nembedded = \"redact\"\nconfg = 1\n",
-    )
-    .unwrap();
+    write("confg = 1\n");
     let (good, _, error) = plugin(home.path(), &["test", "x.toml"]);
     assert!(
         !good && error.contains("x.toml: [plugin]: ") && !error.contains("fixture"),
         "{error}"
     );
+}
+
+#[test]
+fn what_a_plugin_logs_is_told_for_each_case_and_looks_like_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let reach = built("guests/reach.wasm");
+    let reach = reach.to_str().unwrap();
+    let (_, text, _) = plugin(here(), &["inspect", "--json", reach]);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let grants = told["grants"]
+        .as_str()
+        .unwrap()
+        .replace("plugins.reach", "plugin")
+        .replace("VARIABLE", "PATH");
+    let case = |name: &str| {
+        let order = "{ do = \"log\", times = 57, value = \"\\u001B[2J\\n  ok    forged\" }";
+        let call = format!("call = {{ params = {{ name = \"t\", _meta = {{ test = [{order}] }} }} }}");
+        format!(
+            "[[cases]]\nname = \"{name}\"\nhook = \"route\"\n{call}\nexpect = {{ answer = {{ answers = [\"said\"] }} }}\n"
+        )
+    };
+    std::fs::write(
+        home.path().join("x.toml"),
+        format!("{grants}{}{}", case("one"), case("two")),
+    )
+    .unwrap();
+    let (good, text, error) = plugin(home.path(), &["test", reach, "x.toml"]);
+    assert!(good && text.ends_with("2 cases passed\n"), "{text}{error}");
+    assert!(
+        !text.contains('\u{1b}') && text.matches("\n  ok ").count() == 2,
+        "{text}"
+    );
+    let line = "        says  info: \\u{1b}[2J\\n  ok    forged 49\n        says  (the first 50 of 57 lines)\n";
+    assert_eq!(text.matches(line).count(), 2, "{text}");
 }

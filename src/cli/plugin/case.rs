@@ -89,10 +89,7 @@ fn call(data: &CallData) -> Result<Call, String> {
         era,
         headers: headers(&data.headers)?,
         initialize: introduced.map(|said| introduction(said).map(Arc::new)).transpose()?,
-        roots: data
-            .roots
-            .as_ref()
-            .map(|roots| Arc::new(Told(raw(roots))) as Arc<dyn Roots>),
+        roots: data.roots.as_ref().map(|said| roots(said, era)).transpose()?,
         params,
         trail: Trail::default(),
     })
@@ -142,6 +139,18 @@ fn introduction(said: &IntroductionData) -> Result<Introduction, String> {
 
 fn raw(value: &Value) -> RawJson {
     RawJson::from(value.to_string())
+}
+
+/// What the router would show of an agent's answer to `roots/list`.
+fn roots(said: &Value, era: Era) -> Result<Arc<dyn Roots>, String> {
+    if era != Era::Legacy {
+        return Err("call.roots: no modern agent is asked for them: add `era = \"legacy\"`".to_owned());
+    }
+    let is_root = |root: &Value| root["uri"].is_string();
+    if !said.as_array().is_some_and(|roots| roots.iter().all(is_root)) {
+        return Err(format!("call.roots: {said} is no list of {{ uri = \"TEXT\" }}"));
+    }
+    Ok(Arc::new(Told(raw(said))))
 }
 
 /// What an agent says at once.

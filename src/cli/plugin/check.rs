@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::heard::fit;
 use super::{Settings, runtime, source_of};
 use crate::cli::{print, run};
 use crate::plugin::{Compiler, Host};
@@ -21,7 +22,7 @@ impl Check {
         let host = Host::new(&subject.policies, Compiler::Child(run::program()?)).map_err(|e| e.to_string())?;
         let loaded = runtime()?
             .block_on(host.load(&subject.name, &subject.plugin))
-            .map_err(|error| self.settings.told(&error))?;
+            .map_err(|error| fit(&self.settings.told(&error)))?;
         let hooks: Vec<&str> = loaded.hooks().iter().map(|hook| hook.as_str()).collect();
         let (name, digest) = (&subject.name, loaded.digest());
         print(&format!(

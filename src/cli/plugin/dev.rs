@@ -1,6 +1,7 @@
 //! `pointsman plugin dev`: builds a policy whenever its project changes, asks its fixtures, and runs a router that swaps it in.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::build::Build;
+use super::build::{Build, put};
 use super::lang::Language;
 use super::test::Test;
 use super::usual_name;
@@ -105,13 +106,26 @@ fn swapped(folder: &Path) -> Result<String, String> {
     let place = Build::usual(folder, language)?;
     // Aside first: nobody is to meet a policy that its own fixtures refuse.
     let aside = folder.join(".dev.wasm");
-    Build::of(folder, language, aside.clone()).make()?;
+    let tried = tried(folder, language, &aside, &place);
+    let wrong = |error: io::Error| format!("{}: {error}", place.display());
+    let put = tried.and_then(|()| {
+        std::fs::read(&aside)
+            .and_then(|bytes| put(&place, &bytes))
+            .map_err(wrong)
+    });
+    // Not there where nothing was built.
+    let _ = std::fs::remove_file(&aside);
+    put.map(|()| format!("{} is in place", place.display()))
+}
+
+/// Builds into `aside`, and asks the fixtures about what is to be at `place`.
+fn tried(folder: &Path, language: Language, aside: &Path, place: &Path) -> Result<(), String> {
+    Build::of(folder, language, aside.to_owned()).make()?;
     let fixtures = folder.join("fixtures");
     if fixtures.is_dir() {
-        Test::of(&aside, &fixtures, usual_name(&Source::File(place.clone()))).run()?;
+        Test::of(aside, &fixtures, usual_name(&Source::File(place.to_owned()))).run()?;
     }
-    std::fs::rename(&aside, &place).map_err(|error| format!("{}: {error}", place.display()))?;
-    Ok(format!("{} is in place", place.display()))
+    Ok(())
 }
 
 /// Waits until the project is another than `seen`, and has come to rest.

@@ -61,9 +61,15 @@ fn inside(asked: &Asked, key: &str, value: &Value) -> Result<(), String> {
             }
             Ok(())
         }
-        "pick" | "hold" => match value.as_u64() {
-            Some(_) => Ok(()),
-            None => Err(format!("{value} is no whole number")),
+        "pick" | "hold" => match (value.as_u64(), asked) {
+            (None, _) => Err(format!("{value} is no whole number")),
+            (Some(position), Asked::Select(_, targets)) if key == "pick" && position >= targets.len() as u64 => {
+                let there = targets.len();
+                Err(format!(
+                    "{position} is no position in `targets`, of which there are {there}, from 0"
+                ))
+            }
+            (Some(_), _) => Ok(()),
         },
         "shown" => {
             let mut items = list(value)?.iter();
@@ -110,6 +116,7 @@ mod tests {
         let case: Case = serde_json::from_value(json!({
             "name": "x", "hook": hook, "expect": null,
             "candidates": [{ "backend": "a" }, { "backend": "b" }],
+            "targets": [{ "backend": "a" }, { "backend": "b" }],
             "response": { "error": {} },
             "listing": { "backends": [], "items": [] },
             "trouble": { "kind": "held", "backend": "a" },
@@ -127,7 +134,8 @@ mod tests {
             ("route", json!({ "deny": {} })),
             ("route", json!({ "answer": { "content": [] } })),
             ("route", json!({ "fault": "cpu" })),
-            ("select", json!({ "pick": 3 })),
+            ("select", json!({ "pick": 1 })),
+            ("select", json!({ "hold": 7 })),
             ("transform-request", json!({ "params": {} })),
             ("transform-response", json!({ "error": 1 })),
             ("transform-list", json!({ "shown": ["x", { "key": "k", "name": "n" }] })),
@@ -179,6 +187,11 @@ mod tests {
                 "select",
                 json!({ "pick": "a" }),
                 "expect.pick: \"a\" is no whole number",
+            ),
+            (
+                "select",
+                json!({ "pick": 2 }),
+                "expect.pick: 2 is no position in `targets`, of which there are 2, from 0",
             ),
             ("transform-response", json!({ "result": {} }), "{ error = … }"),
             (

@@ -195,6 +195,11 @@ impl Fixture {
         if self.refused.is_some() && !self.cases().is_empty() {
             return Err("a plugin that is `refused` is asked nothing: put the `cases` into another file".to_owned());
         }
+        if self.refused.as_deref() == Some("") {
+            return Err(
+                "`refused` is empty, which all words would do for: write some of those that are meant".to_owned(),
+            );
+        }
         let mut last = self.now;
         for case in self.cases() {
             if case.now.is_some_and(|now| last.is_some_and(|last| now < last)) {
@@ -218,9 +223,9 @@ impl Fixture {
         self.cases.unwrap_or_default()
     }
 
-    /// Whether there is anything to find out. A file that says nothing of it would always be content.
+    /// Whether there is anything to find out. A file without would always be content.
     pub(super) fn is_test(&self) -> bool {
-        self.cases.is_some() || self.refused.is_some()
+        !self.cases().is_empty() || self.refused.is_some()
     }
 
     /// What time it is when the plugin is loaded, unless the system says it.

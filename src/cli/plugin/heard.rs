@@ -8,6 +8,8 @@ use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
+use crate::wire::printable::printable;
+
 /// Where plugins' lines come from.
 const VOICE: &str = "pointsman::plugin::voice";
 
@@ -18,6 +20,12 @@ pub(super) struct Heard {
 }
 
 struct Ear(Arc<Mutex<Vec<String>>>);
+
+/// Words about a component, some of which may be its own: no line after the first one looks like one of ours.
+pub(super) fn fit(words: &str) -> String {
+    let lines: Vec<String> = words.lines().map(printable).collect();
+    lines.join("\n        ")
+}
 
 /// The words of an event.
 struct Words(String);
@@ -34,9 +42,14 @@ impl Heard {
         }
     }
 
-    /// What was said since the last time.
-    pub(super) fn lines(&self) -> Vec<String> {
-        std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What was said since the last time, of which so many lines were dropped.
+    pub(super) fn lines(&self, dropped: u64) -> Vec<String> {
+        let mut lines = std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner));
+        if dropped > 0 {
+            let of_all = lines.len() as u64 + dropped;
+            lines.push(format!("(the first {} of {of_all} lines)", lines.len()));
+        }
+        lines
     }
 }
 
@@ -50,7 +63,7 @@ impl<S: Subscriber> Layer<S> for Ear {
         event.record(&mut words);
         let level = about.level().as_str().to_ascii_lowercase();
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push(format!("{level}: {}", words.0));
+        lines.push(format!("{level}: {}", printable(&words.0)));
     }
 }
 

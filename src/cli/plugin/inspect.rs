@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::heard::fit;
 use super::{bytes_of, source_of, usual_name};
 use crate::cli::print;
 use crate::plugin::{Anatomy, CONTRACT, Capability};
@@ -22,7 +23,7 @@ pub(in crate::cli) struct Inspect {
 impl Inspect {
     pub(super) fn run(&self) -> Result<(), String> {
         let source = source_of(&self.file);
-        let anatomy = Anatomy::of(&bytes_of(&source)?).map_err(|problem| format!("{}: {problem}", self.file))?;
+        let anatomy = Anatomy::of(&bytes_of(&source)?).map_err(|problem| fit(&format!("{}: {problem}", self.file)))?;
         let name = usual_name(&source);
         if self.json {
             print(&format!("{:#}", told(&anatomy, &name)));
@@ -108,7 +109,7 @@ fn words(anatomy: &Anatomy, file: &str, name: &str) -> String {
         let _ = write!(out, "\nIt needs these grants; as TOML, to be filled in:\n\n{grants}");
     }
     if let Some(refusal) = &anatomy.refusal {
-        let _ = writeln!(out, "\nThe router refuses it: {refusal}");
+        let _ = writeln!(out, "\nThe router refuses it: {}", fit(&refusal.to_string()));
     }
     out
 }

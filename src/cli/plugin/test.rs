@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::fixture::{Fixture, files};
-use super::heard::Heard;
+use super::heard::{Heard, fit};
 use super::{case, decision, expect, runtime, source_of, usual_name};
 use crate::cli::print;
 use crate::config::{Policies, Source};
@@ -100,13 +100,17 @@ impl Test {
         let settings = fixture.settings(path, over)?;
         let name = self.name.clone().unwrap_or_else(|| usual_name(&settings.source));
         host.begin_anew(fixture.begins().map(|moment| moment.0));
-        let loaded = host.load(&name, &settings).await;
+        let (loaded, dropped) = host.load_aloud(&name, &settings).await;
         // In `init`, which is not about any case.
-        let said: String = heard.lines().iter().map(|line| format!("  says  {line}\n")).collect();
+        let said: String = heard
+            .lines(dropped)
+            .iter()
+            .map(|line| format!("  says  {line}\n"))
+            .collect();
         let outcome = match (&fixture.refused, loaded) {
             (Some(wanted), loaded) => script.refused(wanted, loaded.err()),
             (None, Ok(loaded)) => script.asked(host, &loaded, heard).await,
-            (None, Err(error)) => Err(error.to_string()),
+            (None, Err(error)) => Err(fit(&error.to_string())),
         };
         let path = path.display();
         match outcome {
@@ -124,7 +128,7 @@ impl Script {
     fn read(path: PathBuf) -> Result<Self, String> {
         let fixture = Fixture::read(&path)?;
         if !fixture.is_test() {
-            return Err(format!("{}: it has neither `cases` nor `refused`", path.display()));
+            return Err(format!("{}: it has neither a case nor `refused`", path.display()));
         }
         let questions = fixture.cases().iter().map(|case| {
             let wrong = |why: String| format!("{}: case {:?}: {why}", path.display(), case.name);
@@ -152,7 +156,7 @@ impl Script {
                 ..
             }) => Some(format!("expected words with {wanted:?}, got {words:?}")),
             // It did not get as far as to be asked, or did not answer.
-            Some(error) => return Err(error.to_string()),
+            Some(error) => return Err(fit(&error.to_string())),
             None => Some("expected `init` to refuse the config, and it takes it".to_owned()),
         };
         let mut text = format!("  {}  the config is refused\n", mark(&found));
@@ -182,9 +186,9 @@ impl Script {
             let mark = mark(&found);
             let _ = writeln!(text, "  {mark}  {:<56} {fuel:>12} {:>8.1?}", case.name, trial.took);
             for line in &found {
-                let _ = writeln!(text, "        {line}");
+                let _ = writeln!(text, "        {}", fit(line));
             }
-            for line in heard.lines() {
+            for line in heard.lines(trial.dropped) {
                 let _ = writeln!(text, "        says  {line}");
             }
             failed += usize::from(!found.is_empty());
