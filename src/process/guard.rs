@@ -29,9 +29,9 @@ pub const GUARD_COMMAND: &str = "guard-tool";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Unguarded {
     /// The file of this program is not what it was.
-    #[error("this program was replaced since it started, and cannot start itself again: start it anew")]
+    #[error("pointsman was replaced since it started, and cannot start itself again: start it anew")]
     Replaced,
-    #[error("this program cannot start itself again as {}: {why}", program.display())]
+    #[error("pointsman cannot start itself again as {}: {why}", program.display())]
     Unstarted { program: PathBuf, why: String },
     #[error(
         "it wanted to ask something at the terminal, which nobody can answer there: let it ask once by itself, run in the \

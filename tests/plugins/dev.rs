@@ -66,10 +66,11 @@ impl Project {
         self.run_by(&["env", "--default-signal=INT"], words)
     }
 
-    /// The same at a terminal of its own.
-    fn run_at_terminal(&self, words: &[&str]) -> Running {
+    /// The same at a terminal of its own, of which `first` is run before.
+    fn run_at_terminal(&self, first: &str, words: &[&str]) -> Running {
         let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
-        self.run_by(&["python3", "-c", spawn], words)
+        let then = format!("{first}; exec \"$0\" \"$@\"");
+        self.run_by(&["python3", "-c", spawn, "sh", "-c", &then], words)
     }
 
     fn run_by(&self, by: &[&str], words: &[&str]) -> Running {
@@ -162,14 +163,19 @@ impl Drop for Running {
 
 #[test]
 fn a_compiler_that_asks_at_the_terminal_is_ended_and_told_of() {
-    for (asks, words) in [
-        ("read answer </dev/tty", "it wanted to ask something at the terminal"),
-        ("stty -echo </dev/tty", "it wanted to change the terminal"),
-        ("stty tostop </dev/tty", "it wanted to change the terminal"),
+    let changed = "it wanted to change the terminal";
+    for (first, asks, words) in [
+        (
+            "true",
+            "read answer </dev/tty",
+            "it wanted to ask something at the terminal",
+        ),
+        ("true", "stty -echo </dev/tty", changed),
+        ("stty tostop", "echo it begins >&2", changed),
     ] {
         let project = Project::new();
         project.script("cargo", &format!("{asks}\nsleep 3600"));
-        let (good, said) = project.run_at_terminal(&["build"]).ends();
+        let (good, said) = project.run_at_terminal(first, &["build"]).ends();
         assert!(!good && said.contains(words), "{asks}: {said}");
     }
 }

@@ -97,7 +97,9 @@ fn compiler(folder: &Path) -> Result<Compiler, String> {
             return Ok(Compiler { program, words: &ZIG });
         }
     }
-    if let Some(program) = found(folder, "clang").filter(|clang| has_libc(clang, folder)) {
+    if let Some(program) = found(folder, "clang")
+        && has_libc(&program, folder)?
+    {
         return Ok(Compiler { program, words: &CLANG });
     }
     Err(format!(
@@ -108,12 +110,11 @@ fn compiler(folder: &Path) -> Result<Compiler, String> {
 }
 
 /// Whether a clang comes with a C library for WebAssembly; most have none.
-fn has_libc(clang: &Path, folder: &Path) -> bool {
+fn has_libc(clang: &Path, folder: &Path) -> Result<bool, String> {
     let asked = Tool::new(clang, folder).args(CLANG).args(["-print-file-name=libc.a"]);
+    let (good, said) = asked.run().map_err(|error| format!("{}: {error}", clang.display()))?;
     // Without one it says the bare name again.
-    asked
-        .run()
-        .is_ok_and(|(good, said)| good && Path::new(String::from_utf8_lossy(&said).trim()).is_absolute())
+    Ok(good && Path::new(String::from_utf8_lossy(&said).trim()).is_absolute())
 }
 
 /// The C files in a folder, below the project's as they are named there.
