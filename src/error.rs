@@ -297,6 +297,21 @@ impl CallError {
     }
 }
 
+/// An error with its causes: the first one alone says little ("error sending request").
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        // Some errors repeat their cause.
+        if words.last().is_none_or(|last: &String| !last.contains(&text)) {
+            words.push(text);
+        }
+        next = error.source();
+    }
+    words.join(": ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

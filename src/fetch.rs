@@ -13,6 +13,7 @@ use reqwest::{Response, Url};
 
 use self::web::Web;
 use crate::config::sha256_of;
+use crate::error::chain;
 use crate::wire::discovery::is_safe;
 use crate::wire::printable_within;
 
@@ -122,13 +123,13 @@ pub async fn fetch(from: &str, manifest: Option<&str>, most: usize) -> Result<Fe
 }
 
 async fn from_web(from: &str, most: usize) -> Result<Fetched, FetchError> {
-    let told = |error: reqwest::Error| FetchError::Web(clean(&said(&error)));
+    let told = |error: reqwest::Error| FetchError::Web(clean(&chain(&error)));
     let url = Url::parse(from).map_err(|_| FetchError::Scheme(from.to_owned()))?;
     if !is_safe(url.as_str()) {
         return Err(FetchError::Open(from.to_owned()));
     }
     let response = Web::new().map_err(told)?.get(url, "*/*", None).await;
-    let response = response.map_err(|error| FetchError::Web(clean(&format!("{from}: {}", said(&error)))))?;
+    let response = response.map_err(|error| FetchError::Web(clean(&format!("{from}: {}", chain(&error)))))?;
     let response = response.error_for_status().map_err(told)?;
     let bytes = body(response, most).await.map_err(told)?;
     bytes
@@ -151,15 +152,4 @@ async fn body(mut response: Response, most: usize) -> reqwest::Result<Option<Vec
 /// What a server says, for a terminal: without what would steer that, and not for ever.
 fn clean(words: &str) -> String {
     printable_within(words, WORDS).0
-}
-
-/// An error with what is behind it: the first words alone are "error sending request".
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }

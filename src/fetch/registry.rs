@@ -12,8 +12,9 @@ use super::login::Login;
 use super::manifest::{self, Descriptor, Manifest};
 use super::reference::{Reference, Which};
 use super::web::{PATIENCE, Web};
-use super::{FetchError, Fetched, body, clean, said};
+use super::{FetchError, Fetched, body, clean};
 use crate::config::{sha256_digest, sha256_of};
+use crate::error::chain;
 use crate::wire::discovery::is_safe;
 
 /// Bytes of a manifest or of a token at most; registries take no larger manifests.
@@ -240,7 +241,7 @@ impl Registry<'_> {
 
 /// A connection that failed.
 fn told(from: &str, error: &dyn std::error::Error) -> FetchError {
-    FetchError::Registry(from.to_owned(), clean(&said(error)))
+    FetchError::Registry(from.to_owned(), clean(&chain(error)))
 }
 
 fn basic(name: &str, password: &str) -> String {

@@ -21,6 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::OpenError;
+use crate::error::chain;
 
 /// Unused connections are closed after this time. Common servers close theirs after 5 s, and a request that meets such
 /// a close on its way is lost without anybody knowing whether it ran.
@@ -202,21 +203,6 @@ pub(super) struct SendError {
     pub(super) connect: bool,
     /// What happened.
     pub(super) why: String,
-}
-
-/// An error with its causes: the first one says little.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        // Some errors repeat their cause.
-        if words.last().is_none_or(|last: &String| !last.contains(&text)) {
-            words.push(text);
-        }
-        next = error.source();
-    }
-    words.join(": ")
 }
 
 fn config(roots: RootCertStore) -> Result<ClientConfig, OpenError> {

@@ -8,11 +8,11 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::client::chain;
 use super::exchange::End;
 use super::link::Link;
 use super::out::Out;
 use super::sse::{Event, Events};
+use crate::error::chain;
 use crate::wire::message::write_response;
 use crate::wire::{Message, Object, codes};
 
